@@ -1,0 +1,209 @@
+/**
+ * Elections within one process, for tests and for programs that elect among their own parts: `memory:` or `memory:NAME`.
+ * All providers of one name share one store.
+ *
+ * - **Token**: a counter of the group.
+ * - **Clock**: the injected one decides when a lease expires.
+ * - **Not promised**: anything beyond the process. When it ends, leases and tokens are gone.
+ * - **A heartbeat** costs a map look-up.
+ *
+ * @module
+ */
+
+import { type Clock, systemClock } from "../src/clock.ts";
+import type {
+  Acquired,
+  AcquireRequest,
+  CallOptions,
+  Held,
+  LeaderInfo,
+  Lease,
+  Provider,
+  ProviderCapabilities,
+  RenewOptions,
+} from "../src/provider.ts";
+import { registerProvider } from "../src/registry.ts";
+
+/** How to open the provider. */
+export interface MemoryOptions {
+  /** Which store: providers of one name share it. @default "" */
+  readonly name?: string;
+  /** Decides when leases expire. All providers of one store must be given the same. @default the clock of the machine */
+  readonly clock?: Clock;
+}
+
+/**
+ * Opens a provider that keeps leases in the memory of this process.
+ *
+ * @example
+ * ```ts
+ * import { memoryProvider } from "@multilock/core/memory";
+ *
+ * await using provider = memoryProvider({ name: "docs" });
+ * await provider.healthCheck({ signal: AbortSignal.timeout(1_000) });
+ * ```
+ */
+export function memoryProvider(options: MemoryOptions = {}): Provider {
+  const name = options.name ?? "";
+  let store = stores.get(name);
+  if (store === undefined) stores.set(name, store = new Map());
+  return new MemoryProvider(store, options.clock ?? systemClock);
+}
+
+/** What a store remembers of one group, for ever: the token must outlive every lease. */
+interface Group {
+  token: bigint;
+  held: HeldLease | null;
+  readonly watchers: Set<() => void>;
+}
+
+interface HeldLease {
+  readonly lease: Lease;
+  metadata: Readonly<Record<string, string>>;
+  renewedAt: number;
+  renewedAtWall: number;
+}
+
+const stores = new Map<string, Map<string, Group>>();
+
+/** Every operation is one synchronous step of one thread, and so atomic. */
+class MemoryProvider implements Provider {
+  readonly name = "memory";
+  readonly capabilities: ProviderCapabilities = {
+    watch: true,
+    timeAuthority: "host",
+    minTimeout: 1,
+    durability: "Leases and tokens are gone when the process ends.",
+  };
+  readonly #store: Map<string, Group>;
+  readonly #clock: Clock;
+
+  constructor(store: Map<string, Group>, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  // deno-lint-ignore require-await -- async, so that an aborted signal rejects
+  async acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
+    signal.throwIfAborted();
+    const group = this.#group(request.electionGroup);
+    let held = this.#live(group);
+    if (held !== null && held.lease.termId !== request.termId) return { acquired: false, leader: this.#describe(held) };
+    if (held === null) {
+      const { electionGroup, participantId, termId, heartbeatTimeout } = request;
+      const acquiredAt = new Date(this.#clock.wall());
+      const lease: Lease = { electionGroup, participantId, termId, token: ++group.token, acquiredAt, heartbeatTimeout };
+      held = group.held = { lease, metadata: {}, renewedAt: 0, renewedAtWall: 0 };
+    }
+    this.#renew(held, request.metadata);
+    return { acquired: true, lease: held.lease };
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
+    signal.throwIfAborted();
+    const held = this.#live(this.#store.get(lease.electionGroup));
+    if (held?.lease.termId !== lease.termId) return "lost";
+    this.#renew(held, metadata ?? held.metadata);
+    return "renewed";
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async release(
+    lease: Pick<Lease, "electionGroup" | "termId">,
+    { signal }: CallOptions,
+  ): Promise<"released" | "notHolder"> {
+    signal.throwIfAborted();
+    const group = this.#store.get(lease.electionGroup);
+    if (group === undefined || this.#live(group)?.lease.termId !== lease.termId) return "notHolder";
+    group.held = null;
+    for (const wake of group.watchers) wake();
+    return "released";
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
+    signal.throwIfAborted();
+    const held = this.#live(this.#store.get(electionGroup));
+    return held === null ? null : this.#describe(held);
+  }
+
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+    const { watchers } = this.#group(electionGroup);
+    let hinted = true;
+    let resume = () => {};
+    const wake = () => {
+      hinted = true;
+      resume();
+    };
+    watchers.add(wake);
+    signal.addEventListener("abort", wake);
+    try {
+      while (!signal.aborted) {
+        if (!hinted) await new Promise<void>((resolve) => resume = resolve);
+        if (signal.aborted) return;
+        hinted = false;
+        yield;
+      }
+    } finally {
+      watchers.delete(wake);
+      signal.removeEventListener("abort", wake);
+    }
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async groups({ signal }: CallOptions): Promise<string[]> {
+    signal.throwIfAborted();
+    return [...this.#store].filter(([, group]) => group.token > 0n).map(([name]) => name);
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async healthCheck({ signal }: CallOptions): Promise<void> {
+    signal.throwIfAborted();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #group(electionGroup: string): Group {
+    let group = this.#store.get(electionGroup);
+    if (group === undefined) this.#store.set(electionGroup, group = { token: 0n, held: null, watchers: new Set() });
+    return group;
+  }
+
+  /** The lease of the group while it lives. An expired one is as good as none: it cannot be renewed any more. */
+  #live(group: Group | undefined): HeldLease | null {
+    const held = group?.held ?? null;
+    return held !== null && this.#expiresIn(held) > 0 ? held : null;
+  }
+
+  #expiresIn(held: HeldLease): number {
+    return held.renewedAt + held.lease.heartbeatTimeout - this.#clock.monotonic();
+  }
+
+  #renew(held: HeldLease, metadata: Readonly<Record<string, string>>): void {
+    held.metadata = metadata;
+    held.renewedAt = this.#clock.monotonic();
+    held.renewedAtWall = this.#clock.wall();
+  }
+
+  #describe(held: HeldLease): LeaderInfo {
+    return {
+      leaderId: held.lease.participantId,
+      termId: held.lease.termId,
+      token: held.lease.token,
+      leadershipAcquiredAt: held.lease.acquiredAt,
+      lastHeartbeat: new Date(held.renewedAtWall),
+      metadata: held.metadata,
+      expiresIn: this.#expiresIn(held),
+    };
+  }
+}
+
+registerProvider({
+  name: "memory",
+  protocols: ["memory:"],
+  open: (url, { clock }) =>
+    memoryProvider({ name: decodeURIComponent(url.slice("memory:".length)), ...(clock && { clock }) }),
+});

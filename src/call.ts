@@ -1,0 +1,83 @@
+/**
+ * What every provider does around a call to its driver.
+ *
+ * @module
+ */
+
+import { ProviderError, type ProviderOperation } from "./errors.ts";
+import { redact } from "./redact.ts";
+
+/**
+ * Awaits `work`, but no longer than `signal` lasts: a driver that ignores an abort must not hold its caller. The answer
+ * that comes too late is dropped, also when it is an error.
+ *
+ * @throws the reason of `signal`, when it aborts first
+ */
+export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) {
+      work.catch(() => {});
+      return onAbort();
+    }
+    signal.addEventListener("abort", onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+/**
+ * Runs one call to a backend: not at all when `signal` has aborted, and no longer than it lasts.
+ *
+ * @throws {ProviderError} what went wrong, without credentials; or the reason of `signal`
+ */
+export async function callBackend<T>(
+  provider: string,
+  operation: ProviderOperation,
+  thing: string,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  try {
+    return await abortable(work(), signal);
+  } catch (cause) {
+    if (signal.aborted) throw signal.reason;
+    throw providerError(provider, operation, thing, cause);
+  }
+}
+
+/** Builds the {@linkcode ProviderError} for `cause`; one that is a `ProviderError` already is returned as it is. */
+export function providerError(
+  provider: string,
+  operation: ProviderOperation,
+  thing: string,
+  cause: unknown,
+): ProviderError {
+  if (cause instanceof ProviderError) return cause;
+  const why = redact(cause instanceof Error ? cause.message || cause.name : String(cause));
+  return new ProviderError(provider, operation, `Cannot ${VERBS[operation]} ${provider} "${thing}": ${why}`, { cause });
+}
+
+const VERBS: Readonly<Record<ProviderOperation, string>> = {
+  open: "open",
+  acquire: "acquire the lease in",
+  renew: "renew the lease in",
+  release: "release the lease in",
+  read: "read the leader from",
+  watch: "watch",
+  groups: "list the groups of",
+  healthCheck: "reach",
+};
+
+/** Reads metadata that a backend kept as JSON. Anything but an object of strings, which is not ours, counts as none. */
+export function parseMetadata(json: string | null | undefined): Record<string, string> {
+  try {
+    const value: unknown = JSON.parse(json || "{}");
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return {};
+    return Object.fromEntries(
+      Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+    );
+  } catch {
+    return {};
+  }
+}

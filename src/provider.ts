@@ -1,0 +1,151 @@
+/**
+ * The contract between an election and the backend that keeps its lease. `@multilock/core/testing` has the suite that
+ * checks an implementation against it.
+ *
+ * @module
+ */
+
+/** What every provider operation takes. */
+export interface CallOptions {
+  /**
+   * Ends the call early. The call must then reject, soon; whatever it had sent may still be carried out by the backend,
+   * but nothing may be sent afterwards.
+   */
+  readonly signal: AbortSignal;
+}
+
+/** Who asks for the lease of which group, and for how long. */
+export interface AcquireRequest {
+  /** The election group; matches `/^[A-Za-z0-9_.-]{1,255}$/`. */
+  readonly electionGroup: string;
+  /** The participant; matches the same expression. Two participants may, by mistake, have the same one. */
+  readonly participantId: string;
+  /** A random UUID. The same one comes again only while the outcome of an earlier call is unknown. */
+  readonly termId: string;
+  /** How long the lease lives without a heartbeat, in whole milliseconds. */
+  readonly heartbeatTimeout: number;
+  /** What others see in {@linkcode LeaderInfo.metadata}. Within its limits; keys and values may hold any characters. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** The right of one term, as the backend granted it. */
+export interface Lease {
+  /** The election group. */
+  readonly electionGroup: string;
+  /** The participant that holds it. */
+  readonly participantId: string;
+  /** The term it belongs to: the only thing that `renew` and `release` may compare. */
+  readonly termId: string;
+  /** The fencing token: larger than that of every earlier term of the group. */
+  readonly token: bigint;
+  /** When the backend granted it, by the backend's clock where it has one. For people to read; never compared. */
+  readonly acquiredAt: Date;
+  /** How long the lease lives from its grant and from each renewal, in milliseconds. */
+  readonly heartbeatTimeout: number;
+}
+
+/** Who leads, as the backend's record shows it. */
+export interface LeaderInfo {
+  /** The participant. */
+  readonly leaderId: string;
+  /** Its term. */
+  readonly termId: string;
+  /** Its fencing token. */
+  readonly token: bigint;
+  /** When its term began, by the backend's clock where it has one. */
+  readonly leadershipAcquiredAt: Date;
+  /** When it last renewed, by the same clock; null where the backend does not record it. */
+  readonly lastHeartbeat: Date | null;
+  /** What it said about itself. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Milliseconds until the lease can expire, counted from the answer; null where only the backend knows. */
+  readonly expiresIn: number | null;
+}
+
+/** The answer of `acquire` when the lease was granted. */
+export interface Acquired {
+  /** Tells the two answers apart. */
+  readonly acquired: true;
+  /** The lease. */
+  readonly lease: Lease;
+}
+
+/** The answer of `acquire` when another term holds the lease. */
+export interface Held {
+  /** Tells the two answers apart. */
+  readonly acquired: false;
+  /** The holder, from the same round trip; null where it was gone again before it could be read. */
+  readonly leader: LeaderInfo | null;
+}
+
+/** What a provider can do and promise. */
+export interface ProviderCapabilities {
+  /** Whether `watch` exists and gives timely hints. */
+  readonly watch: boolean;
+  /** Whose clock decides that a lease has expired: that of the backend, or that of the one host all participants share. */
+  readonly timeAuthority: "server" | "host";
+  /** The shortest `heartbeatTimeout` it can keep, in milliseconds. */
+  readonly minTimeout: number;
+  /** The longest, in milliseconds; without it there is no limit. */
+  readonly maxTimeout?: number;
+  /** One sentence for people: what it takes for the backend to forget a lease or a token. */
+  readonly durability: string;
+}
+
+/**
+ * A client of one backend that keeps leases. One provider serves any number of elections, over one connection (plus one
+ * for watching).
+ *
+ * - Opening one does no I/O. It connects on first use, and a failure to connect is not remembered.
+ * - `acquire` is idempotent by `termId`: repeated by the term that holds the lease, it answers `Acquired` with the same
+ *   token and renews the lease in full, as `renew` would. What an unanswered `acquire` leaves behind frees itself within
+ *   `heartbeatTimeout`.
+ * - `renew` and `release` compare `termId`: a late call of an old term changes nothing. `release` needs no more of the
+ *   lease than `electionGroup` and `termId`, so that a term of unknown token can be released too.
+ * - Taking over and renewing are one atomic step each, conditional on what was seen. Expiry is judged by the backend's
+ *   clock, or by an observer that saw the same record stand still for a whole lease on its own monotonic clock. No wall
+ *   clock of a participant enters a comparison.
+ * - Nothing that holds the token is ever deleted: tokens grow across release, expiry and restarts of the backend.
+ * - A rejection means *unknown*. It is a {@linkcode ProviderError}, or the signal's reason. A provider retries nothing, and
+ *   no command of a call that has rejected is sent later.
+ * - Names and metadata were checked by the core.
+ */
+export interface Provider extends AsyncDisposable {
+  /** A short name, such as `"redis"`, for errors and logs. */
+  readonly name: string;
+  /** What it can do and promise. */
+  readonly capabilities: ProviderCapabilities;
+  /** Asks for the lease. */
+  acquire(request: AcquireRequest, options: CallOptions): Promise<Acquired | Held>;
+  /** Renews the lease for another `heartbeatTimeout`, and replaces the metadata if some is given. */
+  renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost">;
+  /** Gives the lease back, at once. */
+  release(lease: Pick<Lease, "electionGroup" | "termId">, options: CallOptions): Promise<"released" | "notHolder">;
+  /** Reads who leads; null when nobody does or the lease has expired. Never writes. */
+  read(electionGroup: string, options: CallOptions): Promise<LeaderInfo | null>;
+  /**
+   * Yields whenever it is worth looking again: first when the subscription is live, then when the lease may have become
+   * free, and after every gap in which a hint may have been lost. Hints only: every one leads to a `read` or `acquire`.
+   * Ends, without an error, when `signal` aborts; rejects when the stream breaks.
+   */
+  watch?(electionGroup: string, options: WatchOptions): AsyncIterable<void>;
+  /** Lists the groups that the backend knows, in any order. */
+  groups?(options: CallOptions): Promise<string[]>;
+  /** Makes one round trip and checks the permissions that elections need. Rejects with a `ProviderError` that says what is wrong. */
+  healthCheck(options: CallOptions): Promise<void>;
+}
+
+/** What `renew` takes. */
+export interface RenewOptions extends CallOptions {
+  /** Replaces the metadata in the record; without it the record keeps what it has. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** What `watch` takes. */
+export interface WatchOptions extends CallOptions {
+  /**
+   * The participant that waits. Where the backend has a queue, watching keeps that participant's place in it: the place
+   * is given up when the watch ends. Without it, the watcher is an observer.
+   */
+  readonly participantId?: string;
+}
