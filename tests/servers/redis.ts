@@ -1,0 +1,52 @@
+/** A real Redis for the tests: the `redis-server` of the machine, or of Debian's package. */
+
+import { connect } from "node:net";
+import { aptInstall, findProgram, freePort, removeDirectory, startProcess, temporaryDirectory } from "./process.ts";
+import type { ServerKind, TestServer } from "./server.ts";
+
+const PROGRAMS = ["redis-server", "valkey-server"];
+
+/** Starts Redis, or Valkey where that is what the machine has. */
+export const redisServer: ServerKind = {
+  name: "redis",
+  async install() {
+    if (await findProgram(...PROGRAMS) === null) await aptInstall("redis-server");
+  },
+  start: startRedis,
+};
+
+async function startRedis(): Promise<TestServer> {
+  const command = await findProgram(...PROGRAMS);
+  if (command === null) throw new Error('Cannot start server "redis": there is no redis-server');
+  const port = await freePort();
+  const directory = await temporaryDirectory("redis");
+  const args = [
+    ...["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""],
+    // Written and flushed before each answer, the append-only file has, after a SIGKILL, all that was ever acknowledged.
+    ...["--appendonly", "yes", "--appendfsync", "always"],
+  ];
+  const server = await startProcess({ command, args, directory, ready: () => ping(port) });
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    ...server,
+    async stop() {
+      await server.kill();
+      await removeDirectory(directory);
+    },
+  };
+}
+
+/** Resolves when Redis answers PING with PONG: while it loads its data it accepts connections, and answers an error. */
+function ping(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: "127.0.0.1" }, () => socket.write("PING\r\n"));
+    socket.setTimeout(2_000, () => socket.destroy(new Error("no answer within 2 s")));
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("closed")));
+    socket.once("data", (answer) => {
+      if (answer.toString().startsWith("+PONG")) resolve();
+      else reject(new Error(answer.toString().trim()));
+      socket.destroy();
+    });
+  });
+}
