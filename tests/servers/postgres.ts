@@ -1,0 +1,150 @@
+/** A real PostgreSQL for the tests, a pooler in front of it and a standby behind it, from the machine or from Debian's packages. */
+
+import { chown, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import {
+  aptInstall,
+  findProgram,
+  freePort,
+  removeDirectory,
+  run,
+  type ServerProcess,
+  startProcess,
+  temporaryDirectory,
+} from "./process.ts";
+import type { ServerKind, TestServer } from "./server.ts";
+
+const USER = "elect";
+const PASSWORD = "elect-secret";
+const VERSIONS = "/usr/lib/postgresql";
+
+/** Starts PostgreSQL with password authentication and `pg_stat_statements`. */
+export const postgresServer: ServerKind = {
+  name: "postgres",
+  async install() {
+    if (await programs() === null) await aptInstall("postgresql");
+  },
+  start: startPostgres,
+};
+
+async function startPostgres(): Promise<TestServer> {
+  const { directory, port, user, bin } = await prepare("postgres");
+  const data = join(directory, "data");
+  const passwordFile = join(directory, "password");
+  await writeFile(passwordFile, PASSWORD);
+  if (user) await chown(passwordFile, user.uid, user.gid);
+  const settings = ["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"];
+  await run(join(bin, "initdb"), ["-D", data, ...settings, `--pwfile=${passwordFile}`], { cwd: directory, ...user });
+  return await startOn(data, directory, port, user, bin);
+}
+
+/** Starts a hot standby of `primary`: it streams what the primary writes, and refuses writes. */
+export async function startStandby(primary: TestServer): Promise<TestServer> {
+  const { directory, port, user, bin } = await prepare("standby");
+  const data = join(directory, "data");
+  const { port: primaryPort } = new URL(primary.url);
+  const source = ["-h", "127.0.0.1", "-p", primaryPort, "-U", USER];
+  await run(join(bin, "pg_basebackup"), [...source, "-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync"], {
+    cwd: directory,
+    env: { PGPASSWORD: PASSWORD },
+    ...user,
+  });
+  return await startOn(data, directory, port, user, bin);
+}
+
+/** Starts a transaction-mode PgBouncer in front of `server`. */
+export async function startPooler(server: TestServer): Promise<TestServer> {
+  if (await findProgram("pgbouncer") === null) await aptInstall("pgbouncer");
+  const command = await findProgram("pgbouncer");
+  if (command === null) throw new Error('Cannot start server "pgbouncer": there is no pgbouncer');
+  const { directory, port, user } = await prepare("pgbouncer");
+  const users = join(directory, "users.txt");
+  const config = join(directory, "pgbouncer.ini");
+  await writeFile(users, `"${USER}" "${PASSWORD}"\n`);
+  await writeFile(
+    config,
+    [
+      "[databases]",
+      `* = host=127.0.0.1 port=${new URL(server.url).port}`,
+      "[pgbouncer]",
+      "listen_addr = 127.0.0.1",
+      `listen_port = ${port}`,
+      "unix_socket_dir =",
+      "auth_type = scram-sha-256",
+      `auth_file = ${users}`,
+      "pool_mode = transaction",
+      "default_pool_size = 4",
+      "max_client_conn = 200",
+    ].join("\n"),
+  );
+  if (user) {
+    await chown(users, user.uid, user.gid);
+    await chown(config, user.uid, user.gid);
+  }
+  const pooler = await startProcess({ command, args: [config], directory, user, ready: () => answers(port) });
+  return handle(pooler, directory, port);
+}
+
+type User = { readonly uid: number; readonly gid: number } | undefined;
+
+async function prepare(name: string): Promise<{ directory: string; port: number; user: User; bin: string }> {
+  const bin = await programs();
+  if (bin === null) throw new Error(`Cannot start server "${name}": there is no PostgreSQL`);
+  const user = await serverUser();
+  return { directory: await temporaryDirectory(name, user), port: await freePort(), user, bin };
+}
+
+async function startOn(data: string, directory: string, port: number, user: User, bin: string): Promise<TestServer> {
+  const args = [
+    ...["-D", data, "-p", String(port)],
+    ...Object.entries({
+      listen_addresses: "127.0.0.1",
+      unix_socket_directories: "",
+      max_connections: "200",
+      shared_preload_libraries: "pg_stat_statements",
+      // The tests kill processes, not the machine: what was written survives in the page cache.
+      fsync: "off",
+    }).flatMap(([setting, value]) => ["-c", `${setting}=${value}`]),
+  ];
+  const server = await startProcess({
+    command: join(bin, "postgres"),
+    args,
+    directory,
+    user,
+    ready: () => run(join(bin, "pg_isready"), ["-q", "-h", "127.0.0.1", "-p", String(port), "-t", "2"]),
+  });
+  return handle(server, directory, port);
+}
+
+function handle(server: ServerProcess, directory: string, port: number): TestServer {
+  return {
+    url: `postgres://${USER}:${PASSWORD}@127.0.0.1:${port}/postgres`,
+    ...server,
+    async stop() {
+      await server.kill();
+      await removeDirectory(directory);
+    },
+  };
+}
+
+async function answers(port: number): Promise<void> {
+  const bin = await programs();
+  if (bin !== null) await run(join(bin, "pg_isready"), ["-q", "-h", "127.0.0.1", "-p", String(port), "-t", "2"]);
+}
+
+/** Returns the directory of the newest PostgreSQL's programs: Debian keeps them off the search path, one version beside the other. */
+async function programs(): Promise<string | null> {
+  const versions = await readdir(VERSIONS).catch(() => []);
+  const candidates = versions.sort((a, b) => Number(b) - Number(a)).map((version) => join(VERSIONS, version, "bin"));
+  for (const bin of candidates) if (await findProgram(join(bin, "postgres"), join(bin, "initdb")) !== null) return bin;
+  const postgres = await findProgram("postgres");
+  return postgres === null ? null : join(postgres, "..");
+}
+
+/** PostgreSQL and PgBouncer refuse to run as root: then it is the user that the package made. */
+async function serverUser(): Promise<User> {
+  if (process.getuid?.() !== 0) return undefined;
+  const id = async (flag: string) => Number((await run("id", [flag, "postgres"])).trim());
+  return { uid: await id("-u"), gid: await id("-g") };
+}
