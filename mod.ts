@@ -1,0 +1,73 @@
+/**
+ * Leader election for Deno, Bun and Node: many instances of a service run, exactly one leads, and when it dies another takes
+ * over. The lease lives in a backend that you already have.
+ *
+ * What is promised: no two participants' `isLeader` is true at the same instant, whatever pauses and delays, as long as their
+ * clocks run at rates that differ by no more than `clockRateError`; each term has a fencing token larger than all before;
+ * `term.signal` aborts before anybody else can lead, also while the backend hangs.
+ *
+ * What is not promised: that work which ignores `term.signal` stops. A resource that refuses tokens lower than it has seen
+ * is safe even then. And a backend that loses what it acknowledged (see each provider) can grant a lease twice.
+ *
+ * `memory:` and `file:` come with this module. Every other provider registers itself when its module is imported, for
+ * example `import "@multilock/core/redis"`.
+ *
+ * @example
+ * ```ts
+ * import { elect } from "@multilock/core";
+ *
+ * await using election = await elect("memory:", { electionGroup: "nightly-report" });
+ * await election.run(async (term) => {
+ *   console.assert(term.isValid);
+ *   await Promise.resolve(); // the work; it stops when term.signal aborts
+ * });
+ * ```
+ *
+ * @module
+ */
+
+import "./providers/memory.ts";
+import "./providers/file.ts";
+
+export { elect } from "./src/elect.ts";
+export {
+  type AttemptOutcome,
+  LeaderElection,
+  type LeadershipStatus,
+  type Role,
+  type WaitOptions,
+} from "./src/election.ts";
+export type { RunOptions } from "./src/run.ts";
+export type { Term } from "./src/term.ts";
+export type { ElectionOptions } from "./src/options.ts";
+export { type LeadershipChange, LeadershipChanges, type LeadershipChangeType } from "./src/changes.ts";
+export type { Duration } from "./src/duration.ts";
+export type { Clock } from "./src/clock.ts";
+export type { Logger } from "./src/logger.ts";
+export {
+  ConfigError,
+  ElectionError,
+  LeadershipLostError,
+  type LostReason,
+  ProviderError,
+  type ProviderOperation,
+} from "./src/errors.ts";
+export {
+  type OpenOptions,
+  openProvider,
+  type ProviderDefinition,
+  providers,
+  registerProvider,
+} from "./src/registry.ts";
+export type {
+  Acquired,
+  AcquireRequest,
+  CallOptions,
+  Held,
+  LeaderInfo,
+  Lease,
+  Provider,
+  ProviderCapabilities,
+  RenewOptions,
+  WatchOptions,
+} from "./src/provider.ts";

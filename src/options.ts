@@ -1,0 +1,244 @@
+/**
+ * What an election can be told, its defaults, and every check of it. All checks happen before any I/O.
+ *
+ * @module
+ */
+
+import { hostname } from "node:os";
+import process from "node:process";
+import { type Clock, systemClock } from "./clock.ts";
+import { type Duration, parseDuration } from "./duration.ts";
+import { ConfigError } from "./errors.ts";
+import type { Logger } from "./logger.ts";
+
+/** How an election is set up. Only `electionGroup` is required. Durations are milliseconds, or text such as `"5s"`. */
+export interface ElectionOptions {
+  /** What is contested. Matches `/^[A-Za-z0-9_.-]{1,255}$/`. */
+  readonly electionGroup: string;
+  /** Who takes part; the same expression. @default the host name, the process id and 8 random hex digits */
+  readonly participantId?: string | undefined;
+  /** What others see about the leader: at most 100 entries, keys of 1 to 255 characters, values of up to 4,000. @default {} */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** How often the leader renews its lease. @default "5s", or a third of `heartbeatTimeout` if that is less */
+  readonly heartbeatInterval?: Duration | undefined;
+  /** How long the lease lives without a heartbeat. @default "15s" */
+  readonly heartbeatTimeout?: Duration | undefined;
+  /** The longest a follower goes without looking, where the backend gives no hints. Jittered downwards by up to a quarter. @default "5s" */
+  readonly electionInterval?: Duration | undefined;
+  /** The longest one `acquire` may take. @default "5s" */
+  readonly lockTimeout?: Duration | undefined;
+  /** The longest any other call may take. @default the smaller of `heartbeatInterval` and a third of `heartbeatTimeout` */
+  readonly requestTimeout?: Duration | undefined;
+  /** How long before the lease can expire the leader stops leading. @default a tenth of `heartbeatTimeout` */
+  readonly safetyMargin?: Duration | undefined;
+  /** By what fraction a participant's clock may run slower than the backend's. @default 0.001 */
+  readonly clockRateError?: number | undefined;
+  /** How long `work` may take to settle after its signal aborted, before the lease is released all the same. @default "5s" */
+  readonly drainTimeout?: Duration | undefined;
+  /** How many times a failed look is repeated before the follower waits for `electionInterval`. @default 3 */
+  readonly maxRetryAttempts?: number | undefined;
+  /** The bound of the first back-off; it doubles with each failure, and the wait is random below it. @default "100ms" */
+  readonly retryBaseDelay?: Duration | undefined;
+  /** The largest bound of a back-off. @default "5s" */
+  readonly retryMaxDelay?: Duration | undefined;
+  /** Whether `elect` starts the election. @default true */
+  readonly autoStart?: boolean | undefined;
+  /** Watch only: never campaign, never write. @default false */
+  readonly observer?: boolean | undefined;
+  /**
+   * Says whether this participant is fit to lead; asked before each look and with each heartbeat. Anything but `true`,
+   * a rejection, and no answer within `requestTimeout` mean: step down, and do not campaign.
+   */
+  readonly healthCheck?: ((options: { signal: AbortSignal }) => boolean | Promise<boolean>) | undefined;
+  /** Where the election says what it does. @default nowhere */
+  readonly logger?: Logger | undefined;
+  /** Whether the logger also gets every look and heartbeat. @default false */
+  readonly enableDetailedLogging?: boolean | undefined;
+  /** The source of time. @default the clock of the machine */
+  readonly clock?: Clock | undefined;
+  /** The source of jitter, at least 0 and less than 1. @default Math.random */
+  readonly random?: (() => number) | undefined;
+  /** Stops the election when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The options of an election with every default filled in; times in milliseconds. */
+export interface ElectionConfig {
+  readonly electionGroup: string;
+  readonly participantId: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly heartbeatInterval: number;
+  readonly heartbeatTimeout: number;
+  readonly electionInterval: number;
+  readonly lockTimeout: number;
+  readonly requestTimeout: number;
+  readonly drainTimeout: number;
+  readonly maxRetryAttempts: number;
+  readonly retryBaseDelay: number;
+  readonly retryMaxDelay: number;
+  /** How long after the request for it was sent a lease may be relied upon. */
+  readonly validFor: number;
+  readonly observer: boolean;
+  readonly healthCheck: ElectionOptions["healthCheck"];
+  readonly logger: Logger | undefined;
+  readonly detailed: boolean;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Checks `options` and fills in the defaults.
+ *
+ * @throws {TypeError} if an option is of the wrong type, or a name or key is malformed
+ * @throws {RangeError} if a number is out of its range or metadata is over its limits
+ * @throws {ConfigError} if the timing would not be safe
+ */
+export function resolveOptions(options: ElectionOptions): ElectionConfig {
+  const timing = resolveTiming(options);
+  checkTypes(options);
+  return {
+    electionGroup: checkName("electionGroup", options.electionGroup),
+    participantId: checkName("participantId", options.participantId ?? defaultParticipantId()),
+    metadata: checkMetadata(options.metadata ?? {}),
+    ...timing,
+    observer: options.observer ?? false,
+    healthCheck: options.healthCheck,
+    logger: options.logger,
+    detailed: options.enableDetailedLogging ?? false,
+    clock: options.clock ?? systemClock,
+    random: options.random ?? Math.random,
+    signal: options.signal,
+  };
+}
+
+/**
+ * Returns `name` if it can name a group or a participant.
+ *
+ * @throws {TypeError} if it does not match `/^[A-Za-z0-9_.-]{1,255}$/`
+ */
+export function checkName(what: "electionGroup" | "participantId", name: string): string {
+  // `$` without the `m` flag matches only at the very end in JavaScript, so a trailing newline is refused too.
+  if (typeof name === "string" && /^[A-Za-z0-9_.-]{1,255}$/.test(name)) return name;
+  throw new TypeError(`Cannot use ${what} ${show(name)}: it must match /^[A-Za-z0-9_.-]{1,255}$/`);
+}
+
+/**
+ * Returns a copy of `metadata` if it is within its limits.
+ *
+ * @throws {TypeError} if it is not an object of strings
+ * @throws {RangeError} if it has more than 100 entries, a key of 0 or more than 255 characters, or a value of more than 4,000
+ */
+export function checkMetadata(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
+    throw new TypeError(`Cannot use metadata ${show(metadata)}: it must be an object of strings`);
+  }
+  const entries = Object.entries(metadata);
+  if (entries.length > 100) {
+    throw new RangeError(`Cannot use metadata of ${entries.length} entries: it must have at most 100`);
+  }
+  for (const [key, value] of entries) {
+    if (key.length < 1 || key.length > 255) {
+      throw new RangeError(`Cannot use metadata key ${show(key)} of ${key.length} characters: it must have 1 to 255`);
+    }
+    if (typeof value !== "string") {
+      throw new TypeError(`Cannot use metadata value ${show(value)} of key ${show(key)}: it must be a string`);
+    }
+    if (value.length > 4_000) {
+      throw new RangeError(
+        `Cannot use metadata value of ${value.length} characters of key ${show(key)}: it must have at most 4000`,
+      );
+    }
+    if (!key.isWellFormed() || !value.isWellFormed() || key.includes("\0") || value.includes("\0")) {
+      throw new TypeError(`Cannot use metadata of key ${show(key)}: it must be well-formed Unicode without U+0000`);
+    }
+  }
+  return Object.freeze({ ...metadata });
+}
+
+function resolveTiming(options: ElectionOptions) {
+  const heartbeatTimeout = positive("heartbeatTimeout", options.heartbeatTimeout ?? 15_000);
+  const heartbeatInterval = positive(
+    "heartbeatInterval",
+    options.heartbeatInterval ?? Math.max(1, Math.min(5_000, Math.floor(heartbeatTimeout / 3))),
+  );
+  const requestTimeout = positive(
+    "requestTimeout",
+    options.requestTimeout ?? Math.max(1, Math.min(heartbeatInterval, Math.floor(heartbeatTimeout / 3))),
+  );
+  const safetyMargin = parseDuration(options.safetyMargin ?? heartbeatTimeout / 10, "safetyMargin");
+  const clockRateError = inRange("clockRateError", options.clockRateError ?? 0.001, 0, 0.5);
+  // Others may lead once `heartbeatTimeout` has passed on the backend's clock, counted from some moment after the
+  // request was sent. On ours, which may run slower, no more than this has passed by then.
+  const validFor = heartbeatTimeout * (1 - clockRateError) - safetyMargin;
+  if (!(heartbeatInterval + requestTimeout < validFor)) {
+    throw new ConfigError(
+      `Cannot use this timing: heartbeatInterval + requestTimeout must be less than ` +
+        `heartbeatTimeout * (1 - clockRateError) - safetyMargin, but ` +
+        `${heartbeatInterval} + ${requestTimeout} >= ${heartbeatTimeout} * (1 - ${clockRateError}) - ${safetyMargin} (ms)`,
+    );
+  }
+  const maxRetryAttempts = options.maxRetryAttempts ?? 3;
+  if (!Number.isInteger(maxRetryAttempts)) {
+    throw new TypeError(`Cannot use maxRetryAttempts ${show(maxRetryAttempts)}: it must be a whole number`);
+  }
+  return {
+    heartbeatInterval,
+    heartbeatTimeout,
+    requestTimeout,
+    validFor,
+    electionInterval: positive("electionInterval", options.electionInterval ?? 5_000),
+    lockTimeout: positive("lockTimeout", options.lockTimeout ?? 5_000),
+    drainTimeout: parseDuration(options.drainTimeout ?? 5_000, "drainTimeout"),
+    maxRetryAttempts: inRange("maxRetryAttempts", maxRetryAttempts, 0, 1_000),
+    retryBaseDelay: positive("retryBaseDelay", options.retryBaseDelay ?? 100),
+    retryMaxDelay: positive("retryMaxDelay", options.retryMaxDelay ?? 5_000),
+  };
+}
+
+function positive(name: string, duration: Duration): number {
+  const ms = parseDuration(duration, name);
+  if (ms < 1) throw new RangeError(`Cannot use ${name} "${duration}": it must be at least 1 ms`);
+  return ms;
+}
+
+function inRange(name: string, value: number, low: number, high: number): number {
+  if (typeof value === "number" && value >= low && value <= high) return value;
+  throw new RangeError(`Cannot use ${name} ${show(value)}: it must be between ${low} and ${high}`);
+}
+
+function checkTypes(options: ElectionOptions): void {
+  for (const name of ["autoStart", "observer", "enableDetailedLogging"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "boolean") {
+      throw new TypeError(`Cannot use ${name} ${show(options[name])}: it must be true or false`);
+    }
+  }
+  for (const name of ["healthCheck", "random"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "function") {
+      throw new TypeError(`Cannot use ${name} ${show(options[name])}: it must be a function`);
+    }
+  }
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
+    throw new TypeError(`Cannot use signal ${show(options.signal)}: it must be an AbortSignal`);
+  }
+}
+
+function show(value: unknown): string {
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function defaultParticipantId(): string {
+  const random = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const host = hostName().replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 200);
+  return `${host}-${process.pid}-${random.toString(16).padStart(8, "0")}`;
+}
+
+/** The host name makes ids readable, no more: the random digits make them unique. So a refused permission is no error. */
+function hostName(): string {
+  try {
+    return hostname();
+  } catch {
+    return "host";
+  }
+}

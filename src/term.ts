@@ -1,0 +1,143 @@
+/**
+ * One reign: a deadline that moves with each renewal, and a signal that says when to put down the work.
+ *
+ * @module
+ */
+
+import { type Clock, elapsedSince, type Instant } from "./clock.ts";
+import { LeadershipLostError, type LostReason } from "./errors.ts";
+import type { LeaderInfo, Lease } from "./provider.ts";
+
+/** One reign of one participant. */
+export interface Term {
+  /** What is led. */
+  readonly electionGroup: string;
+  /** Who leads. */
+  readonly participantId: string;
+  /** A random UUID of this term alone. */
+  readonly termId: string;
+  /** The fencing token: larger than that of every earlier term. Hand it to every resource that the work writes to. */
+  readonly token: bigint;
+  /** When the backend granted the lease, by its own clock. */
+  readonly acquiredAt: Date;
+  /**
+   * Whether nobody else can lead now: computed against the deadline on every read. It stays true while `work` drains after
+   * `signal` aborted, until just before the lease is released.
+   */
+  readonly isValid: boolean;
+  /** Milliseconds for which that holds without another renewal; 0 when it does not. */
+  readonly remaining: number;
+  /**
+   * Aborts with a {@linkcode LeadershipLostError} when the term ends or is being given up, at the latest at the deadline
+   * (on a machine that was suspended beyond it: within a second of its resuming).
+   */
+  readonly signal: AbortSignal;
+  /** Returns if the term is valid. @throws {LeadershipLostError} if it is not */
+  assertValid(): void;
+}
+
+/**
+ * A {@linkcode Term} as the election sees it.
+ *
+ * Why nobody else can lead while `isValid`: the backend frees the lease no sooner than `heartbeatTimeout` on its own clock
+ * after it granted or renewed it, which was after the request had been sent. Time is counted here from *before* the
+ * request was sent, on a clock that runs at most `clockRateError` slower, and ends `safetyMargin` early (`validFor`).
+ * The getter compares at the moment of the read, so no pause, however long, makes it true too late.
+ */
+export class LeaseTerm implements Term {
+  /** The lease that it rests on. */
+  readonly lease: Lease;
+  /** Whether it is being given up: its signal has aborted, its work may still be draining. */
+  ending = false;
+  /** Resolves when the term is over. */
+  readonly over: Promise<void>;
+  readonly #clock: Clock;
+  readonly #validFor: number;
+  readonly #controller = new AbortController();
+  #sent: Instant;
+  #ended: LostReason | null = null;
+  #resolveOver: () => void = () => {};
+
+  /** Begins the term of `lease`, the request for which was sent at `sent`; relied upon for `validFor` ms at a time. */
+  constructor(lease: Lease, clock: Clock, sent: Instant, validFor: number) {
+    this.lease = lease;
+    this.#clock = clock;
+    this.#sent = sent;
+    this.#validFor = validFor;
+    this.over = new Promise((resolve) => this.#resolveOver = resolve);
+  }
+
+  get electionGroup(): string {
+    return this.lease.electionGroup;
+  }
+
+  get participantId(): string {
+    return this.lease.participantId;
+  }
+
+  get termId(): string {
+    return this.lease.termId;
+  }
+
+  get token(): bigint {
+    return this.lease.token;
+  }
+
+  get acquiredAt(): Date {
+    return this.lease.acquiredAt;
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get isValid(): boolean {
+    return this.remaining > 0;
+  }
+
+  get remaining(): number {
+    if (this.#ended !== null) return 0;
+    return Math.max(0, this.#validFor - elapsedSince(this.#clock, this.#sent));
+  }
+
+  assertValid(): void {
+    if (!this.isValid) throw new LeadershipLostError(this.electionGroup, this.#ended ?? "expired");
+  }
+
+  /** The leader that this term makes, with `metadata`, as others see it. */
+  describe(metadata: Readonly<Record<string, string>>): LeaderInfo {
+    const { participantId, termId, token, acquiredAt, heartbeatTimeout } = this.lease;
+    return {
+      leaderId: participantId,
+      termId,
+      token,
+      leadershipAcquiredAt: acquiredAt,
+      lastHeartbeat: new Date(this.#sent.wall),
+      metadata,
+      expiresIn: Math.max(0, heartbeatTimeout - elapsedSince(this.#clock, this.#sent)),
+    };
+  }
+
+  /** Moves the deadline: a renewal that was sent at `sent` has succeeded. */
+  extend(sent: Instant): void {
+    this.#sent = sent;
+  }
+
+  /** Tells the work to stop, while the lease is still kept for it. */
+  cancel(reason: LostReason): void {
+    this.ending = true;
+    this.#controller.abort(new LeadershipLostError(this.electionGroup, reason));
+  }
+
+  /** Makes the term invalid, for ever. */
+  end(reason: LostReason): void {
+    if (this.#ended !== null) return;
+    this.#ended = reason;
+    this.cancel(reason);
+  }
+
+  /** Says that nothing more happens in this term. */
+  finish(): void {
+    this.#resolveOver();
+  }
+}
