@@ -5,9 +5,7 @@
  */
 
 import { ProviderError, type ProviderOperation } from "./errors.ts";
-import type { Provider } from "./provider.ts";
 import { redact } from "./redact.ts";
-import type { TimerQueue } from "./timer_queue.ts";
 
 /**
  * Awaits `work`, but no longer than `signal` lasts: a driver that ignores an abort must not hold its caller. The answer
@@ -81,51 +79,5 @@ export function parseMetadata(json: string | null | undefined): Record<string, s
     );
   } catch {
     return {};
-  }
-}
-
-/** Runs the calls of one election to its provider, each within a bound. */
-export class BoundedCalls {
-  /** Measures the bounds. */
-  readonly queue: TimerQueue;
-  /** What is called. */
-  provider: Provider;
-  readonly #electionGroup: string;
-
-  /** Makes the calls of `electionGroup` to `provider`. */
-  constructor(provider: Provider, queue: TimerQueue, electionGroup: string) {
-    this.provider = provider;
-    this.queue = queue;
-    this.#electionGroup = electionGroup;
-  }
-
-  /**
-   * Runs `work`, but waits no longer than `boundMs` and no longer than `outer` lasts, also if it ignores its signal.
-   *
-   * @throws {ProviderError} if it failed or did not answer in time: its outcome is unknown
-   */
-  async run<T>(
-    operation: ProviderOperation,
-    boundMs: number,
-    work: (signal: AbortSignal) => Promise<T>,
-    outer?: AbortSignal,
-  ): Promise<T> {
-    outer?.throwIfAborted();
-    const { name } = this.provider;
-    const controller = new AbortController();
-    const timer = this.queue.timer(() =>
-      controller.abort(
-        providerError(name, operation, this.#electionGroup, `no answer within ${Math.round(boundMs)} ms`),
-      )
-    );
-    const onAbort = () => controller.abort(outer?.reason);
-    timer.set(boundMs);
-    outer?.addEventListener("abort", onAbort, { once: true });
-    try {
-      return await callBackend(name, operation, this.#electionGroup, controller.signal, () => work(controller.signal));
-    } finally {
-      timer.clear();
-      outer?.removeEventListener("abort", onAbort);
-    }
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import { backoff } from "./backoff.ts";
-import type { BoundedCalls } from "./call.ts";
+import type { Backend, Metadata } from "./backend.ts";
 import { elapsedSince, instant } from "./clock.ts";
 import type { ElectionConfig } from "./options.ts";
 import type { LeaseTerm } from "./term.ts";
@@ -14,9 +14,7 @@ import type { QueuedTimer } from "./timer_queue.ts";
 /** What a heartbeat tells its election. */
 export interface HeartbeatEvents {
   /** The metadata that the record should hold. */
-  metadata(): Readonly<Record<string, string>>;
-  /** Whether the participant is fit to lead; undefined where nobody asks. */
-  healthy?: (() => Promise<boolean>) | undefined;
+  metadata(): Metadata;
   /** A renewal failed with `error`, and will be tried again. */
   failed(error: unknown): void;
   /** The participant is not fit to lead any more. */
@@ -32,11 +30,11 @@ const SHARED_SLOTS = 8;
 export class Heartbeat {
   readonly #term: LeaseTerm;
   readonly #config: ElectionConfig;
-  readonly #calls: BoundedCalls;
+  readonly #backend: Backend;
   readonly #events: HeartbeatEvents;
   readonly #next: QueuedTimer;
   readonly #deadline: QueuedTimer;
-  #sentMetadata: Readonly<Record<string, string>>;
+  #sentMetadata: Metadata;
   #failures = 0;
   #inFlight: Promise<void> | null = null;
   #stopped = false;
@@ -44,18 +42,18 @@ export class Heartbeat {
   /** Starts the heartbeats of `term`, whose record holds `metadata`. */
   constructor(
     term: LeaseTerm,
-    metadata: Readonly<Record<string, string>>,
+    metadata: Metadata,
     config: ElectionConfig,
-    calls: BoundedCalls,
+    backend: Backend,
     events: HeartbeatEvents,
   ) {
     this.#term = term;
     this.#sentMetadata = metadata;
     this.#config = config;
-    this.#calls = calls;
+    this.#backend = backend;
     this.#events = events;
-    this.#next = calls.queue.timer(() => void this.beat().catch(() => {}));
-    this.#deadline = calls.queue.timer(() => this.#checkDeadline());
+    this.#next = backend.queue.timer(() => void this.beat().catch(() => {}));
+    this.#deadline = backend.queue.timer(() => this.#checkDeadline());
     this.#deadline.set(term.remaining);
     this.#scheduleNext(config.validFor - term.remaining);
   }
@@ -77,27 +75,23 @@ export class Heartbeat {
   }
 
   /** Whether the record holds `metadata`. */
-  holds(metadata: Readonly<Record<string, string>>): boolean {
+  holds(metadata: Metadata): boolean {
     return metadata === this.#sentMetadata;
   }
 
   async #beat(): Promise<void> {
     if (this.#stopped) return;
     this.#next.clear();
-    if (this.#events.healthy !== undefined) {
+    if (this.#config.healthCheck !== undefined) {
       // Beside the renewal, not before it: a slow check must not eat the time that the lease has left.
-      void this.#events.healthy().then((healthy) => healthy || this.#stopped || this.#events.unhealthy());
+      void this.#backend.isHealthy().then((healthy) => healthy || this.#stopped || this.#events.unhealthy());
     }
     const sent = instant(this.#config.clock);
     const metadata = this.#events.metadata();
     const { lease } = this.#term;
     const bound = Math.min(this.#config.requestTimeout, this.#term.remaining);
     try {
-      const outcome = await this.#calls.run(
-        "renew",
-        bound,
-        (signal) => this.#calls.provider.renew(lease, this.holds(metadata) ? { signal } : { signal, metadata }),
-      );
+      const outcome = await this.#backend.renew(lease, bound, this.holds(metadata) ? undefined : metadata);
       if (this.#stopped) return;
       if (outcome === "lost") return this.#events.over("lost");
       if (outcome !== "renewed") throw new TypeError(`Cannot renew "${lease.electionGroup}": got ${String(outcome)}`);

@@ -5,7 +5,7 @@
  */
 
 import { backoff } from "./backoff.ts";
-import type { BoundedCalls } from "./call.ts";
+import type { Backend } from "./backend.ts";
 import type { ElectionConfig } from "./options.ts";
 import type { LeaderInfo } from "./provider.ts";
 import type { QueuedTimer } from "./timer_queue.ts";
@@ -18,7 +18,7 @@ const EXPIRY_SPREAD_MS = 100;
 /** The waiting of one participant between two looks. */
 export class Lookout {
   readonly #config: ElectionConfig;
-  readonly #calls: BoundedCalls;
+  readonly #backend: Backend;
   readonly #onBroken: (error: unknown) => void;
   readonly #timer: QueuedTimer;
   #resume: (() => void) | null = null;
@@ -28,11 +28,11 @@ export class Lookout {
   #vacantLooks = 0;
 
   /** Makes a lookout. `onBroken` is told when a stream of hints fails; it will be opened again. */
-  constructor(config: ElectionConfig, calls: BoundedCalls, onBroken: (error: unknown) => void) {
+  constructor(config: ElectionConfig, backend: Backend, onBroken: (error: unknown) => void) {
     this.#config = config;
-    this.#calls = calls;
+    this.#backend = backend;
     this.#onBroken = onBroken;
-    this.#timer = calls.queue.timer(() => this.#wake());
+    this.#timer = backend.queue.timer(() => this.#wake());
   }
 
   /** Returns the milliseconds after which the group is to be looked at again, having just seen `leader`. */
@@ -66,7 +66,7 @@ export class Lookout {
 
   /** Listens for hints from now on, if the provider has any. */
   follow(): void {
-    if (this.#following !== null || this.#calls.provider.watch === undefined) return;
+    if (this.#following !== null) return;
     this.#following = new AbortController();
     void this.#follow(this.#following.signal);
   }
@@ -80,11 +80,11 @@ export class Lookout {
 
   /** Never rejects. A watch that ignores its signal is left behind: it can do no more than hold its own promise. */
   async #follow(signal: AbortSignal): Promise<void> {
-    const { electionGroup, participantId, observer } = this.#config;
-    const { provider } = this.#calls;
-    for (let failures = 0; !signal.aborted && provider.watch !== undefined; failures++) {
+    for (let failures = 0; !signal.aborted; failures++) {
       try {
-        for await (const _ of provider.watch(electionGroup, observer ? { signal } : { signal, participantId })) {
+        const hints = this.#backend.watch(signal);
+        if (hints === undefined) return;
+        for await (const _ of hints) {
           if (signal.aborted) return;
           failures = 0;
           this.#live = true;
@@ -97,7 +97,7 @@ export class Lookout {
       this.#live = false;
       // Polling at the interval stood still while hints came; it must not wait for the end of that long wait.
       this.#hint();
-      await this.#calls.queue.pause(backoff(failures, this.#config), signal);
+      await this.#backend.queue.pause(backoff(failures, this.#config), signal);
     }
   }
 

@@ -1,0 +1,148 @@
+/**
+ * The provider of one election, and the calls to it: each within a bound, and none that can hang.
+ *
+ * @module
+ */
+
+import { backoff } from "./backoff.ts";
+import { callBackend, providerError } from "./call.ts";
+import { elapsedSince, instant } from "./clock.ts";
+import type { ProviderOperation } from "./errors.ts";
+import type { ElectionConfig } from "./options.ts";
+import type { Acquired, Held, LeaderInfo, Lease, Provider } from "./provider.ts";
+import { TimerQueue } from "./timer_queue.ts";
+
+/** Metadata as the core keeps it: frozen, so that the same object is the same metadata. */
+export type Metadata = Readonly<Record<string, string>>;
+
+/** Takes note of something that failed. */
+type OnError = (message: string, error: unknown) => void;
+
+/** What one election asks of its provider. */
+export class Backend {
+  /** All timers of the election. */
+  readonly queue: TimerQueue;
+  readonly #config: ElectionConfig;
+  readonly #onError: OnError;
+  #provider: Provider;
+  #isOpen = true;
+  /** Opens the provider anew; null when somebody else owns it. */
+  #reopen: (() => Promise<Provider>) | null = null;
+
+  /** Asks `provider` on behalf of the election of `config`. `onError` is told of failures that nobody else hears of. */
+  constructor(provider: Provider, config: ElectionConfig, onError: OnError) {
+    this.queue = TimerQueue.of(config.clock);
+    this.#provider = provider;
+    this.#config = config;
+    this.#onError = onError;
+  }
+
+  /** From now on `disconnect` closes the provider, and `connect` opens another. */
+  own(reopen: () => Promise<Provider>): void {
+    this.#reopen = reopen;
+  }
+
+  /** Opens the provider if it has been closed. */
+  async connect(): Promise<void> {
+    if (this.#isOpen || this.#reopen === null) return;
+    this.#provider = await this.#reopen();
+    this.#isOpen = true;
+  }
+
+  /** Closes the provider if it is owned, and waits for that no longer than `requestTimeout`. Never rejects. */
+  async disconnect(): Promise<void> {
+    if (this.#reopen === null) return;
+    this.#isOpen = false;
+    const closed = new AbortController();
+    const bound = this.queue.pause(this.#config.requestTimeout, closed.signal);
+    const closing = this.#provider[Symbol.asyncDispose]();
+    await Promise.race([closing, bound]).catch((error) => this.#onError("closing the provider failed", error));
+    closed.abort();
+  }
+
+  /** Asks for the lease for the term `termId`, within `lockTimeout`. */
+  acquire(termId: string, metadata: Metadata): Promise<Acquired | Held> {
+    const { electionGroup, participantId, heartbeatTimeout, lockTimeout } = this.#config;
+    const request = { electionGroup, participantId, termId, heartbeatTimeout, metadata };
+    return this.#call("acquire", lockTimeout, (signal) => this.#provider.acquire(request, { signal }));
+  }
+
+  /** Renews `lease`, within `boundMs`. */
+  renew(lease: Lease, boundMs: number, metadata?: Metadata): Promise<"renewed" | "lost"> {
+    return this.#call(
+      "renew",
+      boundMs,
+      (signal) => this.#provider.renew(lease, metadata === undefined ? { signal } : { signal, metadata }),
+    );
+  }
+
+  /** Releases a term, as well as can be within `requestTimeout`. Never rejects: what fails to be released expires by itself. */
+  async giveBack(termId: string): Promise<void> {
+    const { electionGroup, requestTimeout, maxRetryAttempts, clock } = this.#config;
+    const start = instant(clock);
+    for (let failures = 0;; failures++) {
+      try {
+        const left = requestTimeout - elapsedSince(clock, start);
+        await this.#call("release", left, (signal) => this.#provider.release({ electionGroup, termId }, { signal }));
+        return;
+      } catch (error) {
+        this.#onError("a release failed", error);
+        const delay = backoff(failures, this.#config);
+        if (failures >= maxRetryAttempts || elapsedSince(clock, start) + delay >= requestTimeout) return;
+        await this.queue.pause(delay, NEVER);
+      }
+    }
+  }
+
+  /** Reads who leads, within `requestTimeout`. */
+  read(signal?: AbortSignal): Promise<LeaderInfo | null> {
+    const { electionGroup, requestTimeout } = this.#config;
+    return this.#call("read", requestTimeout, (signal) => this.#provider.read(electionGroup, { signal }), signal);
+  }
+
+  /** The provider's hints, where it has any. */
+  watch(signal: AbortSignal): AsyncIterable<void> | undefined {
+    const { electionGroup, participantId, observer } = this.#config;
+    return this.#provider.watch?.(electionGroup, observer ? { signal } : { signal, participantId });
+  }
+
+  /** Asks the `healthCheck` callback, if there is one, within `requestTimeout`. No clear yes is a no. Never rejects. */
+  async isHealthy(): Promise<boolean> {
+    const { healthCheck, requestTimeout } = this.#config;
+    if (healthCheck === undefined) return true;
+    try {
+      return await this.#call("healthCheck", requestTimeout, async (signal) => await healthCheck({ signal })) === true;
+    } catch (error) {
+      this.#onError("the health check failed", error);
+      return false;
+    }
+  }
+
+  /** Waits for `work`, but no longer than `boundMs` and than `outer` lasts, also if it ignores its signal. */
+  async #call<T>(
+    operation: ProviderOperation,
+    boundMs: number,
+    work: (signal: AbortSignal) => Promise<T>,
+    outer?: AbortSignal,
+  ): Promise<T> {
+    outer?.throwIfAborted();
+    const { electionGroup } = this.#config;
+    const { name } = this.#provider;
+    const controller = new AbortController();
+    const timer = this.queue.timer(() => {
+      controller.abort(providerError(name, operation, electionGroup, `no answer within ${Math.round(boundMs)} ms`));
+    });
+    const onAbort = () => controller.abort(outer?.reason);
+    timer.set(boundMs);
+    outer?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await callBackend(name, operation, electionGroup, controller.signal, () => work(controller.signal));
+    } finally {
+      timer.clear();
+      outer?.removeEventListener("abort", onAbort);
+    }
+  }
+}
+
+/** For a pause that nothing cuts short. */
+const NEVER = new AbortController().signal;
