@@ -4,47 +4,32 @@
  * @module
  */
 
-import type { Provider } from "../src/provider.ts";
+import { expiryCases } from "./conformance/expiry_cases.ts";
+import { faultCases } from "./conformance/fault_cases.ts";
+import { leaseCases } from "./conformance/lease_cases.ts";
+import { lifecycleCases } from "./conformance/lifecycle_cases.ts";
+import type { ConformanceCase, ConformanceTarget } from "./conformance/target.ts";
+import { valueCases } from "./conformance/value_cases.ts";
+import { walkCases } from "./conformance/walk_cases.ts";
+import { watchCases } from "./conformance/watch_cases.ts";
 
-/** What the suite needs to know of a provider. */
-export interface ConformanceTarget {
-  /** The provider's name. */
-  readonly name: string;
-  /** Opens one more client on the one store. Called many times; the suite closes what it opened. */
-  open(): Provider | Promise<Provider>;
-  /** The `heartbeatTimeout` of the suite's leases, in milliseconds. @default the provider's `minTimeout`, but at least 1,000 */
-  readonly heartbeatTimeout?: number;
-  /** Faults that can be injected into the server behind the provider; without one, its cases are left out. */
-  readonly faults?: ConformanceFaults;
-}
+export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./conformance/target.ts";
 
-/** What can be done to the server behind a provider. */
-export interface ConformanceFaults {
-  /** Ends the server abruptly. */
-  kill?(): Promise<void>;
-  /** Starts it again on the same address and data. */
-  restart?(): Promise<void>;
-  /** Makes it hang: connections stay open, nothing is answered. */
-  freeze?(): Promise<void>;
-  /** Ends the hang. */
-  thaw?(): Promise<void>;
-}
-
-/** One case. It resolves if the provider conforms, and rejects with an `AssertionError` that says what it did instead. */
-export interface ConformanceCase {
-  /** What is checked, as a sentence. */
-  readonly name: string;
-  /** Checks it. */
-  run(): Promise<void>;
-}
-
-/** Returns the cases that apply to `target`, in the order in which they should run. */
+/**
+ * Returns the cases that apply to `target`, in the order in which they should run, one after the other. They use groups
+ * of their own, so that the store may hold others; only those that kill or freeze the server disturb them. They wait for
+ * real leases to expire: half a minute in all where a lease may last one second.
+ *
+ * @example
+ * ```ts
+ * import { memoryProvider } from "@multilock/core/memory";
+ * import { conformanceCases } from "@multilock/core/testing";
+ *
+ * const cases = conformanceCases({ name: "memory", open: () => memoryProvider({ name: "docs-conformance" }) });
+ * console.assert(cases.length > 0); // register each with your test runner: test(each.name, each.run)
+ * ```
+ */
 export function conformanceCases(target: ConformanceTarget): ConformanceCase[] {
-  return [{
-    name: "healthCheck() resolves",
-    async run() {
-      await using provider = await target.open();
-      await provider.healthCheck({ signal: AbortSignal.timeout(5_000) });
-    },
-  }];
+  return [leaseCases, valueCases, watchCases, lifecycleCases, walkCases, expiryCases, faultCases]
+    .flatMap((casesFor) => casesFor(target));
 }

@@ -1,0 +1,47 @@
+/**
+ * What the conformance suite is told of a provider, and what its cases look like.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../src/clock.ts";
+import type { Provider } from "../../src/provider.ts";
+
+/** What the suite needs to know of a provider. */
+export interface ConformanceTarget {
+  /** The provider's name. */
+  readonly name: string;
+  /**
+   * Opens one more client on the one store. Called many times; the suite closes what it opened. A `clock`, where one is
+   * given, is the clock of that client: its wall clock may be hours off.
+   */
+  open(options?: { readonly clock?: Clock }): Provider | Promise<Provider>;
+  /** The `heartbeatTimeout` of leases that the suite lets expire, in milliseconds. @default the provider's `minTimeout`, but at least 1,000 */
+  readonly heartbeatTimeout?: number;
+  /** The most metadata that the backend can keep, in bytes of JSON; more it must refuse with an error. @default no limit */
+  readonly maxMetadataBytes?: number;
+  /** Where the random walks start. A failure names it. @default 1 */
+  readonly seed?: number;
+  /** Faults that can be injected into the server behind the provider; without one, its cases are left out. */
+  readonly faults?: ConformanceFaults;
+}
+
+/** What can be done to the server behind a provider. */
+export interface ConformanceFaults {
+  /** Ends the server abruptly. */
+  kill?(): Promise<void>;
+  /** Starts it again on the same address and data. */
+  restart?(): Promise<void>;
+  /** Makes it hang: connections stay open, nothing is answered. */
+  freeze?(): Promise<void>;
+  /** Ends the hang. */
+  thaw?(): Promise<void>;
+}
+
+/** One case. It resolves if the provider conforms, and rejects with an `AssertionError` that says what it did instead. */
+export interface ConformanceCase {
+  /** What is checked, as a sentence. */
+  readonly name: string;
+  /** Checks it. */
+  run(): Promise<void>;
+}

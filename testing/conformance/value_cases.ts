@@ -1,0 +1,109 @@
+/** Names and metadata at their limits, and with characters that mean something to somebody. */
+
+import assert from "node:assert/strict";
+import type { AcquireRequest } from "../../src/provider.ts";
+import { checkLeader, lose, onStage, soon, type Stage, win, winSoon } from "./stage.ts";
+import type { ConformanceCase, ConformanceTarget } from "./target.ts";
+
+/** Returns the cases about values. */
+export function valueCases(target: ConformanceTarget): ConformanceCase[] {
+  return [
+    onStage(target, "names may be as long as allowed, and look like paths, options or properties", oddNames),
+    onStage(target, "metadata comes back as it was, with quotes, unicode, SQL and Lua in it", oddMetadata),
+    onStage(target, "metadata may be as large as allowed", largeMetadata),
+  ];
+}
+
+async function oddNames(stage: Stage): Promise<void> {
+  const other = await stage.open();
+  const long = stage.group().padEnd(254, "x");
+  // Two long names that differ at the end only: nobody may cut them short.
+  const names = [
+    `${long}1`,
+    `${long}2`,
+    ".",
+    "..",
+    "-",
+    "--help",
+    "_",
+    "0",
+    "1e3",
+    "NUL",
+    "null",
+    "constructor",
+    "__proto__",
+  ];
+  for (const electionGroup of names) {
+    const participantId = electionGroup === "." ? ".." : electionGroup;
+    // Others of these names are the same in every run: an earlier run may have left a lease.
+    const request = stage.request(electionGroup, { participantId, heartbeatTimeout: stage.short });
+    const lease = await winSoon(stage, stage.first, request);
+    checkLeader(await other.read(electionGroup, soon()), lease, {});
+    const again = await other.acquire({ ...stage.request(electionGroup), heartbeatTimeout: stage.short }, soon());
+    assert.ok(!again.acquired, `"${electionGroup}" is held`);
+    assert.equal(await stage.first.release(lease, soon()), "released");
+  }
+}
+
+async function oddMetadata(stage: Stage): Promise<void> {
+  const other = await stage.open();
+  for (const metadata of [ODD, { a: "" }, {}]) {
+    const request: AcquireRequest = stage.request(stage.group(), { metadata });
+    const lease = await win(stage.first, request);
+    checkLeader(await other.read(lease.electionGroup, soon()), lease, metadata);
+    checkLeader(await lose(other, stage.request(lease.electionGroup)), lease, metadata);
+    assert.equal(await stage.first.renew(lease, { ...soon(), metadata: { before: "after" } }), "renewed");
+    assert.equal(await stage.first.renew(lease, { ...soon(), metadata }), "renewed");
+    checkLeader(await other.read(lease.electionGroup, soon()), lease, metadata);
+    assert.equal(await stage.first.release(lease, soon()), "released");
+  }
+}
+
+/** By `fromEntries`, since in a literal `__proto__` is not a key. */
+const ODD: Readonly<Record<string, string>> = Object.fromEntries([
+  ["__proto__", "toString"],
+  ["constructor", "hasOwnProperty"],
+  ["quotes", `'"\`\\'\\"''""`],
+  ["sql", `'); DROP TABLE leases; --`],
+  ["sql with dollars", "$$ $1 $tag$ %s %% ?"],
+  ["lua", `]] redis.call("FLUSHALL") --[[`],
+  ["json", `{"a":[null,"}"]}`],
+  ["xml", "<a b='c'>&amp;]]></a>"],
+  ["lines", "a\nb\r\nc\td\u2028e\u0085f"],
+  ["control", "\u0000\u0001\u001b[31m\u007f"],
+  [
+    "unicode",
+    "gr\u00fc\u00df gru\u0308\u00df \u65e5\u672c\u8a9e \u05e9\u05dc\u05d5\u05dd \ud83d\ude80\ud83d\udc69\u200d\ud83d\udcbb",
+  ],
+  ["half a character", "\ud83d"],
+  ["\ud83d\ude80 key with 'quotes' \"and\" = ; :", "value"],
+  ["number", "007"],
+  ["boolean", "false"],
+  ["space", "  leading and trailing  "],
+  ["empty", ""],
+]);
+
+async function largeMetadata(stage: Stage): Promise<void> {
+  const value = (i: number) => String(i).padEnd(4_000, "v");
+  const full = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [String(i).padStart(255, "k"), value(i)]));
+  const wide = { wide: "\u65e5".repeat(4_000), astral: "\ud83d\ude80".repeat(2_000) };
+  const most = stage.target.maxMetadataBytes ?? Infinity;
+  for (const metadata of [wide, full]) {
+    const request = stage.request(stage.group(), { metadata });
+    if (JSON.stringify(metadata).length > most) {
+      await assert.rejects(
+        stage.first.acquire(request, soon()),
+        /metadata/i,
+        "too much metadata must be refused by name",
+      );
+      assert.equal(await stage.first.read(request.electionGroup, soon()), null, "what was refused must leave no lease");
+      continue;
+    }
+    const lease = await win(stage.first, request);
+    checkLeader(await stage.first.read(lease.electionGroup, soon()), lease, metadata);
+    assert.equal(await stage.first.renew(lease, soon()), "renewed");
+    assert.equal(await stage.first.renew(lease, { ...soon(), metadata }), "renewed");
+    checkLeader(await stage.first.read(lease.electionGroup, soon()), lease, metadata);
+    assert.equal(await stage.first.release(lease, soon()), "released");
+  }
+}

@@ -1,0 +1,13 @@
+/**
+ * For those who write a provider, or who test a program that elects: the conformance suite, a clock that moves only when
+ * told to, and a provider that fails on demand.
+ *
+ * @module
+ */
+
+export { conformanceCases } from "./conformance.ts";
+export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./conformance.ts";
+export { FaultyProvider } from "./faulty_provider.ts";
+export type { Fault, FaultyOperation } from "./faulty_provider.ts";
+export { VirtualClock } from "./virtual_clock.ts";
+export type { Skew } from "./virtual_clock.ts";
