@@ -100,10 +100,11 @@ async function closeUnderWay(stage: Stage): Promise<void> {
   const watcher = follow(closing, stage.group());
   await watcher?.more(0);
   const calls = Object.values(operations(closing, stage, stage.group())).map((call) => call(soon()));
+  const settled = Promise.allSettled(calls);
   const start = now();
   await closing[Symbol.asyncDispose]();
   // Whether they were answered or cut off, they must not hang.
-  await Promise.allSettled(calls);
+  await settled;
   await watcher?.stop().catch(() => {});
   assert.ok(now() - start < SOON, "closing must end what is under way");
   checkLeader(await stage.first.read(kept.electionGroup, soon()), kept);

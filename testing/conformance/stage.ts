@@ -88,7 +88,7 @@ export class Stage implements AsyncDisposable {
   /** By when a lease that nobody renews must be free for those who look all the time, in milliseconds from its grant. */
   get freeBy(): number {
     // Twice: where the observers judge, they must have seen the record stand still for a lease of their own.
-    return this.short * 2 + CALL_LIMIT;
+    return this.short * 2 + 5_000;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -187,8 +187,13 @@ export async function until<T>(
 }
 
 /** Asks for the lease until it is granted. */
-export function winSoon(stage: Stage, provider: Provider, request: AcquireRequest): Promise<Lease> {
-  return until(`the lease of "${request.electionGroup}" is granted`, stage.freeBy, stage.pause, async () => {
+export function winSoon(
+  stage: Stage,
+  provider: Provider,
+  request: AcquireRequest,
+  limitMs: number = stage.freeBy,
+): Promise<Lease> {
+  return until(`the lease of "${request.electionGroup}" is granted`, limitMs, stage.pause, async () => {
     const answer = await provider.acquire(request, soon());
     return answer.acquired ? checkLease(answer, request) : undefined;
   });
