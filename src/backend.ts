@@ -26,6 +26,8 @@ export class Backend {
   readonly #onError: OnError;
   #provider: Provider;
   #isOpen = true;
+  /** Ends the calls that need no end of their own. */
+  #cancelled = new AbortController();
   /** Opens the provider anew; null when somebody else owns it. */
   #reopen: (() => Promise<Provider>) | null = null;
 
@@ -49,6 +51,12 @@ export class Backend {
     this.#isOpen = true;
   }
 
+  /** Ends every renewal, read and check that is under way: nobody waits for them any more. */
+  cancel(): void {
+    this.#cancelled.abort();
+    this.#cancelled = new AbortController();
+  }
+
   /** Closes the provider if it is owned, and waits for that no longer than `requestTimeout`. Never rejects. */
   async disconnect(): Promise<void> {
     if (this.#reopen === null) return;
@@ -69,11 +77,9 @@ export class Backend {
 
   /** Renews `lease`, within `boundMs`. */
   renew(lease: Lease, boundMs: number, metadata?: Metadata): Promise<"renewed" | "lost"> {
-    return this.#call(
-      "renew",
-      boundMs,
-      (signal) => this.#provider.renew(lease, metadata === undefined ? { signal } : { signal, metadata }),
-    );
+    const renew = (signal: AbortSignal) =>
+      this.#provider.renew(lease, metadata === undefined ? { signal } : { signal, metadata });
+    return this.#call("renew", boundMs, renew, this.#cancelled.signal);
   }
 
   /** Releases a term, as well as can be within `requestTimeout`. Never rejects: what fails to be released expires by itself. */
@@ -111,7 +117,8 @@ export class Backend {
     const { healthCheck, requestTimeout } = this.#config;
     if (healthCheck === undefined) return true;
     try {
-      return await this.#call("healthCheck", requestTimeout, async (signal) => await healthCheck({ signal })) === true;
+      const check = async (signal: AbortSignal) => await healthCheck({ signal });
+      return await this.#call("healthCheck", requestTimeout, check, this.#cancelled.signal) === true;
     } catch (error) {
       this.#onError("the health check failed", error);
       return false;

@@ -296,6 +296,7 @@ export class Participant {
     // An acquire that is under way is bounded, and gives back what it is granted.
     await session?.acquiring?.catch(() => {});
     if (session?.unanswered) await this.backend.giveBack(session.unanswered);
+    this.backend.cancel();
     session?.ready.resolve();
     this.#session = null;
     this.isStopped = true;
