@@ -44,8 +44,6 @@ export class Participant {
   readonly waiters = new Waiters();
   /** Where changes are published. Each session has its own, so that the streams of a stopped one have ended. */
   hub: ChangeHub;
-  /** Whether the last call was a `stop`; before the first `start` it is not. */
-  isStopped = false;
   /** When the lease was last asked for, or the leader looked for. */
   lastAttempt: Date | null = null;
   /** When that happens next, at the latest. */
@@ -56,6 +54,8 @@ export class Participant {
   readonly #work = new Set<Promise<void>>();
   #metadata: Metadata;
   #session: Session | null = null;
+  /** Whether the last session has ended, and no other has begun. */
+  #isClosed = false;
   #stopping: Promise<void> | null = null;
   #term: LeaseTerm | null = null;
   #heartbeat: Heartbeat | null = null;
@@ -87,6 +87,11 @@ export class Participant {
     return this.#session !== null;
   }
 
+  /** Whether it is stopping or has been stopped; before the first `start` it is not. */
+  get isStopped(): boolean {
+    return this.#isClosed || this.#stopping !== null;
+  }
+
   /** Opens a session, if none is open, and waits for its first look. */
   async start(signals: readonly AbortSignal[]): Promise<void> {
     while (this.#stopping !== null) await this.#stopping;
@@ -97,7 +102,7 @@ export class Participant {
 
   /** Closes the session. */
   stop(): Promise<void> {
-    if (this.isStopped) return Promise.resolve();
+    if (this.#isClosed) return Promise.resolve();
     return this.#stopping ??= this.#close(this.#session).finally(() => this.#stopping = null);
   }
 
@@ -136,8 +141,8 @@ export class Participant {
 
   #open(): Session {
     const stopped = new AbortController();
-    if (this.isStopped) this.hub = new ChangeHub(this.#config.clock);
-    this.isStopped = false;
+    if (this.#isClosed) this.hub = new ChangeHub(this.#config.clock);
+    this.#isClosed = false;
     this.#coolUntil = -Infinity;
     const session: Session = {
       stopped,
@@ -299,7 +304,7 @@ export class Participant {
     this.backend.cancel();
     session?.ready.resolve();
     this.#session = null;
-    this.isStopped = true;
+    this.#isClosed = true;
     this.nextAttempt = null;
     this.#view.see(null);
     this.hub.close();

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { elect } from "../src/elect.ts";
+import { openProvider, type ProviderDefinition, providers, registerProvider } from "../src/registry.ts";
+import { Stage } from "./stage.ts";
+
+const definition = (name: string, ...protocols: string[]): ProviderDefinition => ({
+  name,
+  protocols,
+  open: () => new Stage().open(),
+});
+
+test("openProvider() opens by scheme, whatever its case", async () => {
+  let seen = "";
+  registerProvider({ ...definition("cased", "cased:"), open: (url) => (seen = url, new Stage().open()) });
+  await openProvider("CASED://Host/Path");
+  assert.equal(seen, "CASED://Host/Path");
+  await openProvider(new URL("cased://host/x"));
+  assert.equal(seen, "cased://host/x");
+});
+
+test("openProvider() asks matches, when no scheme fits", async () => {
+  registerProvider({ ...definition("dsn"), matches: (target) => target.startsWith("Dsn=") });
+  await openProvider("Dsn=x;Password=y");
+});
+
+test("openProvider() names the import that would help, and no password", async () => {
+  await assert.rejects(openProvider("consul://u:hunter2@host"), (error: Error) => {
+    assert.ok(error instanceof TypeError);
+    assert.match(error.message, /import "jsr:@multilock\/core\/consul"/);
+    assert.doesNotMatch(error.message, /hunter2/);
+    return true;
+  });
+  await assert.rejects(openProvider("Server=db;Password=hunter2"), /core\/sqlserver/);
+  await assert.rejects(openProvider("AccountName=a;AccountKey=hunter2"), /core\/azure-blob/);
+  await assert.rejects(openProvider("gopher://x"), /known are memory: /);
+  await assert.rejects(openProvider(""), TypeError);
+});
+
+test("registerProvider() keeps the first of a name, and refuses another with other schemes", () => {
+  const first = definition("twice", "twice:", "twices:");
+  registerProvider(first);
+  registerProvider(definition("twice", "twices:", "twice:"));
+  assert.equal(providers().find(({ name }) => name === "twice"), first);
+  assert.throws(() => registerProvider(definition("twice", "other:")), /the name is taken/);
+  assert.throws(() => registerProvider(definition("thrice", "twice:")), /"twice:" is taken by "twice"/);
+});
+
+test("registerProvider() refuses what is no definition", () => {
+  assert.throws(() => registerProvider(definition("Bad Name", "x:")), TypeError);
+  assert.throws(() => registerProvider(definition("noscheme", "x")), TypeError);
+  assert.throws(() => registerProvider({ name: "a", protocols: [] } as unknown as ProviderDefinition), TypeError);
+});
+
+test("two copies of the core share the registry", () => {
+  const shared = (globalThis as Record<symbol, unknown>)[Symbol.for("@multilock/core/registry@1")];
+  assert.ok(shared instanceof Map && shared.has("memory"));
+});
+
+test("elect() refuses bad options before it opens the provider", async () => {
+  let opened = 0;
+  registerProvider({ ...definition("eager", "eager:"), open: () => (opened++, new Stage().open()) });
+  await assert.rejects(elect("eager:", { electionGroup: "a/b" }), TypeError);
+  await assert.rejects(elect("eager:", { electionGroup: "g", signal: AbortSignal.abort(new Error("no")) }), /no/);
+  assert.equal(opened, 0);
+});
