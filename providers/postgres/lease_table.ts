@@ -1,0 +1,100 @@
+/**
+ * The table of leases: created on first use where it is missing and may be created.
+ *
+ * @module
+ */
+
+import { type Connections, sqlState } from "./connections.ts";
+import type { Statement, Statements } from "./statements.ts";
+
+/** SQLSTATEs of a start that lost the race to create something: by the time it fails, the other has committed. */
+const CREATED_BY_ANOTHER: ReadonlySet<string> = new Set(["23505", "42P06", "42P07", "42710"]);
+const NO_TABLE = "42P01";
+const NO_SCHEMA = "3F000";
+
+/** How often a call creates the table: once, and again if somebody drops it in between. */
+const MAX_CREATIONS = 3;
+
+/** Runs the statements of one table. */
+export class LeaseTable {
+  readonly #connections: Connections;
+  readonly #statements: Statements;
+  readonly #autoCreate: boolean;
+  #creating: Promise<void> | null = null;
+
+  /** Makes it, without I/O. */
+  constructor(connections: Connections, statements: Statements, autoCreate: boolean) {
+    this.#connections = connections;
+    this.#statements = statements;
+    this.#autoCreate = autoCreate;
+  }
+
+  /** Runs a statement that needs the table. One that failed for lack of it has done nothing, and may run again. */
+  async write(statement: Statement, values: () => unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
+    for (let creations = 0;; creations++) {
+      try {
+        return await this.#connections.run(statement, values, signal);
+      } catch (error) {
+        if (!this.#autoCreate || sqlState(error) !== NO_TABLE || creations === MAX_CREATIONS) throw error;
+        await (this.#creating ??= this.#create().finally(() => this.#creating = null));
+      }
+    }
+  }
+
+  /** Runs a statement that only reads. Without the table there is nothing to read: no rows. */
+  async read(statement: Statement, values: unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
+    try {
+      return await this.#connections.run(statement, () => values, signal);
+    } catch (error) {
+      if (this.#autoCreate && sqlState(error) === NO_TABLE) return [];
+      throw error;
+    }
+  }
+
+  /** @throws {Error} if elections would not work, saying why */
+  async check(signal: AbortSignal): Promise<void> {
+    const { table, check } = this.#statements;
+    const [[readOnly, exists, allowed] = []] = await this.#connections.run(check, () => [], signal);
+    if (readOnly === true) throw new Error(READ_ONLY);
+    if (exists !== true && !this.#autoCreate) throw new Error(`the table ${table} does not exist`);
+    if (allowed !== true) {
+      const need = exists === true ? "SELECT, INSERT and UPDATE" : "CREATE, because the table does not exist";
+      throw new Error(`the user lacks a privilege on ${table}: it needs ${need}`);
+    }
+  }
+
+  /** Not bound to the call that found the table missing: others wait for it too. The statement timeout bounds it. */
+  async #create(): Promise<void> {
+    const { createTable, createSchema } = this.#statements;
+    const { signal } = new AbortController();
+    try {
+      await this.#connections.runText(createTable, signal).catch((error) => {
+        if (sqlState(error) !== NO_SCHEMA) throw error;
+        // Only now: PostgreSQL asks for the right to create a schema before it looks whether there is one.
+        return this.#connections.runText(`${createSchema};\n${createTable}`, signal);
+      });
+    } catch (error) {
+      if (!CREATED_BY_ANOTHER.has(sqlState(error))) throw error;
+    }
+  }
+}
+
+const READ_ONLY = "the server is read-only: a standby, or default_transaction_read_only is on. " +
+  "Leases need the primary";
+
+/** Returns `error`, saying what it means for leases where the server's own words do not. */
+export function explain(error: unknown, { table, createTable }: Statements): unknown {
+  const words = error instanceof Error ? error.message : String(error);
+  switch (sqlState(error)) {
+    case "25006":
+      return new Error(`${READ_ONLY} (${words})`, { cause: error });
+    case "42501":
+      return new Error(`${words}. The user needs SELECT, INSERT and UPDATE on ${table}, made by: ${createTable}`, {
+        cause: error,
+      });
+    case "55P03":
+      return new Error(`another session has locked the row of the lease (${words})`, { cause: error });
+    default:
+      return error;
+  }
+}
