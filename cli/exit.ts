@@ -1,0 +1,53 @@
+/**
+ * How the command ends: the exit codes, and which error means which.
+ *
+ * @module
+ */
+
+import { ConfigError, ElectionError, LeadershipLostError } from "../src/errors.ts";
+
+/** The exit codes, after `sysexits.h`. A command under `elect run` adds its own. */
+export const EXIT = {
+  /** Done. */
+  done: 0,
+  /** `elect leader`: nobody leads. */
+  nobody: 1,
+  /** The command line is wrong. */
+  usage: 64,
+  /** The backend cannot be reached, or refuses. */
+  unavailable: 69,
+  /** A mistake in this program. */
+  software: 70,
+  /** Leadership was lost while the command ran. */
+  lost: 75,
+  /** Values that cannot work together, or a provider URL that cannot be opened. */
+  config: 78,
+} as const;
+
+/** Raised when the command line is wrong. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+/** Returns the exit code that says what `error` means. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT.usage;
+  if (error instanceof ConfigError) return EXIT.config;
+  if (error instanceof LeadershipLostError) return EXIT.lost;
+  if (error instanceof ElectionError || isTimeout(error)) return EXIT.unavailable;
+  return EXIT.software;
+}
+
+/** Runs `check`, and turns what it says about a caller's values into a {@linkcode UsageError}. */
+export function asUsage<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof DOMException && (error.name === "TimeoutError" || error.name === "AbortError");
+}

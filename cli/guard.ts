@@ -1,0 +1,109 @@
+/**
+ * The side of the guard that `elect` holds: see `guard_process.ts` for what it promises and why.
+ *
+ * @module
+ */
+
+import type { ChildProcess } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
+import { sleep, systemClock } from "../src/clock.ts";
+import { ElectionError } from "../src/errors.ts";
+import { readLines } from "./lines.ts";
+import { startModule } from "./runtime.ts";
+
+/** How long a guard may take to start, or to answer when the command has ended and nothing depends on it any more. */
+const PATIENCE_MS = 10_000;
+
+/** A guard process that is running. It watches one command at a time, any number one after the other. */
+export class Guard implements Disposable {
+  /** Resolves when the guard process has ended, for whatever reason. */
+  readonly gone: Promise<void>;
+  readonly #process: ChildProcess;
+  readonly #input: Writable;
+  #answer: () => number = () => 0;
+  #expected = new Map<string, (line: string) => void>();
+
+  /**
+   * Starts a guard.
+   *
+   * @throws {ElectionError} if it cannot be started
+   */
+  static async start(): Promise<Guard> {
+    // A session of its own, so that what is sent to the process group of `elect` does not reach it.
+    const guardProcess = startModule("guard_process", import.meta.url, ["--no-config", "--allow-run"], {
+      stdio: ["pipe", "pipe", "inherit"],
+      detached: true,
+      cwd: "/",
+    });
+    if (guardProcess.stdin === null || guardProcess.stdout === null) throw new ElectionError("Cannot reach the guard");
+    const guard = new Guard(guardProcess, guardProcess.stdin, guardProcess.stdout);
+    if (await guard.#reply("ready") === null) {
+      guard[Symbol.dispose]();
+      throw new ElectionError("Cannot start the guard process: it ended, or gave no answer");
+    }
+    return guard;
+  }
+
+  private constructor(guardProcess: ChildProcess, input: Writable, output: Readable) {
+    this.#process = guardProcess;
+    this.#input = input;
+    this.gone = new Promise((resolve) => {
+      guardProcess.once("exit", () => resolve());
+      guardProcess.once("error", () => resolve());
+    });
+    input.on("error", () => {}); // a guard that is gone is noticed by `gone`
+    readLines(output, (line) => this.#take(line));
+  }
+
+  /**
+   * Has the guard watch a process group, and ask `remaining` every `tickMs` for how many more milliseconds it may run.
+   * Resolves to true when the guard has had its first answer: only then may the command begin.
+   */
+  async watch(processGroup: number, tickMs: number, remaining: () => number): Promise<boolean> {
+    this.#answer = remaining;
+    const reply = this.#reply("guarded");
+    this.#send(`guard ${processGroup} ${Math.max(1, Math.floor(tickMs))}`);
+    return await reply !== null;
+  }
+
+  /** Ends the watch, because the command has ended. Resolves to whether the guard had killed it. */
+  async standDown(): Promise<boolean> {
+    const reply = this.#reply("stood-down");
+    this.#send("stand-down");
+    const line = await reply;
+    // One that does not answer might still kill, and its number of a process group may soon be somebody else's.
+    if (line === null) this[Symbol.dispose]();
+    return line === "stood-down killed";
+  }
+
+  /** Ends the guard process. */
+  [Symbol.dispose](): void {
+    this.#process.kill("SIGKILL");
+  }
+
+  #send(line: string): void {
+    if (this.#input.writable) this.#input.write(`${line}\n`);
+  }
+
+  #take(line: string): void {
+    const [verb = "", question] = line.split(" ");
+    if (verb === "ask") this.#send(`answer ${question} ${Math.floor(this.#answer())}`);
+    this.#expected.get(verb)?.(line);
+  }
+
+  /** Waits for the line that begins with `verb`; null if the guard is gone or silent. */
+  async #reply(verb: string): Promise<string | null> {
+    const answered = new Promise<string>((resolve) => this.#expected.set(verb, resolve));
+    const over = new AbortController();
+    try {
+      return await Promise.race([
+        answered,
+        this.gone.then(() => null),
+        sleep(systemClock, PATIENCE_MS, over.signal).then(() => null, () => null),
+      ]);
+    } finally {
+      over.abort();
+      this.#expected.delete(verb);
+    }
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * One command, for one term.
+ *
+ * @module
+ */
+
+import { elapsedSince, type Instant, instant, systemClock } from "../src/clock.ts";
+import type { ElectionConfig } from "../src/options.ts";
+import type { Term } from "../src/term.ts";
+import { type GatedChild, startGated } from "./child.ts";
+import type { Guard } from "./guard.ts";
+
+/** How a command ended. */
+export interface Outcome {
+  /** Its exit code. */
+  readonly code: number;
+  /** Whether it had to be ended, because leadership was lost or could not be guarded any more. */
+  readonly lost: boolean;
+}
+
+/** When a command is told to end, and when it is killed, in milliseconds before the term's deadline. */
+export interface Reserve {
+  /** It gets SIGTERM this long before the deadline, if the lease has not been renewed by then. */
+  readonly termMs: number;
+  /** It gets SIGKILL this long before the deadline. */
+  readonly killMs: number;
+}
+
+/**
+ * Returns how early a command is ended. A healthy leader never comes there: even when each heartbeat takes as long as it
+ * may, `validFor - heartbeatInterval - requestTimeout` of its time is left when the next one succeeds.
+ */
+export function reserveOf(config: ElectionConfig): Reserve {
+  const spare = config.validFor - config.heartbeatInterval - config.requestTimeout;
+  const termMs = Math.min(config.heartbeatTimeout / 5, spare);
+  return { termMs, killMs: termMs / 2 };
+}
+
+/** What {@linkcode supervise} needs. */
+export interface Supervision {
+  /** The program and its arguments. */
+  readonly command: readonly string[];
+  /** The term that the command runs in. */
+  readonly term: Term;
+  /** Kills the command at its deadline. */
+  readonly guard: Guard;
+  /** How early it is ended. */
+  readonly reserve: Reserve;
+  /** How often the guard asks, at most, in milliseconds. */
+  readonly tickMs: number;
+  /** Is told of the process, before the command begins, so that signals can be passed on to it. */
+  started(child: GatedChild): void;
+}
+
+/** Runs a command until it ends, or until its term does. */
+export async function supervise({ command, term, guard, reserve, tickMs, started }: Supervision): Promise<Outcome> {
+  const child = await startGated(command, {
+    ELECT_GROUP: term.electionGroup,
+    ELECT_PARTICIPANT_ID: term.participantId,
+    ELECT_TERM_ID: term.termId,
+    ELECT_TOKEN: String(term.token),
+  });
+  const right = new RightToRun(term, reserve);
+  let lost = false;
+  const end = (signal: NodeJS.Signals) => {
+    if (!lost || signal === "SIGKILL") child.kill(signal);
+    lost = true;
+  };
+  const onLoss = () => {
+    right.cut();
+    end("SIGTERM");
+  };
+  term.signal.addEventListener("abort", onLoss, { once: true });
+  if (term.signal.aborted) onLoss();
+  let over = false;
+  // Without its guard, nothing would end the command if this process froze.
+  void guard.gone.then(() => over || end("SIGKILL"));
+  started(child);
+  const guarded = guard.watch(child.pid, tickMs, () => {
+    const remaining = right.remaining();
+    if (remaining <= reserve.termMs - reserve.killMs) end("SIGTERM");
+    return remaining;
+  });
+  if (await Promise.race([guarded, child.ended.then(() => true)])) child.begin();
+  else end("SIGKILL");
+  const code = await child.ended;
+  over = true;
+  term.signal.removeEventListener("abort", onLoss);
+  const killed = await guard.standDown();
+  return { code, lost: lost || killed };
+}
+
+/** How long a command may still run, as the guard is told. */
+class RightToRun {
+  readonly #term: Term;
+  readonly #reserve: Reserve;
+  #from: Instant = instant(systemClock);
+  #ms = 0;
+  #cut = false;
+
+  constructor(term: Term, reserve: Reserve) {
+    this.#term = term;
+    this.#reserve = reserve;
+    this.remaining();
+  }
+
+  remaining(): number {
+    if (!this.#cut) this.#set(this.#term.remaining - this.#reserve.killMs);
+    return this.#ms - elapsedSince(systemClock, this.#from);
+  }
+
+  /** The term is over: what had been promised last still bounds it, and time to tidy up is all that is left of it. */
+  cut(): void {
+    if (this.#cut) return;
+    this.#cut = true;
+    this.#set(Math.min(this.remaining(), this.#reserve.killMs));
+  }
+
+  #set(ms: number): void {
+    this.#from = instant(systemClock);
+    this.#ms = ms;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * From the command line to a provider and an election.
+ *
+ * @module
+ */
+
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import { type ElectionOptions, LeaderElection, openProvider, type Provider } from "../mod.ts";
+import { ConfigError } from "../src/errors.ts";
+import { type ElectionConfig, resolveOptions } from "../src/options.ts";
+import { redact } from "../src/redact.ts";
+import type { Invocation } from "./args.ts";
+import { asUsage } from "./exit.ts";
+import { logTo } from "./output.ts";
+
+/** The part of a command line that says where the lease is kept. */
+export type Target = Pick<Invocation, "provider" | "imports" | "json" | "logLevel">;
+
+/** How long a command waits for one answer of a backend, in milliseconds. */
+export const PATIENCE_MS = 5_000;
+
+/** The providers of this package that `mod.ts` does not bring, and the targets that each opens. Loaded when asked for. */
+const MODULES: readonly { readonly opens: RegExp; readonly load: () => Promise<unknown> }[] = [
+  { opens: /^postgres(ql)?:/i, load: () => import("../providers/postgres.ts") },
+  { opens: /^(sqlserver|mssql):|(^|;)\s*(Server|Data Source)=/i, load: () => import("../providers/sqlserver.ts") },
+  { opens: /^rediss?:/i, load: () => import("../providers/redis.ts") },
+  {
+    opens: /^(azblob|https?):|(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i,
+    load: () => import("../providers/azure_blob.ts"),
+  },
+  { opens: /^consul(\+https?)?:/i, load: () => import("../providers/consul.ts") },
+  { opens: /^zookeeper:/i, load: () => import("../providers/zookeeper.ts") },
+];
+
+/** Loads every provider of this package, and the modules of `--import`. */
+export async function loadAllProviders(invocation: Target): Promise<void> {
+  await loadImports(invocation);
+  for (const { load } of MODULES) await load();
+}
+
+/** Returns the URL that the command line, the environment or the default names. */
+export function targetOf(invocation: Target): string {
+  return invocation.provider || process.env["ELECT_PROVIDER"] || defaultTarget();
+}
+
+/**
+ * Opens the provider that the command line names.
+ *
+ * @throws {ConfigError} if it cannot be opened
+ */
+export async function openTarget(invocation: Target): Promise<Provider> {
+  await loadImports(invocation);
+  const target = targetOf(invocation);
+  try {
+    await MODULES.find(({ opens }) => opens.test(target))?.load();
+    return await openProvider(target, { logger: logTo(process.stderr, invocation.logLevel, invocation.json) });
+  } catch (error) {
+    throw new ConfigError(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+/**
+ * Makes the election that the command line describes; it is not started.
+ *
+ * @throws {UsageError | ConfigError} if its values are malformed, or cannot work together
+ */
+export function electionOf(
+  provider: Provider,
+  invocation: Invocation,
+  more: Partial<ElectionOptions> = {},
+): { election: LeaderElection; config: ElectionConfig } {
+  const options: ElectionOptions = {
+    electionGroup: invocation.group,
+    participantId: invocation.id,
+    heartbeatInterval: invocation.heartbeatInterval,
+    heartbeatTimeout: invocation.heartbeatTimeout,
+    metadata: invocation.metadata,
+    logger: logTo(process.stderr, invocation.logLevel, invocation.json),
+    enableDetailedLogging: invocation.logLevel === "debug",
+    ...more,
+  };
+  return asUsage(() => ({ election: new LeaderElection(provider, options), config: resolveOptions(options) }));
+}
+
+/** What a single question to a backend takes: the longest it may last. */
+export function patience(): { signal: AbortSignal } {
+  return { signal: AbortSignal.timeout(PATIENCE_MS) };
+}
+
+async function loadImports(invocation: Target): Promise<void> {
+  for (const specifier of invocation.imports) {
+    const isPath = /^(\.{0,2}[/\\]|[A-Za-z]:\\)/.test(specifier);
+    try {
+      // Only the user knows what is to be imported, so this cannot be a literal.
+      await import(isPath ? pathToFileURL(resolve(specifier)).href : specifier);
+    } catch (error) {
+      const why = redact(error instanceof Error ? error.message.split("\n", 1)[0] ?? "" : String(error));
+      throw new ConfigError(`Cannot import "${specifier}": ${why}`, { cause: error });
+    }
+  }
+}
+
+/** A directory of the user's own, so that `elect` works on one machine without any setting. */
+function defaultTarget(): string {
+  return pathToFileURL(join(stateDirectory(), "elect")).href;
+}
+
+function stateDirectory(): string {
+  if (process.platform === "win32") return process.env["LOCALAPPDATA"] || join(homedir(), "AppData", "Local");
+  if (process.platform === "darwin") return join(homedir(), "Library", "Application Support");
+  return process.env["XDG_STATE_HOME"] || join(homedir(), ".local", "state");
+}

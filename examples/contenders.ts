@@ -1,0 +1,50 @@
+/**
+ * Several participants compete for one group; each leads for a moment, steps down, and lets the next one in.
+ *
+ * ```sh
+ * deno run --allow-all examples/contenders.ts                          # within this process
+ * deno run --allow-all examples/contenders.ts redis://localhost:6379   # any provider URL
+ * ```
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { LeaderElection, openProvider } from "@multilock/core";
+import "@multilock/core/azure-blob";
+import "@multilock/core/consul";
+import "@multilock/core/postgres";
+import "@multilock/core/redis";
+import "@multilock/core/sqlserver";
+import "@multilock/core/zookeeper";
+
+const NAMES = ["ada", "grace", "lynn"];
+const target = process.argv[2] ?? process.env["ELECT_PROVIDER"] ?? "memory:contenders";
+
+// One connection serves any number of elections.
+await using provider = await openProvider(target);
+const elections = NAMES.map((participantId) =>
+  new LeaderElection(provider, { electionGroup: "example-contenders", participantId })
+);
+
+const tokens: bigint[] = [];
+await Promise.all(elections.map(async (election) => {
+  await using contender = election;
+  void narrate(contender);
+  await contender.start();
+  await contender.run(async (term) => {
+    tokens.push(term.token);
+    await delay(200, undefined, { signal: term.signal });
+  });
+}));
+console.log(`everyone has led once, under tokens ${tokens.join(", ")}`);
+
+/** Tells what the others see: each change comes with who led before and who leads now. */
+async function narrate(election: LeaderElection): Promise<void> {
+  for await (const change of election.changes({ types: ["acquired", "lost"] })) {
+    console.log(
+      `${election.participantId} has ${change.type} leadership, token ${(change.current ?? change.previous)?.token}`,
+    );
+  }
+}
