@@ -83,14 +83,18 @@ export class Connections {
    */
   async run(statement: Statement, values: () => unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
     const { text, name } = statement;
+    let prepared = false;
+    const query = (): PostgresQuery => {
+      prepared = this.#prepare;
+      return { text, values: values(), rowMode: "array", ...(prepared && { name }) };
+    };
     try {
-      const query = () => ({ text, values: values(), rowMode: "array" as const, ...(this.#prepare && { name }) });
       return await this.#use(query, signal);
     } catch (error) {
-      if (!this.#prepare || !isUnknownStatement(error)) throw error;
+      if (!prepared || !isUnknownStatement(error)) throw error;
       // A pooler gave us the connection of somebody else. The server refused before it executed anything.
       this.#prepare = false;
-      return await this.#use(() => ({ text, values: values(), rowMode: "array" }), signal);
+      return await this.#use(query, signal);
     }
   }
 

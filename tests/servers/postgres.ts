@@ -53,8 +53,8 @@ export async function startStandby(primary: TestServer): Promise<TestServer> {
   return await startOn(data, directory, port, user, bin);
 }
 
-/** Starts a transaction-mode PgBouncer in front of `server`. */
-export async function startPooler(server: TestServer): Promise<TestServer> {
+/** Starts a transaction-mode PgBouncer in front of `server`. `settings` are lines for its configuration. */
+export async function startPooler(server: TestServer, settings: readonly string[] = []): Promise<TestServer> {
   if (await findProgram("pgbouncer") === null) await aptInstall("pgbouncer");
   const command = await findProgram("pgbouncer");
   if (command === null) throw new Error('Cannot start server "pgbouncer": there is no pgbouncer');
@@ -76,6 +76,7 @@ export async function startPooler(server: TestServer): Promise<TestServer> {
       "pool_mode = transaction",
       "default_pool_size = 4",
       "max_client_conn = 200",
+      ...settings,
     ].join("\n"),
   );
   if (user) {
