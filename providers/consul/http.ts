@@ -1,0 +1,306 @@
+/**
+ * The part of Consul's HTTP interface that elections need: requests within bounds, and transactions.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { setImmediate } from "node:timers";
+
+/** What `consul lock` marks its keys with. Too large for a number, it is written into requests as text. */
+const LOCK_FLAGS = "3304740253564472344";
+/** An agent serves at most 200 connections of one address by default; these, and the watches, leave room for others. */
+const MAX_REQUESTS = 32;
+/** The most operations of one transaction, and a size of request that is always allowed. */
+const MAX_OPERATIONS = 64;
+const MAX_BATCH_CHARS = 256 * 1024;
+
+/** The narrow part of `fetch` that is used. */
+export type ConsulFetch = (url: string, init: {
+  readonly method: string;
+  readonly headers: Record<string, string>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+}) => Promise<{
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  text(): Promise<string>;
+}>;
+
+/** Where Consul is, and what each request carries. */
+export interface ConsulTarget {
+  /** Such as `http://127.0.0.1:8500`. */
+  readonly origin: string;
+  readonly token: string | undefined;
+  readonly dc: string | undefined;
+  readonly fetch: ConsulFetch;
+}
+
+/** One HTTP request. */
+export interface ConsulRequest {
+  readonly method?: "GET" | "PUT";
+  /** Behind `/v1/`. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+}
+
+/** Its answer; any status but 200, 404 and 409 is an error. */
+export interface ConsulAnswer {
+  readonly status: number;
+  readonly body: string;
+  /** What a blocking query waits to change. */
+  readonly index: number;
+}
+
+/** What became of a transaction: the index of its writes, or null if a condition did not hold and nothing was written. */
+export type Written = number | null;
+
+/** One operation of a transaction, as JSON. */
+export type Operation = string;
+
+/** Lets only so many do something at a time; the others wait for their turn. */
+export class Gate {
+  #free: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(limit: number) {
+    this.#free = limit;
+  }
+
+  /** Waits for a place. Returns a function that gives it back. */
+  async enter(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    if (this.#free === 0) await this.#turn(signal);
+    else this.#free--;
+    return () => this.#leave();
+  }
+
+  #turn(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const admit = () => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      const onAbort = () => {
+        this.#waiting.delete(admit);
+        reject(signal.reason);
+      };
+      this.#waiting.add(admit);
+      signal.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  /** The place goes to whoever waited longest, or is free again. */
+  #leave(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) this.#free++;
+    else {
+      this.#waiting.delete(next);
+      next();
+    }
+  }
+}
+
+interface Together {
+  readonly operations: readonly Operation[];
+  readonly chars: number;
+  readonly signal: AbortSignal;
+  resolve(written: Written): void;
+  reject(error: unknown): void;
+}
+
+/** Sends requests, over connections that `fetch` keeps open between them. */
+export class ConsulClient {
+  readonly #target: ConsulTarget;
+  readonly #gate = new Gate(MAX_REQUESTS);
+  readonly #underWay = new Set<AbortController>();
+  #together: Together[] = [];
+  #closed: Error | null = null;
+
+  constructor(target: ConsulTarget) {
+    this.#target = target;
+  }
+
+  /** Ends what is under way, and refuses what comes later. */
+  close(): void {
+    this.#closed ??= new Error("the provider is closed");
+    for (const controller of this.#underWay) controller.abort(this.#closed);
+  }
+
+  /** Sends one request when fewer than 32 others are under way. One that has been given up is not sent. */
+  async request(request: ConsulRequest): Promise<ConsulAnswer> {
+    const leave = await this.#gate.enter(request.signal);
+    try {
+      return await this.send(request);
+    } finally {
+      leave();
+    }
+  }
+
+  /** Sends one request now. */
+  async send({ method = "GET", path, query, body, signal }: ConsulRequest): Promise<ConsulAnswer> {
+    const { origin, token, dc, fetch } = this.#target;
+    if (this.#closed !== null) throw this.#closed;
+    signal.throwIfAborted();
+    const controller = new AbortController();
+    const onAbort = () => controller.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#underWay.add(controller);
+    const parameters = new URLSearchParams({ ...query, ...(dc !== undefined && { dc }) });
+    const headers: Record<string, string> = token === undefined ? {} : { "x-consul-token": token };
+    try {
+      const response = await fetch(`${origin}/v1/${path}?${parameters}`, {
+        method,
+        headers,
+        signal: controller.signal,
+        ...(body !== undefined && { body }),
+      });
+      const { status } = response;
+      const text = await response.text();
+      if (![200, 404, 409].includes(status)) throw new Error(`${status} ${text.trim().slice(0, 200)}`);
+      return { status, body: text, index: Number(response.headers.get("x-consul-index")) || 0 };
+    } catch (error) {
+      if (controller.signal.aborted) throw controller.signal.reason;
+      throw explain(error);
+    } finally {
+      this.#underWay.delete(controller);
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Does all of `operations`, or nothing. */
+  async write(operations: readonly Operation[], signal: AbortSignal): Promise<Written> {
+    return (await this.#transact(operations, signal)).index;
+  }
+
+  /**
+   * As {@linkcode ConsulClient.write}, in one transaction with others that were asked for in the same turn of the event
+   * loop. Each is done, or not, by itself.
+   */
+  writeTogether(operations: readonly Operation[], signal: AbortSignal): Promise<Written> {
+    return new Promise((resolve, reject) => {
+      if (this.#together.length === 0) setImmediate(() => this.#flush());
+      const chars = operations.reduce((sum, each) => sum + each.length + 1, 0);
+      this.#together.push({ operations, chars, signal, resolve, reject });
+    });
+  }
+
+  #flush(): void {
+    const all = this.#together;
+    this.#together = [];
+    let batch: Together[] = [];
+    let [count, chars] = [0, 0];
+    for (const each of all) {
+      if (count + each.operations.length > MAX_OPERATIONS || (count > 0 && chars + each.chars > MAX_BATCH_CHARS)) {
+        this.#sendTogether(batch);
+        [batch, count, chars] = [[], 0, 0];
+      }
+      batch.push(each);
+      count += each.operations.length;
+      chars += each.chars;
+    }
+    this.#sendTogether(batch);
+  }
+
+  /**
+   * A transaction that conflicts has done nothing, and names every part that stood in its way: those are settled, and
+   * the rest goes out again. Each round settles at least one, so the loop ends. Whoever gave up is left out.
+   */
+  async #sendTogether(batch: readonly Together[]): Promise<void> {
+    let open = batch;
+    try {
+      for (open = batch.filter(isWanted); open.length > 0; open = open.filter(isWanted)) {
+        const signal = whenAll(open.map((each) => each.signal));
+        const { index, errors } = await this.#transact(open.flatMap((each) => each.operations), signal);
+        if (index !== null) return open.forEach((each) => each.resolve(index));
+        const owners = open.flatMap((each) => each.operations.map(() => each));
+        const failed = new Set(errors.map((op) => owners[op]));
+        if (!open.some((each) => failed.has(each))) throw new Error("the transaction failed without a reason");
+        for (const each of failed) each?.resolve(null);
+        open = open.filter((each) => !failed.has(each));
+      }
+    } catch (error) {
+      for (const each of open) each.reject(error);
+    }
+  }
+
+  async #transact(
+    operations: readonly Operation[],
+    signal: AbortSignal,
+  ): Promise<{ index: Written; errors: number[] }> {
+    const { status, body } = await this.request({
+      method: "PUT",
+      path: "txn",
+      body: `[${operations.join()}]`,
+      signal,
+    });
+    if (status === 404) throw new Error("there is no transaction endpoint: this is not Consul");
+    const { Results, Errors } = JSON.parse(body) as {
+      Results: { KV?: { ModifyIndex: number } }[] | null;
+      Errors: { OpIndex: number; What: string }[] | null;
+    };
+    // That is no conflict, although it comes as one: it would be the same next time.
+    const denied = Errors?.find(({ What }) => /permission denied|ACL not found/i.test(What));
+    if (denied) throw new Error(denied.What);
+    const errors = (Errors ?? []).map(({ OpIndex }) => OpIndex);
+    if (status === 409) return { index: null, errors };
+    // All writes of a transaction get the index of its entry in the Raft log; what was only checked is older.
+    return { index: Math.max(...(Results ?? []).map(({ KV }) => KV?.ModifyIndex ?? 0)), errors };
+  }
+}
+
+function isWanted({ signal }: Together): boolean {
+  return !signal.aborted;
+}
+
+/** A signal that aborts when the last of `signals` has. */
+function whenAll(signals: readonly AbortSignal[]): AbortSignal {
+  const [first] = signals;
+  if (first !== undefined && signals.length === 1) return first;
+  const controller = new AbortController();
+  let open = signals.length;
+  const onAbort = (event: Event) => {
+    if (--open === 0) controller.abort((event.target as AbortSignal).reason);
+  };
+  for (const signal of signals) signal.addEventListener("abort", onAbort, { once: true });
+  return controller.signal;
+}
+
+/** The reason of a failed `fetch` is in its cause, on some runtimes. */
+function explain(error: unknown): unknown {
+  if (!(error instanceof Error) || !(error.cause instanceof Error)) return error;
+  return new Error(`${error.message}: ${error.cause.message || error.cause.name}`, { cause: error });
+}
+
+/** Returns operations on `key`. Every write gives value and flags, since it replaces both. */
+export function operationsOn(key: string): {
+  /** Fails unless the last write to the key has this index. */
+  checkIndex(index: number): Operation;
+  /** Fails if there is such a key. */
+  checkMissing(): Operation;
+  /** Locks the key for `session`; fails if another has it. */
+  lock(session: string, value: Uint8Array): Operation;
+  /** Unlocks the key and empties it; fails unless `session` has it. */
+  unlock(session: string): Operation;
+  /** Empties the key; fails unless the last write to it has this index. */
+  clear(index: number): Operation;
+} {
+  const name = JSON.stringify(key);
+  const write = (verb: string, condition: string, value: string) =>
+    `{"KV":{"Verb":"${verb}","Key":${name},"Flags":${LOCK_FLAGS},${condition},"Value":"${value}"}}`;
+  return {
+    checkIndex: (index) => `{"KV":{"Verb":"check-index","Key":${name},"Index":${index}}}`,
+    checkMissing: () => `{"KV":{"Verb":"check-not-exists","Key":${name}}}`,
+    lock: (session, value) =>
+      write("lock", `"Session":${JSON.stringify(session)}`, Buffer.from(value).toString("base64")),
+    unlock: (session) => write("unlock", `"Session":${JSON.stringify(session)}`, ""),
+    clear: (index) => write("cas", `"Index":${index}`, ""),
+  };
+}
+
+/** Whether `flags`, as a number that lost its last digits, are those of a lock. */
+export function isLock(flags: number): boolean {
+  return flags === Number(LOCK_FLAGS);
+}

@@ -1,0 +1,129 @@
+/**
+ * What a provider has seen of each group, and for how long: the ground on which it decides that a lease is over.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { Clock } from "../../src/clock.ts";
+import type { LeaderInfo, Lease } from "../../src/provider.ts";
+import { type ConsulAnswer, isLock } from "./http.ts";
+import { decodeRecord, type TermRecord } from "./record.ts";
+
+/** How much faster than the holder's clock ours may run, as a fraction. */
+const CLOCK_RATE_ERROR = 0.001;
+
+/** A key as it was last seen. */
+export interface Look {
+  /** The index of the last write to the key; 0 where there is no such key. */
+  readonly index: number;
+  /** The session that has locked it, or "". */
+  readonly session: string;
+  /** The record in it; null where there is none, or one that is not ours. */
+  readonly record: TermRecord | null;
+  /** When this index was first seen, by the monotonic clock and, for people, by that of the wall. */
+  readonly since: number;
+  readonly sinceWall: number;
+}
+
+/** Remembers the last look at each group. Only a hint what to try: each write is conditional on the index that was seen. */
+export class Looks {
+  readonly #clock: Clock;
+  readonly #looks = new Map<string, Look>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Returns the last look at a group. */
+  get(electionGroup: string): Look | undefined {
+    return this.#looks.get(electionGroup);
+  }
+
+  /** Remembers what Consul answered about the key of a group. */
+  see(electionGroup: string, { status, body }: ConsulAnswer): Look {
+    if (status === 404) return this.remember(electionGroup, 0, "", null);
+    const [entry] = JSON.parse(body) as [ConsulEntry];
+    if (!isLock(entry.Flags)) throw new Error(`the key "${entry.Key}" holds something that is no lock`);
+    const known = this.#looks.get(electionGroup);
+    const record = known?.index === entry.ModifyIndex
+      ? known.record
+      : decodeRecord(Buffer.from(entry.Value ?? "", "base64"));
+    return this.remember(electionGroup, entry.ModifyIndex, entry.Session ?? "", record);
+  }
+
+  /** Remembers a state of the key. An index that was seen before keeps the time since which it stands. */
+  remember(electionGroup: string, index: number, session: string, record: TermRecord | null): Look {
+    const known = this.#looks.get(electionGroup);
+    if (known?.index === index && index !== 0) return known;
+    const look = { index, session, record, since: this.#clock.monotonic(), sinceWall: this.#clock.wall() };
+    this.#looks.set(electionGroup, look);
+    return look;
+  }
+
+  /**
+   * Whether another term may begin. Nobody may be leading when
+   * - there is no record, or it was given back, which empties it;
+   * - or the record has stood still for the whole lease of its holder, as seen here. A heartbeat changes the index, so the
+   *   last one was sent before we first saw this index, and the holder counts its time from then, while we count ours
+   *   from a later moment and wait 0.1 % longer, for the clocks' rates. What we saw need not be the newest state: the
+   *   write that takes over is conditional on the index, and fails if a heartbeat came in between.
+   *
+   * An unlocked key is not enough: Consul unlocks it when the session ends, which an operator or a leaving agent can bring
+   * about while the holder, who has not heard of it, still leads. The lock itself of a record of ours is only for those who
+   * go by it, such as `consul lock`. A locked key without our record is theirs, and left to its session.
+   */
+  isFree(look: Look): boolean {
+    return this.hasStoodStill(look) || (look.session === "" && look.record === null);
+  }
+
+  /** Whether the lease of the record is over. */
+  hasStoodStill(look: Look): boolean {
+    return look.record !== null && this.#expiresIn(look, look.record) <= 0;
+  }
+
+  /** Whether the term has the lease. */
+  isHeldBy(look: Look, termId: string): boolean {
+    return look.record?.termId === termId && look.session !== "" && !this.hasStoodStill(look);
+  }
+
+  /** Describes the holder. */
+  describe(look: Look): LeaderInfo | null {
+    const { record, session } = look;
+    if (record === null && session === "") return null;
+    return {
+      // A stranger, `consul lock` for example, leaves nothing but its session.
+      leaderId: record?.participantId ?? `consul-session-${session}`,
+      termId: record?.termId ?? session,
+      token: tokenOf(look),
+      leadershipAcquiredAt: record?.acquiredAt ?? new Date(look.sinceWall),
+      lastHeartbeat: record?.renewedAt ?? null,
+      metadata: record?.metadata ?? {},
+      expiresIn: record === null ? null : Math.max(this.#expiresIn(look, record), 0),
+    };
+  }
+
+  #expiresIn(look: Look, record: TermRecord): number {
+    return look.since + record.heartbeatTimeout * (1 + CLOCK_RATE_ERROR) - this.#clock.monotonic();
+  }
+}
+
+/** An entry as Consul answers it. */
+interface ConsulEntry {
+  readonly Key: string;
+  readonly ModifyIndex: number;
+  readonly Session?: string;
+  readonly Value: string | null;
+  readonly Flags: number;
+}
+
+/** Returns the token. The write that acquired could not name its own index; every later one names it. */
+export function tokenOf({ record, index }: Look): bigint {
+  return record?.token ?? BigInt(index);
+}
+
+/** Returns the lease of a record that was seen in `look`. */
+export function leaseOf(electionGroup: string, look: Look, record: TermRecord): Lease {
+  const { participantId, termId, acquiredAt, heartbeatTimeout } = record;
+  return { electionGroup, participantId, termId, token: tokenOf(look), acquiredAt, heartbeatTimeout };
+}

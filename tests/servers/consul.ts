@@ -1,0 +1,148 @@
+/** A real Consul for the tests: the machine's own, or the last one that Debian packaged, unpacked into a cache. */
+
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { findProgram, freePort, removeDirectory, run, startProcess, temporaryDirectory } from "./process.ts";
+import type { ServerKind, TestServer } from "./server.ts";
+
+/** The first Debian release whose packages hold Consul is also the last. */
+const SUITE = "bullseye";
+
+/** Starts one Consul server that elects itself leader and keeps everything on disk. */
+export const consulServer: ServerKind = {
+  name: "consul",
+  async install() {
+    await consulProgram();
+  },
+  start: () => startConsul(),
+};
+
+/** How to start a Consul other than the default. */
+export interface ConsulSetup {
+  /** With it, access control is on, everything is denied by default, and this token may do everything. */
+  readonly masterToken?: string;
+}
+
+/** Starts a server with `setup`. */
+export async function startConsul({ masterToken }: ConsulSetup = {}): Promise<TestServer> {
+  const command = await consulProgram();
+  const directory = await temporaryDirectory("consul");
+  const [http, server, serf] = await Promise.all([freePort(), freePort(), freePort()]);
+  const config = `
+    server = true
+    bootstrap_expect = 1
+    data_dir = "${directory}/data"
+    bind_addr = "127.0.0.1"
+    client_addr = "127.0.0.1"
+    log_level = "WARN"
+    disable_update_check = true
+    # Without the multiplier of 5 that suits a small cloud machine, a restarted server leads within a second.
+    performance { raft_multiplier = 1 }
+    ports { http = ${http}, server = ${server}, serf_lan = ${serf}, serf_wan = -1, dns = -1, grpc = -1, https = -1 }
+    # The suite opens more clients from one address than an agent serves by default.
+    limits { http_max_conns_per_client = 2000 }
+    ${masterToken === undefined ? "" : accessControl(masterToken)}
+  `;
+  await writeFile(join(directory, "agent.hcl"), config);
+  const consul = await startProcess({
+    command,
+    args: ["agent", `-config-file=${join(directory, "agent.hcl")}`],
+    directory,
+    ready: () => hasLeader(http),
+  });
+  return {
+    url: `consul://127.0.0.1:${http}`,
+    ...consul,
+    async stop() {
+      await consul.kill();
+      await removeDirectory(directory);
+    },
+  };
+}
+
+function accessControl(masterToken: string): string {
+  return `acl {
+    enabled = true
+    default_policy = "deny"
+    tokens { master = "${masterToken}", agent = "${masterToken}" }
+  }`;
+}
+
+/** Resolves when a linearizable read is answered: right after a start the leader is known, but not yet ready. */
+async function hasLeader(port: number): Promise<void> {
+  const answer = await fetch(`http://127.0.0.1:${port}/v1/session/node/none?consistent`, {
+    signal: AbortSignal.timeout(2_000),
+  });
+  const body = await answer.text();
+  // With access control, the list is refused or empty; what counts is that a leader answered.
+  if (!answer.ok && answer.status !== 403) throw new Error(`${answer.status} ${body}`);
+}
+
+/** Returns the path of the program `consul`, which is fetched if need be. */
+export async function consulProgram(): Promise<string> {
+  const unpacked = join(cacheDirectory(), "usr/bin/consul");
+  const found = await findProgram("consul", unpacked);
+  if (found !== null) return found;
+  await fetchFromDebian().catch((error) => {
+    throw new Error(`Cannot install "consul": ${error instanceof Error ? error.message : error}`);
+  });
+  return unpacked;
+}
+
+function cacheDirectory(): string {
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "multilock-tests", "consul");
+}
+
+/**
+ * Downloads the one package and unpacks it. apt gets sources, lists and caches of its own, so that the machine neither
+ * learns of the old release nor installs anything.
+ */
+async function fetchFromDebian(): Promise<void> {
+  if (process.env.ELECT_TEST_INSTALL === "0") throw new Error("ELECT_TEST_INSTALL=0 forbids it");
+  if (await findProgram("apt-get") === null) throw new Error("there is no apt-get");
+  const scratch = await temporaryDirectory("consul-apt");
+  try {
+    const [lists, archives, sources] = ["state/lists/partial", "cache/archives/partial", "sources"]
+      .map((each) => join(scratch, each)) as [string, string, string];
+    await Promise.all([lists, archives, sources].map((each) => mkdir(each, { recursive: true })));
+    await writeFile(join(sources, "debian.sources"), await bullseyeSource());
+    const options = [
+      ...["Dir::Etc::SourceList=/dev/null", `Dir::Etc::SourceParts=${sources}`, `Dir::State=${scratch}/state`],
+      ...[`Dir::Cache=${scratch}/cache`, "Dir::State::status=/var/lib/dpkg/status", "Acquire::Languages=none"],
+      // The scratch directory is ours alone, so that apt's unprivileged user could not read it.
+      "APT::Sandbox::User=",
+    ].flatMap((option) => ["-o", option]);
+    await run("apt-get", [...options, "-q", "update"]);
+    await run("apt-get", [...options, "-q", "download", "consul"], { cwd: scratch });
+    const file = (await readdir(scratch)).find((name) => name.endsWith(".deb"));
+    if (file === undefined) throw new Error(`Debian ${SUITE} gave no package`);
+    await run("dpkg", ["-x", join(scratch, file), join(scratch, "unpacked")]);
+    // Moved into place at the end, a half-done download is never mistaken for the program.
+    await rm(cacheDirectory(), { recursive: true, force: true });
+    await mkdir(join(cacheDirectory(), ".."), { recursive: true });
+    await run("cp", ["-r", join(scratch, "unpacked"), `${cacheDirectory()}.new`]);
+    await rename(`${cacheDirectory()}.new`, cacheDirectory());
+  } finally {
+    await removeDirectory(scratch);
+  }
+}
+
+/** The machine's own Debian source, with the release replaced: the mirror it may reach is the one it uses already. */
+async function bullseyeSource(): Promise<string> {
+  const directory = "/etc/apt/sources.list.d";
+  const names = await readdir(directory).catch(() => []);
+  const files = [...names.map((name) => join(directory, name)), "/etc/apt/sources.list"];
+  const texts = await Promise.all(files.map((file) => readFile(file, "utf8").catch(() => "")));
+  const uri = texts.join("\n").match(/^(?:URIs:\s*|deb\s+(?:\[[^\]]*\]\s+)?)(\S+\/debian)\/?(?=\s|$)/m)?.[1];
+  const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+  return [
+    "Types: deb",
+    `URIs: ${uri ?? "http://deb.debian.org/debian"}`,
+    `Suites: ${SUITE}`,
+    "Components: main",
+    `Signed-By: ${keyring}`,
+    "",
+  ].join("\n");
+}
