@@ -68,7 +68,7 @@ function checkFailure(error: unknown, signal: AbortSignal): void {
 }
 
 async function fails(what: string, call: (signal: AbortSignal) => Promise<unknown>, limitMs = 1_000): Promise<void> {
-  const signal = AbortSignal.timeout(limitMs);
+  const signal = AbortSignal.timeout(Math.ceil(limitMs));
   const start = now();
   const outcome = await call(signal).then((value) => ({ value }), (error: unknown) => ({ error }));
   assert.ok("error" in outcome, `${what} must fail without a server, but it answered`);

@@ -1,0 +1,36 @@
+/**
+ * The narrowest Deno permissions of each provider, as the README's table shows them and as the provider's tests run.
+ * `HOST:PORT` stands for the backend's address, `DIR` for the directory of the `file:` URL.
+ */
+
+/** Flags by provider. */
+export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = {
+  memory: [],
+  file: ["--allow-read=DIR,/proc", "--allow-write=DIR", "--allow-sys=hostname"],
+  postgres: ["--allow-net=HOST:PORT", "--allow-env=USER,NODE_PG_FORCE_NATIVE,PG*"],
+  sqlserver: ["--allow-net=HOST:PORT", "--allow-env"],
+  redis: ["--allow-net=HOST:PORT", "--allow-env"],
+  "azure-blob": ["--allow-net=HOST:PORT", "--allow-env", "--allow-sys=osRelease"],
+  consul: ["--allow-net=HOST:PORT"],
+  zookeeper: ["--allow-net=HOST:PORT"],
+};
+
+/** The providers that need a server. */
+export const BACKENDS: readonly string[] = Object.keys(PERMISSIONS).filter((name) =>
+  name !== "memory" && name !== "file"
+);
+
+/** Returns every `HOST:PORT` in a URL or connection string. */
+export function addressesIn(url: string): string[] {
+  const withoutUser = url.replace(/\/\/[^/@]*@/g, "//");
+  return [...withoutUser.matchAll(/([A-Za-z0-9][A-Za-z0-9.-]*):(\d{2,5})\b/g)].map(([address]) => address);
+}
+
+/** Returns the flags with which the tests of `provider` run against `url`: its own, and what the harness needs. */
+export function testFlags(provider: string, url: string, control: string | undefined): string[] {
+  const addresses = [...addressesIn(url), ...(control ? addressesIn(control) : [])].join(",");
+  const flags = (PERMISSIONS[provider] ?? []).map((flag) => flag.replace("HOST:PORT", addresses));
+  const env = flags.findIndex((flag) => flag.startsWith("--allow-env"));
+  if (env < 0) return [...flags, "--allow-env=ELECT_TEST_*"];
+  return flags.map((flag, i) => i === env && flag.includes("=") ? `${flag},ELECT_TEST_*` : flag);
+}

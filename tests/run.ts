@@ -1,0 +1,224 @@
+/**
+ * The driver behind `deno task test`: static checks, the tests on Deno, Bun and Node, and every provider's tests against
+ * its real server, which it installs and starts where it may.
+ *
+ *     deno task test                 everything
+ *     deno task test redis postgres  these backends alone
+ *     deno task test static unit     the checks, or the tests without servers
+ *
+ * `ELECT_REQUIRE_BACKENDS=redis,postgres` and `ELECT_REQUIRE_RUNTIMES=bun,node` turn what would be skipped into a failure.
+ * `ELECT_TEST_<NAME>_URL` names a server to use; `ELECT_TEST_INSTALL=0` forbids to install packages.
+ */
+
+import { BACKENDS, testFlags } from "./permissions.ts";
+import { prepareBackend, type ReadyBackend, stopBackends } from "./runner/backends.ts";
+import { endAll, execute, ROOT } from "./runner/command.ts";
+import { type Counts, countTests, NONE, sum } from "./runner/junit.ts";
+import { programOf, type Runtime, RUNTIMES, searchPath, testCommand } from "./runner/runtimes.ts";
+
+/** One line of the summary. */
+interface Result {
+  readonly what: string;
+  readonly runtime: string;
+  readonly counts: Counts;
+  readonly note: string;
+}
+
+/** What is done at the same time: the smallest machines have two cores. */
+const WORKERS = 2;
+
+const deno = Deno.execPath();
+const reports = await Deno.makeTempDir({ prefix: "elect-test-reports-" });
+const results: Result[] = [];
+const programs = new Map<Runtime, string>();
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, async () => {
+    endAll();
+    await stopBackends();
+    Deno.exit(130);
+  });
+}
+
+await main(Deno.args);
+
+async function main(args: readonly string[]): Promise<void> {
+  const groups = ["static", "unit", ...BACKENDS];
+  const unknown = args.filter((arg) => !groups.includes(arg));
+  if (unknown.length > 0) {
+    console.error(`Cannot test "${unknown.join(" ")}": known are ${groups.join(", ")}`);
+    Deno.exit(64);
+  }
+  const wanted = (group: string) => args.length === 0 || args.includes(group);
+  // The drivers, where Bun and Node look for them.
+  const installed = await execute({ argv: [deno, "install"] });
+  if (!installed.ok) report("install", "deno", { ...NONE, failed: 1 }, installed.output);
+  const files = await findTests();
+  if (BACKENDS.some(wanted) || wanted("unit")) await findRuntimes();
+  const jobs: (() => Promise<void>)[] = [];
+  // Those that take longest come first.
+  if (wanted("unit")) jobs.push(...RUNTIMES.map((runtime) => () => unitTests(runtime, files)));
+  for (const name of BACKENDS.filter(wanted)) jobs.push(() => backendTests(name, files));
+  if (wanted("static")) jobs.push(...staticChecks());
+  await work(jobs);
+  await stopBackends();
+  await Deno.remove(reports, { recursive: true });
+  summarize(BACKENDS.some(wanted) || wanted("unit"));
+}
+
+async function work(jobs: (() => Promise<void>)[]): Promise<void> {
+  await Promise.all(Array.from({ length: WORKERS }, async () => {
+    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await job();
+  }));
+}
+
+/** Finds a program for each runtime. One that cannot be had is skipped by name. */
+async function findRuntimes(): Promise<void> {
+  await Promise.all(RUNTIMES.map(async (runtime) => {
+    try {
+      programs.set(runtime, await programOf(runtime));
+    } catch (error) {
+      skip(`runtime ${runtime}`, runtime, "ELECT_REQUIRE_RUNTIMES", runtime, String(error));
+    }
+  }));
+}
+
+/** The test files, by their paths in the checkout. */
+async function findTests(directory = "tests"): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name, isDirectory } of Deno.readDir(new URL(`${directory}/`, ROOT))) {
+    const path = `${directory}/${name}`;
+    if (isDirectory) found.push(...await findTests(path));
+    else if (name.endsWith("_test.ts")) found.push(path);
+  }
+  return found.sort();
+}
+
+/** The backend whose server a test file needs: `redis` for `tests/providers/redis_test.ts` and `redis_tls_test.ts`. */
+function backendOf(file: string): string | undefined {
+  return BACKENDS.find((name) =>
+    new RegExp(`^tests/providers/${name.replaceAll("-", "_")}(_[a-z_]+)?_test\\.ts$`).test(file) ||
+    file.startsWith(`tests/providers/${name.replaceAll("-", "_")}/`)
+  );
+}
+
+function staticChecks(): (() => Promise<void>)[] {
+  const { exports }: { exports: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(new URL("deno.json", ROOT)),
+  );
+  const checks: Record<string, string[]> = {
+    fmt: ["fmt", "--check"],
+    lint: ["lint"],
+    check: ["check", "."],
+    doc: ["doc", "--lint", ...Object.values(exports)],
+    publish: ["publish", "--dry-run", "--allow-dirty"],
+  };
+  return Object.entries(checks).map(([what, args]) => async () => {
+    const { ok, output } = await execute({ argv: [deno, ...args], limitMs: 300_000 });
+    report(what, "deno", ok ? NONE : { ...NONE, failed: 1 }, output);
+  });
+}
+
+async function unitTests(runtime: Runtime, files: readonly string[]): Promise<void> {
+  const unit = files.filter((file) => backendOf(file) === undefined);
+  await runTests("unit", runtime, unit.filter((file) => runsOn(file, runtime)), ["-A"]);
+  if (runtime === "deno") await runTests("examples in docs", "deno", await documented(), ["-A", "--doc"]);
+}
+
+function runsOn(file: string, runtime: Runtime): boolean {
+  return runtime === "deno" || !file.endsWith("_deno_test.ts");
+}
+
+/** The modules whose examples run: all that are published. */
+async function documented(): Promise<string[]> {
+  const found = ["mod.ts"];
+  for (const directory of ["src", "providers", "testing"]) {
+    for await (const { name, isFile } of Deno.readDir(new URL(`${directory}/`, ROOT))) {
+      if (isFile && name.endsWith(".ts")) found.push(`${directory}/${name}`);
+    }
+  }
+  return found.sort();
+}
+
+async function backendTests(name: string, files: readonly string[]): Promise<void> {
+  const own = files.filter((file) => backendOf(file) === name);
+  let backend: ReadyBackend | undefined;
+  try {
+    backend = await prepareBackend(name);
+  } catch (error) {
+    skip(name, "all", "ELECT_REQUIRE_BACKENDS", name, error instanceof Error ? error.message : String(error));
+  }
+  const narrow = backend ? testFlags(name, backend.url, backend.control) : ["-A"];
+  const main = `tests/providers/${name.replaceAll("-", "_")}_test.ts`;
+  for (const runtime of RUNTIMES) {
+    const mine = own.filter((file) => runsOn(file, runtime));
+    if (runtime !== "deno") {
+      await runTests(name, runtime, mine, [], backend);
+      continue;
+    }
+    // The conformance run has the rights that the README names, and no more; what starts programs has a file of its own.
+    await runTests(name, runtime, mine.filter((file) => file === main), narrow, backend);
+    await runTests(name, runtime, mine.filter((file) => file !== main), ["-A"], backend);
+  }
+  await backend?.stop();
+}
+
+async function runTests(
+  what: string,
+  runtime: Runtime,
+  files: readonly string[],
+  denoFlags: readonly string[],
+  backend?: ReadyBackend,
+): Promise<void> {
+  const program = programs.get(runtime);
+  if (files.length === 0 || program === undefined) return;
+  const path = `${reports}/${crypto.randomUUID()}.xml`;
+  const argv = testCommand(runtime, program, files, path, denoFlags);
+  const { ok, output } = await execute({ argv, env: { PATH: searchPath(), ...backend?.env } });
+  const xml = await Deno.readTextFile(path).catch(() => "");
+  const counts = countTests(xml);
+  // A runner that fails without a failed test has crashed. Bun calls it a failure that a file holds no test.
+  const empty = counts.passed + counts.failed + counts.skipped === 0 && backend === undefined && what !== "unit";
+  const crashed = !ok && counts.failed === 0 && !empty;
+  report(what, runtime, crashed ? { ...counts, failed: 1 } : counts, crashed ? `${argv.join(" ")}\n${output}` : output);
+}
+
+/** Notes a result, with all that was printed if it is bad. */
+function report(what: string, runtime: string, counts: Counts, output: string): void {
+  const { passed, failed, skipped } = counts;
+  const line = `${failed === 0 ? "ok    " : "FAILED"} ${what.padEnd(18)} ${runtime.padEnd(5)}`;
+  const numbers = passed + failed + skipped > 0 ? `${passed} passed, ${failed} failed, ${skipped} skipped` : "";
+  console.log(`${line} ${numbers}`.trimEnd());
+  if (failed > 0) console.log(output.trimEnd());
+  results.push({ what, runtime, counts, note: "" });
+}
+
+/** Notes that something is not there; where `variable` requires it, that is a failure. */
+function skip(what: string, runtime: string, variable: string, name: string, reason: string): void {
+  const required = (Deno.env.get(variable) ?? "").split(",").map((each) => each.trim()).includes(name);
+  const note = reason.replaceAll(/\s+/g, " ");
+  console.log(
+    `${required ? "FAILED" : "skip  "} ${what.padEnd(18)} ${note}${required ? ` (${variable} requires it)` : ""}`,
+  );
+  results.push({ what, runtime, counts: { ...NONE, [required ? "failed" : "skipped"]: 1 }, note });
+}
+
+function summarize(expectsTests: boolean): void {
+  console.log("");
+  const rows = [...new Set(results.map(({ what }) => what))];
+  for (const what of rows) {
+    const cells = RUNTIMES.map((runtime) => {
+      const mine = results.filter((each) => each.what === what && each.runtime === runtime);
+      const { passed, failed } = sum(mine.map(({ counts }) => counts));
+      return (mine.length === 0 ? "-" : failed > 0 ? `${failed} FAILED` : passed > 0 ? `${passed} ok` : "ok").padEnd(
+        10,
+      );
+    });
+    const note = results.find((each) => each.what === what && each.note !== "")?.note;
+    console.log(`${what.padEnd(18)} ${cells.join(" ")}${note ? ` not run against a server: ${note}` : ""}`.trimEnd());
+  }
+  console.log(`${"".padEnd(18)} ${RUNTIMES.map((runtime) => runtime.padEnd(10)).join(" ")}`.trimEnd());
+  const { passed, failed, skipped } = sum(results.map(({ counts }) => counts));
+  console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
+  Deno.exit(failed > 0 || (expectsTests && passed === 0) ? 1 : 0);
+}

@@ -1,0 +1,80 @@
+/** Runs programs for the test driver: with a time limit, their output kept for the case that they fail. */
+
+/** What became of a program. */
+export interface Outcome {
+  /** Whether it ended by itself, with exit code 0. */
+  readonly ok: boolean;
+  /** What it printed, both streams, in order; and why it was ended, if it was. */
+  readonly output: string;
+}
+
+/** What to run. */
+export interface CommandSpec {
+  /** Program and arguments. */
+  readonly argv: readonly string[];
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** How long it may take, in milliseconds. @default ten minutes */
+  readonly limitMs?: number;
+}
+
+/** The checkout. */
+export const ROOT: URL = new URL("../../", import.meta.url);
+
+const running = new Set<Deno.ChildProcess>();
+
+/** Runs a program to its end, or to the end of its time. */
+export async function execute(
+  { argv: [program = "", ...args], env, limitMs = 600_000 }: CommandSpec,
+): Promise<Outcome> {
+  let child: Deno.ChildProcess;
+  try {
+    child = new Deno.Command(program, {
+      args,
+      cwd: ROOT,
+      env: { NO_COLOR: "1", ...env },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  } catch (error) {
+    return { ok: false, output: `Cannot run "${program}": ${error}` };
+  }
+  running.add(child);
+  const chunks: string[] = [];
+  const read = [child.stdout, child.stderr].map((stream) => collect(stream, chunks));
+  let late = false;
+  const limit = setTimeout(() => {
+    late = true;
+    end(child);
+  }, limitMs);
+  const { success } = await child.status;
+  clearTimeout(limit);
+  running.delete(child);
+  // A grandchild that inherited the pipes may keep them open; what it prints now is of no interest.
+  await Promise.race([Promise.all(read), new Promise((resolve) => setTimeout(resolve, 2_000))]);
+  if (late) chunks.push(`\nended after ${limitMs / 1_000} s\n`);
+  return { ok: success && !late, output: chunks.join("") };
+}
+
+/** Ends whatever runs. */
+export function endAll(): void {
+  for (const child of running) end(child);
+}
+
+/** SIGTERM first, so that a test runner can end the processes of its own. */
+function end(child: Deno.ChildProcess): void {
+  const send = (signal: Deno.Signal) => {
+    try {
+      child.kill(signal);
+    } catch {
+      // It is gone already.
+    }
+  };
+  send("SIGTERM");
+  setTimeout(() => running.has(child) && send("SIGKILL"), 3_000);
+}
+
+async function collect(stream: ReadableStream<Uint8Array>, chunks: string[]): Promise<void> {
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) chunks.push(text);
+}
