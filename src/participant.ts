@@ -57,6 +57,8 @@ export class Participant {
   /** Whether the last session has ended, and no other has begun. */
   #isClosed = false;
   #stopping: Promise<void> | null = null;
+  /** How many times `stop` was called. */
+  #stops = 0;
   #term: LeaseTerm | null = null;
   #heartbeat: Heartbeat | null = null;
   #steppingDown: Promise<void> | null = null;
@@ -94,7 +96,10 @@ export class Participant {
 
   /** Opens a session, if none is open, and waits for its first look. */
   async start(signals: readonly AbortSignal[]): Promise<void> {
+    const stops = this.#stops;
     while (this.#stopping !== null) await this.#stopping;
+    // S9: another stop came while this start waited for the end of an earlier one. The last word counts.
+    if (this.#stops !== stops) return;
     const session = this.#session ??= this.#open();
     for (const signal of signals) this.#stopWhen(signal, session);
     await session.ready.promise;
@@ -102,6 +107,7 @@ export class Participant {
 
   /** Closes the session. */
   stop(): Promise<void> {
+    this.#stops++;
     if (this.#isClosed) return Promise.resolve();
     return this.#stopping ??= this.#close(this.#session).finally(() => this.#stopping = null);
   }

@@ -330,6 +330,18 @@ test("S9: no term begins after stop, when an acquire is granted meanwhile", asyn
   assert.equal(await stage.store.read("g", { signal: AbortSignal.timeout(1_000) }), null);
 });
 
+test("S9: stop() has the last word over a start() that waits for the end of an earlier stop()", async () => {
+  const stage = new Stage();
+  const a = stage.actor("a");
+  await stage.start(a);
+  const stopping = a.election.stop();
+  const starting = a.election.start();
+  await stage.finish(Promise.all([stopping, starting, a.election.stop()]));
+  assert.equal(a.election.status.role, "stopped");
+  await stage.finish(a.election.start());
+  assert.equal(a.election.isLeader, true);
+});
+
 test("S10: an observer never writes", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b", { observer: true })];
