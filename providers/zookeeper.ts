@@ -1,0 +1,339 @@
+/**
+ * Elections over Apache ZooKeeper (3.5.3 or later): `zookeeper://HOST:2181,HOST:2181/ROOT`, with `user:password@` in front for
+ * `digest` authentication. Nodes are laid out as by Curator's `LeaderLatch`, so that Curator participants can take part.
+ *
+ * - **Token**: the transaction id (czxid) that created the leader's node. It grows with every transaction of the ensemble,
+ *   and nodes are created in the order in which they come to lead.
+ * - **Clock**: the ensemble's. A lease is an ephemeral node, and others lead only after it was deleted. That happens when the
+ *   ensemble has not heard from the session for the session timeout, which is a tenth more than `heartbeatTimeout`: one
+ *   session for each `heartbeatTimeout` in use. A server that grants less refuses the lease, one that grants more
+ *   (`minSessionTimeout`, by default two ticks of 2 s) is slower to notice a crash. Since a session outlives the
+ *   heartbeats of a term, the provider deletes the node of a term that was not renewed for `heartbeatTimeout`.
+ * - **Hint**: those who wait queue up, first come, first served, while `watch` is open for them; each watches the one before
+ *   it.
+ * - **A heartbeat** costs one transaction without data, a `check` of the own node, for all leases that are renewed in the
+ *   same turn of the event loop. Why not less: a server answers pings and reads for up to `syncLimit` ticks after it was cut
+ *   off from the others, while these let the session expire; even `sync` is answered by a deposed leader that does not
+ *   know it yet. A transaction needs a quorum, so when it is answered, the session lived after the heartbeat was sent.
+ * - **Acquiring** takes one round-trip time when the group is free; a second to read the holder when it is not; one more to
+ *   write metadata, when there are any. **Releasing**, by whom it was not granted to, takes three.
+ * - **Not promised**: that the ensemble's leader knows all that its followers do. A follower passes on whom it heard
+ *   from every half tick, so a session may expire that much earlier than its own server would say. The extra tenth of the
+ *   session, beside `safetyMargin`, is there to cover this: keep `heartbeatTimeout` at five ticks or more. A follower that is
+ *   slower than that without being cut off, and an ensemble restored from a backup, are what the token is for.
+ *
+ * A Curator participant cannot be evicted: it would not notice.
+ *
+ * @module
+ */
+
+import { callBackend, providerError } from "../src/call.ts";
+import { type Clock, systemClock } from "../src/clock.ts";
+import type { ProviderOperation } from "../src/errors.ts";
+import type { Logger } from "../src/logger.ts";
+import type {
+  Acquired,
+  AcquireRequest,
+  CallOptions,
+  Held,
+  LeaderInfo,
+  Lease,
+  Provider,
+  ProviderCapabilities,
+  RenewOptions,
+  WatchOptions,
+} from "../src/provider.ts";
+import { registerProvider } from "../src/registry.ts";
+import { inOrder, nameOf, parseName, predecessorOf } from "./zookeeper/latch.ts";
+import { LatchQueue } from "./zookeeper/latch_queue.ts";
+import { type LatchNode, latchNode, LatchSession } from "./zookeeper/latch_session.ts";
+import { ErrorCode, getChildren, isError } from "./zookeeper/protocol.ts";
+import { parseTarget, type ZooKeeperTarget } from "./zookeeper/target.ts";
+
+/** How to open the provider. */
+export interface ZooKeeperOptions {
+  /**
+   * `zookeeper://[user:password@]host[:port][,host[:port]...][/root][?sessionTimeout=20s]`. The servers are tried in random
+   * order. The port is 2181 and the root `/multilock` where they are left out; the root is created. With credentials, nodes
+   * are created for their owner alone.
+   */
+  readonly url: string;
+  /**
+   * One session timeout, in milliseconds, for all leases; each must fit in with a tenth to spare. It is also a setting of
+   * the URL. @default a session for each `heartbeatTimeout`, a tenth longer
+   */
+  readonly sessionTimeout?: number;
+  /** Measures pings and leases. @default the clock of the machine */
+  readonly clock?: Clock;
+  /** Is told when the ensemble keeps sessions longer than asked. @default nobody */
+  readonly logger?: Logger;
+}
+
+/**
+ * Opens a provider that keeps leases in ZooKeeper.
+ *
+ * @throws {TypeError} if the URL is malformed
+ * @throws {RangeError} if a number is out of range
+ *
+ * @example
+ * ```ts no-run
+ * import { zookeeperProvider } from "@multilock/core/zookeeper";
+ *
+ * await using provider = zookeeperProvider({ url: "zookeeper://zk1:2181,zk2:2181,zk3:2181/elections" });
+ * await provider.healthCheck({ signal: AbortSignal.timeout(5_000) });
+ * ```
+ */
+export function zookeeperProvider(options: ZooKeeperOptions): Provider {
+  const target = parseTarget(options.url);
+  const sessionTimeout = options.sessionTimeout ?? target.sessionTimeout;
+  if (sessionTimeout !== undefined && !(Number.isInteger(sessionTimeout) && sessionTimeout >= MIN_TIMEOUT_MS * 1.1)) {
+    throw new RangeError(
+      `Cannot use sessionTimeout ${sessionTimeout}: it must be a whole number of milliseconds, at least ${
+        MIN_TIMEOUT_MS * 1.1
+      }`,
+    );
+  }
+  return new ZooKeeperProvider(target, sessionTimeout, options.clock ?? systemClock, options.logger);
+}
+
+const MIN_TIMEOUT_MS = 1_000;
+/** For a session that holds no lease. */
+const DEFAULT_TIMEOUT_MS = 15_000;
+
+class ZooKeeperProvider implements Provider {
+  readonly name = "zookeeper";
+  readonly capabilities: ProviderCapabilities;
+  readonly #target: ZooKeeperTarget;
+  readonly #sessionTimeout: number | undefined;
+  readonly #clock: Clock;
+  readonly #logger: Logger | undefined;
+  /** By the session timeout that was asked for. */
+  readonly #sessions = new Map<number, LatchSession>();
+  readonly #queue: LatchQueue;
+  #isClosed = false;
+
+  constructor(target: ZooKeeperTarget, sessionTimeout: number | undefined, clock: Clock, logger: Logger | undefined) {
+    this.#target = { ...target, servers: shuffled(target.servers) };
+    this.#sessionTimeout = sessionTimeout;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#queue = new LatchQueue(clock);
+    this.capabilities = {
+      watch: true,
+      timeAuthority: "server",
+      minTimeout: MIN_TIMEOUT_MS,
+      ...(sessionTimeout !== undefined && { maxTimeout: Math.floor(sessionTimeout / 1.1) }),
+      durability: "Leases and tokens survive as long as a majority of the servers keeps its disks.",
+    };
+  }
+
+  acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
+    return this.#call("acquire", request.electionGroup, signal, () => this.#acquire(request, signal));
+  }
+
+  renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
+    return this.#call("renew", lease.electionGroup, signal, async () => {
+      const held = this.#held(lease);
+      if (held === null) return "lost";
+      const { session, node } = held;
+      session.hold(node, lease.termId, lease.heartbeatTimeout);
+      if (!session.client.isConnected) await session.client.connected();
+      this.#checkTimeout(session, lease.heartbeatTimeout);
+      const renewed = metadata === undefined
+        ? await session.renew(node, signal)
+        : await session.record(node, lease.termId, metadata, signal);
+      if (!renewed) session.letGo(lease.termId);
+      return renewed ? "renewed" : "lost";
+    });
+  }
+
+  release(
+    lease: Pick<Lease, "electionGroup" | "termId">,
+    { signal }: CallOptions,
+  ): Promise<"released" | "notHolder"> {
+    return this.#call("release", lease.electionGroup, signal, async () => {
+      const held = this.#held(lease);
+      if (held === null) return await this.#evict(lease, signal);
+      const { session, node } = held;
+      session.letGo(lease.termId);
+      try {
+        await session.client.connected();
+        return await session.erase(node, signal) ? "released" : "notHolder";
+      } catch (error) {
+        // It goes as soon as there is a connection: the path is that of this term and of no other.
+        void session.doom(node);
+        throw error;
+      }
+    });
+  }
+
+  read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
+    return this.#call("read", electionGroup, signal, async () => {
+      const session = await this.#connectedSession();
+      return await session.leader(electionGroup, await session.list(electionGroup, signal, true), signal);
+    });
+  }
+
+  async *watch(electionGroup: string, { signal, participantId }: WatchOptions): AsyncIterable<void> {
+    try {
+      yield* this.#queue.watch(electionGroup, participantId, () => this.#anySession(), signal);
+    } catch (error) {
+      throw providerError(this.name, "watch", electionGroup, error);
+    }
+  }
+
+  groups({ signal }: CallOptions): Promise<string[]> {
+    return this.#call("groups", this.#target.root, signal, async () => {
+      const session = await this.#connectedSession();
+      try {
+        const names = await session.client.call(getChildren(this.#target.root), signal);
+        return names.filter((name) => /^[A-Za-z0-9_.-]{1,255}$/.test(name));
+      } catch (error) {
+        if (isError(error, ErrorCode.noNode)) return [];
+        throw error;
+      }
+    });
+  }
+
+  healthCheck({ signal }: CallOptions): Promise<void> {
+    return this.#call("healthCheck", this.#target.root, signal, async () => {
+      await (await this.#connectedSession()).probe(signal);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...this.#sessions.values()].map((session) => session.client.close()));
+  }
+
+  /**
+   * Why this is safe: a node is the first of its group once all that were created before it are gone, and from then on until
+   * it is deleted itself. So whoever is granted the lease has a node that was first at a moment after the call was sent: its
+   * own creation was answered by a quorum then, or a transaction that checked it. Nobody else's can be first before it is
+   * deleted: by its owner, after the term's deadline; or with its session, which by then was silent for longer than that.
+   */
+  async #acquire(request: AcquireRequest, signal: AbortSignal): Promise<Acquired | Held> {
+    const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
+    const session = this.#session(this.#sessionTimeout ?? sessionTimeoutFor(heartbeatTimeout));
+    await session.client.connected();
+    this.#checkTimeout(session, heartbeatTimeout);
+    // A known term: its outcome was lost on the way. A place: granted to no term before, and to no other from now on.
+    const node = session.termNode(termId) ?? await this.#queue.claim(electionGroup, participantId, session) ??
+      latchNode(electionGroup, participantId, "term", termId);
+    session.hold(node, termId, heartbeatTimeout);
+    signal.throwIfAborted();
+    if (node.created === null && node.asked) await session.locate(node, signal);
+    const isNew = node.created === null;
+    if (!node.first) {
+      const children = isNew ? await session.create(node, signal) : await session.list(electionGroup, signal);
+      node.first = node.created !== null && predecessorOf(children, nameOf(node.created.path)) === null;
+      if (!node.first) {
+        session.letGo(termId);
+        const [leader] = await Promise.all([
+          session.leader(electionGroup, children, signal),
+          this.#queue.lost(node, session),
+        ]);
+        return { acquired: false, leader };
+      }
+    }
+    const writes = node.kind === "place" || Object.keys(metadata).length > 0;
+    const isThere = writes
+      ? await session.record(node, termId, metadata, signal)
+      : isNew || await session.renew(node, signal);
+    if (!isThere || node.created === null) {
+      session.letGo(termId);
+      return { acquired: false, leader: null };
+    }
+    this.#queue.won(node);
+    const { czxid: token, ctime } = node.created.stat;
+    const acquiredAt = new Date(node.grantedAt ?? ctime);
+    return { acquired: true, lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout } };
+  }
+
+  /** Releases a term that this provider does not hold. */
+  async #evict(
+    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
+    signal: AbortSignal,
+  ): Promise<"released" | "notHolder"> {
+    const session = await this.#connectedSession();
+    const children = await session.list(electionGroup, signal, true);
+    const leader = await session.leader(electionGroup, children, signal);
+    const [head] = inOrder(children);
+    if (head === undefined || leader?.termId !== termId) return "notHolder";
+    if (parseName(head).kind === "foreign") {
+      throw new Error(`${leader.leaderId} leads through Curator, which would not notice that its node is gone`);
+    }
+    const path = `${session.directory(electionGroup)}/${head}`;
+    return await session.erasePath(path, signal) ? "released" : "notHolder";
+  }
+
+  /** The node of a term that this provider holds, or may hold. One that was not renewed in time is no longer among them. */
+  #held({ termId }: Pick<Lease, "termId">): { session: LatchSession; node: LatchNode } | null {
+    for (const session of this.#sessions.values()) {
+      const node = session.termNode(termId);
+      if (node !== undefined) return { session, node };
+    }
+    return null;
+  }
+
+  async #connectedSession(): Promise<LatchSession> {
+    const session = this.#anySession();
+    await session.client.connected();
+    return session;
+  }
+
+  #anySession(): LatchSession {
+    const [session] = this.#sessions.values();
+    return session ?? this.#session(this.#sessionTimeout ?? sessionTimeoutFor(DEFAULT_TIMEOUT_MS));
+  }
+
+  #session(sessionTimeout: number): LatchSession {
+    if (this.#isClosed) throw new Error("it was closed");
+    let session = this.#sessions.get(sessionTimeout);
+    if (session === undefined) {
+      session = new LatchSession({
+        ...this.#target,
+        sessionTimeout,
+        clock: this.#clock,
+        onEnded: (ended) => {
+          // One that has ended, or never began, is not kept: the next call opens another.
+          if (this.#sessions.get(sessionTimeout) === ended) this.#sessions.delete(sessionTimeout);
+          this.#queue.forget(ended);
+        },
+        onSlower: (granted) =>
+          this.#logger?.warn("the ensemble notices a crash later than asked", { asked: sessionTimeout, granted }),
+      });
+      this.#sessions.set(sessionTimeout, session);
+    }
+    return session;
+  }
+
+  #checkTimeout({ client }: LatchSession, heartbeatTimeout: number): void {
+    const needed = sessionTimeoutFor(heartbeatTimeout);
+    if (client.sessionTimeout >= needed) return;
+    throw new Error(
+      `heartbeatTimeout ${heartbeatTimeout} needs a session of ${needed} ms, and the server grants ` +
+        `${client.sessionTimeout} ms: lower heartbeatTimeout, or raise maxSessionTimeout`,
+    );
+  }
+
+  #call<T>(operation: ProviderOperation, thing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return callBackend(this.name, operation, thing, signal, work);
+  }
+}
+
+/** A tenth more than the lease: see the module's "not promised". */
+function sessionTimeoutFor(heartbeatTimeout: number): number {
+  return Math.ceil(heartbeatTimeout * 1.1);
+}
+
+/** Returns `items` in random order, so that the clients of an ensemble spread over its servers. */
+function shuffled<T>(items: readonly T[]): T[] {
+  return items.map((item) => ({ item, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ item }) => item);
+}
+
+registerProvider({
+  name: "zookeeper",
+  protocols: ["zookeeper:"],
+  open: (url, options) => zookeeperProvider({ url, ...options }),
+});

@@ -1,0 +1,377 @@
+/**
+ * A client for one ZooKeeper session, of what an election needs. It keeps the session alive, takes it from server to
+ * server, and says what became of it. Three things differ from other clients:
+ *
+ * - **Nothing is queued.** Without a connection a call fails at once. A call that is aborted before it was written never
+ *   is; one that is aborted later rejects, and its reply is dropped: the outcome is unknown.
+ * - **Silence is noticed.** When nothing was heard for two thirds of the session timeout, or when a call is given up
+ *   after a quarter of it without any sign of life, the connection is dropped and another server is tried.
+ * - **Watches end with the connection.** They fire when it is lost, and who still wants to know reads again. Nothing is
+ *   registered anew behind the caller's back.
+ *
+ * @module
+ */
+
+import { type Clock, sleep } from "../../src/clock.ts";
+import { attach, type Connection, type Server } from "./connection.ts";
+import type { JuteReader } from "./jute.ts";
+import {
+  bareFrame,
+  ErrorCode,
+  isError,
+  numberRequest,
+  OpCode,
+  type Operation,
+  requestFrame,
+  Xid,
+  ZooKeeperError,
+} from "./protocol.ts";
+
+/** How to open a session. */
+export interface ClientOptions {
+  /** The servers, in the order in which to try them. */
+  readonly servers: readonly Server[];
+  /** The session timeout to ask for, in milliseconds. The server has limits of its own. */
+  readonly sessionTimeout: number;
+  /** `user:password` for the scheme `digest`. */
+  readonly credentials?: string | undefined;
+  /** Measures time. */
+  readonly clock: Clock;
+  /** Called each time that the session is attached to a server. */
+  readonly onAttached?: () => void;
+  /** Called once when the session has ended, with the reason. */
+  readonly onEnded?: (reason: Error) => void;
+}
+
+/** A request that is not written yet, or not answered. */
+interface Call {
+  readonly operation: Operation<unknown>;
+  readonly frame: Uint8Array;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly onEvent: (() => void) | undefined;
+  /** When it was written, by the monotonic clock; negative before. */
+  writtenAt: number;
+}
+
+/** A server that has not answered the handshake for so long is left for the next. */
+const MAX_CONNECT_MS = 3_000;
+/** How long `close` waits for the server to confirm. */
+const CLOSE_MS = 1_000;
+const RETRY_MS = 100;
+
+/** One session. It connects when made; when it has ended, for whatever reason, make another. */
+export class ZooKeeperClient {
+  readonly #options: ClientOptions;
+  readonly #clock: Clock;
+  readonly #closing = new AbortController();
+  #connection: Connection | null = null;
+  #attaching: Promise<void>;
+  #ended: Error | null = null;
+  #nextServer = 0;
+  #sessionId = 0n;
+  #password: Uint8Array = new Uint8Array(16);
+  #timeout = 0;
+  #attachments = 0;
+  #lastZxid = 0n;
+  #xid = 0;
+  #unwritten: Call[] = [];
+  readonly #unanswered = new Map<number, Call>();
+  readonly #watches = new Map<string, Set<() => void>>();
+  #heardAt: number;
+  #sentAt = 0;
+  #cancelTimer = () => {};
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#heardAt = this.#clock.monotonic();
+    this.#attaching = this.#attach();
+    this.#attaching.catch((error) => this.#end(error));
+  }
+
+  /** The session timeout that the server granted, in milliseconds; 0 before it has. */
+  get sessionTimeout(): number {
+    return this.#timeout;
+  }
+
+  /** Why the session has ended; null while it has not. */
+  get ended(): Error | null {
+    return this.#ended;
+  }
+
+  /** Whether calls can be made now. */
+  get isConnected(): boolean {
+    return this.#connection !== null;
+  }
+
+  /** How often the session has been attached to a server: when it has grown, watches were lost in between. */
+  get attachments(): number {
+    return this.#attachments;
+  }
+
+  /**
+   * Resolves when calls can be made: at once, or after the servers have been tried once more.
+   *
+   * @throws why no server could be reached, or why the session has ended
+   */
+  async connected(): Promise<void> {
+    if (this.#ended !== null) throw this.#ended;
+    if (this.#connection === null) await this.#attaching;
+  }
+
+  /**
+   * Resolves when calls can be made, however many tries that takes.
+   *
+   * @throws why the session has ended
+   * @throws the reason of `signal`, when it aborts
+   */
+  async reconnected(signal: AbortSignal): Promise<void> {
+    while (this.#connection === null) {
+      signal.throwIfAborted();
+      if (this.#ended !== null) throw this.#ended;
+      await this.#attaching.catch(() => sleep(this.#clock, RETRY_MS, signal));
+    }
+  }
+
+  /**
+   * Sends a request. Requests made in the same turn of the event loop go out together; the server handles and answers
+   * all requests of a session in order. `onEvent` is called once, when the watch that `operation` leaves fires, or when the
+   * connection is lost.
+   *
+   * @throws {ZooKeeperError} what the server answered, or that the connection was lost and the outcome is unknown
+   * @throws the reason of `signal`, when it aborts
+   */
+  call<T>(operation: Operation<T>, signal: AbortSignal, onEvent?: () => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      if (this.#ended !== null) return reject(this.#ended);
+      if (this.#connection === null) return reject(new ZooKeeperError(ErrorCode.connectionLoss));
+      const settle = () => signal.removeEventListener("abort", onAbort);
+      const call: Call = {
+        operation,
+        frame: requestFrame(operation),
+        resolve: (value) => (settle(), resolve(value as T)),
+        reject: (reason) => (settle(), reject(reason)),
+        onEvent,
+        writtenAt: -1,
+      };
+      const onAbort = () => this.#abort(call, signal.reason);
+      signal.addEventListener("abort", onAbort, { once: true });
+      if (this.#unwritten.push(call) === 1) queueMicrotask(() => this.#flush());
+    });
+  }
+
+  /**
+   * Ends the session, and with it everything ephemeral that it owns. Where no server confirms within a second, the session
+   * expires by itself.
+   */
+  async close(): Promise<void> {
+    this.#flush();
+    const connection = this.#connection;
+    this.#connection = null;
+    this.#end(new Error("the client was closed"));
+    await connection?.finish(bareFrame(this.#nextXid(), OpCode.closeSession), this.#clock, CLOSE_MS);
+  }
+
+  /** Tries each server once. */
+  async #attach(): Promise<void> {
+    const { servers, sessionTimeout, credentials } = this.#options;
+    const connectMs = Math.min(MAX_CONNECT_MS, Math.max(sessionTimeout / servers.length, 250));
+    const failures: string[] = [];
+    for (let tried = 0; tried < servers.length; tried++) {
+      const server = servers[this.#nextServer++ % servers.length];
+      if (server === undefined) continue;
+      const request = {
+        lastZxid: this.#lastZxid,
+        timeout: sessionTimeout,
+        sessionId: this.#sessionId,
+        password: this.#password,
+      };
+      try {
+        const { connection, timeout, sessionId, password } = //
+          await attach(server, request, credentials, this.#clock, connectMs, this.#closing.signal);
+        if (this.#ended !== null) return connection.end(this.#ended);
+        if (timeout <= 0) {
+          connection.end(new Error("the session has expired"));
+          return this.#end(new ZooKeeperError(ErrorCode.sessionExpired));
+        }
+        this.#sessionId = sessionId;
+        this.#password = password;
+        this.#timeout = timeout;
+        return this.#use(connection);
+      } catch (error) {
+        failures.push(error instanceof Error ? error.message : String(error));
+      }
+    }
+    throw new Error(`no server could be reached: ${failures.join("; ")}`);
+  }
+
+  #use(connection: Connection): void {
+    this.#connection = connection;
+    this.#attachments++;
+    this.#heardAt = this.#sentAt = this.#clock.monotonic();
+    connection.listen({
+      frame: (reader) => this.#receive(reader),
+      drain: () => this.#flush(),
+      lost: (error) => this.#lost(connection, error),
+    });
+    this.#keepAlive();
+    this.#options.onAttached?.();
+  }
+
+  /** The connection is gone: every call on it is of unknown outcome, and every watch may have missed something. */
+  #lost(connection: Connection, error: Error): void {
+    if (this.#connection !== connection) return;
+    this.#connection = null;
+    this.#cancelTimer();
+    if (this.#ended === null) void this.#reattach();
+    this.#failAll(new ZooKeeperError(ErrorCode.connectionLoss, error.message));
+  }
+
+  /** Tries the servers until one takes the session. Never rejects. */
+  async #reattach(): Promise<void> {
+    while (this.#ended === null) {
+      this.#attaching = this.#attach();
+      try {
+        return await this.#attaching;
+      } catch (error) {
+        // The server has not heard from us for a whole session: it has expired, or will when the server is back.
+        if (this.#clock.monotonic() - this.#heardAt > this.#timeout) return this.#end(error);
+      }
+      // Between two rounds a call fails at once, with the reason of the last.
+      await sleep(this.#clock, RETRY_MS * (1 + Math.random()), this.#closing.signal).catch(() => {});
+    }
+  }
+
+  #end(reason: unknown): void {
+    if (this.#ended !== null) return;
+    const error = this.#ended = reason instanceof Error ? reason : new Error(String(reason));
+    this.#closing.abort();
+    this.#cancelTimer();
+    const connection = this.#connection;
+    this.#connection = null;
+    connection?.end(error);
+    this.#failAll(error);
+    this.#options.onEnded?.(error);
+  }
+
+  #failAll(error: Error): void {
+    const calls = [...this.#unanswered.values(), ...this.#unwritten];
+    this.#unanswered.clear();
+    this.#unwritten = [];
+    for (const call of calls) call.reject(error);
+    for (const path of [...this.#watches.keys()]) this.#fire(path);
+  }
+
+  #abort(call: Call, reason: unknown): void {
+    call.reject(reason);
+    const index = this.#unwritten.indexOf(call);
+    if (index >= 0) this.#unwritten.splice(index, 1);
+    else if (this.#heardAt < call.writtenAt && this.#clock.monotonic() - call.writtenAt > this.#timeout / 4) {
+      this.#connection?.end(new Error("the server does not answer"));
+    }
+  }
+
+  /** Writes what is to be written, unless the connection is full: what it cannot take may still be aborted here. */
+  #flush(): void {
+    const connection = this.#connection;
+    if (connection === null || connection.isFull || this.#unwritten.length === 0) return;
+    const now = this.#sentAt = this.#clock.monotonic();
+    const calls = this.#unwritten;
+    this.#unwritten = [];
+    connection.send(calls.map((call) => {
+      const xid = this.#nextXid();
+      call.writtenAt = now;
+      this.#unanswered.set(xid, call);
+      const { watches } = call.operation;
+      // Before it is sent, so that no event can come first.
+      if (watches !== undefined && call.onEvent) this.#watch(watches, call.onEvent);
+      return numberRequest(call.frame, xid);
+    }));
+  }
+
+  #nextXid(): number {
+    // Replies are told by it, so it stays positive; the negative ones have meanings of their own.
+    this.#xid = this.#xid % 0x7fffffff + 1;
+    return this.#xid;
+  }
+
+  #receive(reader: JuteReader): void {
+    this.#heardAt = this.#clock.monotonic();
+    const xid = reader.int();
+    const zxid = reader.long();
+    const code = reader.int();
+    if (xid === Xid.ping) return;
+    if (xid === Xid.auth) {
+      if (code !== 0) this.#end(new ZooKeeperError(code));
+      return;
+    }
+    if (xid === Xid.event) {
+      reader.int();
+      reader.int();
+      return this.#fire(reader.string());
+    }
+    const call = this.#unanswered.get(xid);
+    if (call === undefined) throw new Error(`a reply to request ${xid}, which was not made`);
+    this.#unanswered.delete(xid);
+    if (zxid > this.#lastZxid) this.#lastZxid = zxid;
+    if (code === 0) this.#answer(call, reader);
+    else this.#refuse(call, code);
+  }
+
+  #answer(call: Call, reader: JuteReader): void {
+    let value: unknown;
+    try {
+      value = call.operation.read(reader);
+    } catch (error) {
+      call.reject(error);
+      // A transaction's refusal comes in the body of its reply. Anything else that cannot be read is no reply.
+      if (!(error instanceof ZooKeeperError)) throw error;
+      return;
+    }
+    call.resolve(value);
+  }
+
+  #refuse(call: Call, code: number): void {
+    const error = new ZooKeeperError(code);
+    const { type, watches } = call.operation;
+    // Only a look at a node that does not exist leaves a watch although it failed: for its creation.
+    const leavesWatch = type === OpCode.exists && code === ErrorCode.noNode;
+    if (watches !== undefined && call.onEvent && !leavesWatch) this.#watches.get(watches)?.delete(call.onEvent);
+    call.reject(error);
+    if (isError(error, ErrorCode.sessionExpired)) this.#end(error);
+    if (isError(error, ErrorCode.sessionMoved)) this.#connection?.end(error);
+  }
+
+  #watch(path: string, onEvent: () => void): void {
+    const listeners = this.#watches.get(path) ?? new Set();
+    this.#watches.set(path, listeners.add(onEvent));
+  }
+
+  #fire(path: string): void {
+    const listeners = this.#watches.get(path);
+    this.#watches.delete(path);
+    for (const listener of listeners ?? []) listener();
+  }
+
+  /** Pings when idle for a third of the session; drops the connection when it was silent for two thirds. */
+  #keepAlive(): void {
+    this.#cancelTimer();
+    const due = Math.min(this.#sentAt + this.#timeout / 3, this.#heardAt + this.#timeout * 2 / 3);
+    this.#cancelTimer = this.#clock.setTimer(() => {
+      const connection = this.#connection;
+      const now = this.#clock.monotonic();
+      if (connection === null) return;
+      if (now - this.#heardAt >= this.#timeout * 2 / 3) {
+        return connection.end(new Error(`no sign of life for ${Math.round(now - this.#heardAt)} ms`));
+      }
+      if (now - this.#sentAt >= this.#timeout / 3) {
+        this.#sentAt = now;
+        // A full connection has a request on its way, which says the same.
+        if (!connection.isFull) connection.send([bareFrame(Xid.ping, OpCode.ping)]);
+      }
+      this.#keepAlive();
+    }, Math.max(due - this.#clock.monotonic(), 1));
+  }
+}

@@ -1,0 +1,276 @@
+/**
+ * Who waits, and where in the queue. A participant has a place while it campaigns (its last `acquire` was answered
+ * *held*) and a watch of it is open; each place waits for the node before it, and for no other.
+ *
+ * A place that has become first must be claimed soon: until then nobody leads. A participant that does not ask for the
+ * lease within a second after it could have had it (it cools down, or is not healthy) gives its place up, and gets a new
+ * one, at the end, when it asks again. So no participant blocks a group, however it came to stop campaigning.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../src/clock.ts";
+import { inOrder, nameOf, predecessorOf } from "./latch.ts";
+import { type LatchNode, latchNode, type LatchSession } from "./latch_session.ts";
+import { ErrorCode, exists, getChildren, getData, isError, type Operation } from "./protocol.ts";
+
+/** The place of one participant in one group, shared by all its watches. */
+interface Place {
+  readonly group: string;
+  readonly participantId: string;
+  /** How many watches keep it. */
+  watches: number;
+  /** Aborts when the last of them has ended. */
+  readonly over: AbortController;
+  /** The session in which it campaigns; null while it does not. */
+  session: LatchSession | null;
+  /** The node that waits. */
+  node: LatchNode | null;
+  /** The node that is being made. */
+  taking: Promise<void> | null;
+  /** The node that the participant leads with, or has asked to. */
+  claimed: LatchNode | null;
+  /** Wakes the watches. */
+  readonly wake: Set<() => void>;
+  /** Stops waiting for a claim of the node, which is first. */
+  claimedInTime: () => void;
+}
+
+/** What a look at the queue found: whether the lease may be free; or that it has to look again, since a node was gone. */
+type Finding = "free" | "taken" | "gone";
+
+/** How long the first may hesitate. */
+const CLAIM_MS = 1_000;
+/** Participants that were answered *held* and never watch are forgotten beyond this number. */
+const MAX_REMEMBERED = 100_000;
+
+/** The queues of all groups, as far as participants of this provider stand in them. */
+export class LatchQueue {
+  readonly #clock: Clock;
+  readonly #places = new Map<string, Place>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Takes the waiting node of a participant, to claim the lease with it; it is not the queue's any more. */
+  async claim(group: string, participantId: string, session: LatchSession): Promise<LatchNode | null> {
+    const place = this.#places.get(keyOf(group, participantId));
+    if (place === undefined) return null;
+    if (place.session !== session) {
+      // It waits in a session with another timeout, which would not fit the lease.
+      this.#giveUp(place);
+      return null;
+    }
+    await place.taking?.catch(() => {});
+    const { node } = place;
+    // From here to the end nothing is awaited: of two that claim for one participant, one gets the node.
+    place.claimedInTime();
+    place.node = null;
+    place.claimed = node ?? place.claimed;
+    return node;
+  }
+
+  /** Takes note that the participant leads with `node`, and so waits no more. */
+  won(node: LatchNode): void {
+    const place = this.#places.get(keyOf(node.group, node.participantId));
+    if (place === undefined) return;
+    this.#giveUp(place);
+    place.claimed = node;
+  }
+
+  /** Takes note that `node` is not first: it goes on waiting, or goes. Resolves when that is done, and never rejects. */
+  lost(node: LatchNode, session: LatchSession): Promise<void> {
+    const place = this.#placeOf(node.group, node.participantId);
+    if (place.claimed === node) place.claimed = null;
+    place.session = session;
+    if (node.kind === "place" && node.created !== null && place.watches > 0 && place.node === null) {
+      place.node = node;
+      return Promise.resolve();
+    }
+    const gone = session.doom(node);
+    for (const wake of place.wake) wake();
+    return gone;
+  }
+
+  /** Takes note that `session` has ended, and all nodes in it with it. */
+  forget(session: LatchSession): void {
+    for (const place of this.#places.values()) {
+      if (place.session === session) place.session = place.node = place.claimed = null;
+    }
+  }
+
+  /** Yields when the lease may be free: to a participant when it is first, to an observer when the first has changed. */
+  async *watch(
+    group: string,
+    participantId: string | undefined,
+    anySession: () => LatchSession,
+    signal: AbortSignal,
+  ): AsyncIterable<void> {
+    const place = participantId === undefined ? null : this.#placeOf(group, participantId);
+    if (place !== null) place.watches++;
+    let attachedTo: LatchSession | undefined;
+    let attachments = 0;
+    try {
+      while (!signal.aborted) {
+        const change = Promise.withResolvers<void>();
+        const changed = () => change.resolve();
+        place?.wake.add(changed);
+        signal.addEventListener("abort", changed, { once: true });
+        try {
+          const session = place?.session ?? anySession();
+          await session.client.reconnected(signal);
+          const times = session.client.attachments;
+          const finding = place?.session === session
+            ? await this.#stand(place, session, changed, signal)
+            : await this.#observe(session, group, place, changed, signal);
+          if (finding === "gone") continue;
+          // The watch was registered before the hint is given, so nothing that comes after it is missed; what came before
+          // may have been, when it is the first on this connection.
+          if (finding === "free" || attachedTo !== session || attachments !== times) yield;
+          attachedTo = session;
+          attachments = times;
+          await change.promise;
+        } finally {
+          place?.wake.delete(changed);
+          signal.removeEventListener("abort", changed);
+        }
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      if (place !== null) this.#leave(place);
+    }
+  }
+
+  /** Takes a place if there is none, and watches the node before it; the own one, once that is first. */
+  async #stand(place: Place, session: LatchSession, changed: () => void, signal: AbortSignal): Promise<Finding> {
+    if (place.node === null) {
+      place.taking ??= this.#take(place, session).finally(() => place.taking = null);
+      await place.taking;
+    }
+    const node = place.node;
+    const path = node?.created?.path;
+    if (node === null || path === undefined) return "gone";
+    const before = predecessorOf(await session.list(place.group, signal), nameOf(path));
+    if (before === undefined) {
+      if (place.node === node) place.node = null;
+      return "gone";
+    }
+    node.first = before === null;
+    const watched = before === null ? path : `${session.directory(place.group)}/${before}`;
+    if (!(await isThere(session, getData(watched, true), changed, signal))) return "gone";
+    if (!node.first) return "taken";
+    place.claimedInTime();
+    place.claimedInTime = this.#clock.setTimer(() => {
+      if (place.node === node) this.#giveUp(place);
+      changed();
+    }, CLAIM_MS);
+    return "free";
+  }
+
+  /** Watches the own node of a participant that leads; else who is first, and what the record says of it. */
+  async #observe(
+    session: LatchSession,
+    group: string,
+    place: Place | null,
+    changed: () => void,
+    signal: AbortSignal,
+  ): Promise<Finding> {
+    const claimed = place?.claimed?.created?.path;
+    if (place !== null && claimed !== undefined) {
+      if (await isThere(session, getData(claimed, true), changed, signal)) return "taken";
+      place.claimed = null;
+    }
+    const directory = session.directory(group);
+    const [head] = inOrder(await session.list(group, signal));
+    if (head === undefined) return await this.#observeEmpty(session, directory, changed, signal);
+    const [there] = await Promise.all([
+      isThere(session, getData(`${directory}/${head}`, true), changed, signal),
+      isThere(session, getData(directory, true), changed, signal),
+    ]);
+    return there ? "free" : "gone";
+  }
+
+  async #observeEmpty(
+    session: LatchSession,
+    directory: string,
+    changed: () => void,
+    signal: AbortSignal,
+  ): Promise<Finding> {
+    try {
+      const names = await session.client.call(getChildren(directory, true), signal, changed);
+      return names.length > 0 ? "gone" : "free";
+    } catch (error) {
+      if (!isError(error, ErrorCode.noNode)) throw error;
+      return await isThere(session, exists(directory, true), changed, signal) ? "gone" : "free";
+    }
+  }
+
+  async #take(place: Place, session: LatchSession): Promise<void> {
+    const node = latchNode(place.group, place.participantId, "place", crypto.randomUUID());
+    try {
+      await session.create(node, place.over.signal);
+    } catch (error) {
+      void session.doom(node);
+      throw error;
+    }
+    if (place.session === session && place.node === null && !place.over.signal.aborted) place.node = node;
+    else void session.doom(node);
+  }
+
+  #giveUp(place: Place): void {
+    place.claimedInTime();
+    if (place.node !== null) void place.session?.doom(place.node);
+    place.session = place.node = null;
+  }
+
+  #leave(place: Place): void {
+    if (--place.watches > 0) return;
+    this.#places.delete(keyOf(place.group, place.participantId));
+    this.#giveUp(place);
+    place.over.abort();
+  }
+
+  #placeOf(group: string, participantId: string): Place {
+    const key = keyOf(group, participantId);
+    let place = this.#places.get(key);
+    if (place === undefined) {
+      if (this.#places.size >= MAX_REMEMBERED) this.#forgetOne();
+      place = {
+        ...{ group, participantId, watches: 0, over: new AbortController(), wake: new Set() },
+        ...{ session: null, node: null, taking: null, claimed: null, claimedInTime() {} },
+      };
+      this.#places.set(key, place);
+    }
+    return place;
+  }
+
+  #forgetOne(): void {
+    for (const [key, { watches }] of this.#places) {
+      if (watches > 0) continue;
+      this.#places.delete(key);
+      return;
+    }
+  }
+}
+
+function keyOf(group: string, participantId: string): string {
+  return `${group}/${participantId}`;
+}
+
+/** Makes a look that leaves a watch; false when there is nothing to look at. */
+async function isThere(
+  session: LatchSession,
+  look: Operation<unknown>,
+  changed: () => void,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await session.client.call(look, signal, changed);
+    return true;
+  } catch (error) {
+    if (isError(error, ErrorCode.noNode)) return false;
+    throw error;
+  }
+}

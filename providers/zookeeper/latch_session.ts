@@ -1,0 +1,370 @@
+/**
+ * One ZooKeeper session and the nodes of ours that live in it: made, renewed, granted, and got rid of for sure.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../src/clock.ts";
+import type { LeaderInfo } from "../../src/provider.ts";
+import { ZooKeeperClient } from "./client.ts";
+import type { Server } from "./connection.ts";
+import { describeLeader, encodeRecord, hasSequence, inOrder, latchPrefix, nameOf } from "./latch.ts";
+import {
+  check,
+  create,
+  CREATOR_ALL_ACL,
+  ErrorCode,
+  exists,
+  getChildren,
+  getData,
+  isError,
+  multi,
+  NodeKind,
+  OPEN_ACL,
+  remove,
+  setData,
+  type Stat,
+  sync,
+} from "./protocol.ts";
+
+/** A node of ours. */
+export interface LatchNode {
+  readonly group: string;
+  readonly participantId: string;
+  /** Whether it was made to lead at once, or to wait. */
+  readonly kind: "term" | "place";
+  /** By which its name is recognized when the answer to its creation was lost. */
+  readonly guid: string;
+  /** Whether its creation was asked for, so that it may exist. */
+  asked: boolean;
+  /** Where it is, once that is known. */
+  created: { readonly path: string; readonly stat: Stat } | null;
+  /** Whether it is the first of its group. Once it is, it remains so: all earlier ones are gone, new ones come after. */
+  first: boolean;
+  /** For a place that was granted: when, by the server's clock. */
+  grantedAt: number | null;
+  /** When the lease that it stands for has not been renewed for too long, by the monotonic clock. */
+  expiresAt: number;
+}
+
+/** How to open a session. */
+export interface LatchSessionOptions {
+  readonly servers: readonly Server[];
+  readonly root: string;
+  readonly credentials?: string | undefined;
+  readonly sessionTimeout: number;
+  readonly clock: Clock;
+  /** Called once when the session has ended. */
+  readonly onEnded: (session: LatchSession) => void;
+  /** Called when the server keeps the session longer than asked. */
+  readonly onSlower: (grantedTimeout: number) => void;
+}
+
+interface Renewal {
+  readonly path: string;
+  readonly signal: AbortSignal;
+  readonly resolve: (renewed: boolean) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** A transaction stays far below the server's 1 MiB. */
+const MAX_RENEWALS_PER_TRANSACTION = 1_000;
+const NOTHING = new Uint8Array(0);
+/** For what nobody waits for: it ends with the connection at the latest. */
+const NEVER = new AbortController().signal;
+
+/** Makes a node that is not asked for yet. */
+export function latchNode(group: string, participantId: string, kind: "term" | "place", guid: string): LatchNode {
+  const unknown = { asked: false, created: null, first: false, grantedAt: null, expiresAt: Infinity };
+  return { group, participantId, kind, guid, ...unknown };
+}
+
+/** One session. */
+export class LatchSession {
+  /** The connection. */
+  readonly client: ZooKeeperClient;
+  readonly #options: LatchSessionOptions;
+  /** The nodes that stand for a term, granted or of unknown outcome, by its id. */
+  readonly #terms = new Map<string, LatchNode>();
+  /** The nodes to be deleted, until it is known that they are gone. */
+  readonly #doomed = new Set<LatchNode>();
+  #renewals: Renewal[] = [];
+  #sweepDue = Infinity;
+  #cancelSweep = () => {};
+
+  constructor(options: LatchSessionOptions) {
+    this.#options = options;
+    this.client = new ZooKeeperClient({
+      ...options,
+      onAttached: () => {
+        const { attachments, sessionTimeout } = this.client;
+        if (attachments === 1 && sessionTimeout > options.sessionTimeout) options.onSlower(sessionTimeout);
+        for (const node of this.#doomed) void this.#bury(node);
+      },
+      onEnded: () => {
+        this.#terms.clear();
+        this.#doomed.clear();
+        this.#cancelSweep();
+        options.onEnded(this);
+      },
+    });
+  }
+
+  /** The path of a group. */
+  directory(group: string): string {
+    return `${this.#options.root}/${group}`;
+  }
+
+  /** The node that stands for `termId`. */
+  termNode(termId: string): LatchNode | undefined {
+    return this.#terms.get(termId);
+  }
+
+  /**
+   * Lets `node` stand for `termId`, for `timeoutMs` from now or until this is called again. Whoever does not come back has
+   * stopped to renew, or never learned what he was granted: the session lives on, so the node must be deleted. Since this
+   * is called after the caller has read the clock, and counts the full time, the term is over by then for its holder.
+   */
+  hold(node: LatchNode, termId: string, timeoutMs: number): void {
+    const { clock } = this.#options;
+    this.#terms.set(termId, node);
+    node.expiresAt = clock.monotonic() + timeoutMs;
+    this.#sweepAt(node.expiresAt);
+  }
+
+  /** Lets `termId` go; its node stays. */
+  letGo(termId: string): void {
+    this.#terms.delete(termId);
+  }
+
+  /** Creates `node` and lists its group, in one round-trip time. Makes its parents first where they are missing. */
+  async create(node: LatchNode, signal: AbortSignal): Promise<string[]> {
+    const directory = this.directory(node.group);
+    const prefix = latchPrefix(directory, node.kind, node.guid);
+    const data = new TextEncoder().encode(node.participantId);
+    for (let attempt = 0;; attempt++) {
+      node.asked = true;
+      const creating = this.client.call(create(prefix, data, this.#acl, NodeKind.ephemeralSequential), signal);
+      const listing = this.client.call(getChildren(directory), signal);
+      listing.catch(() => {});
+      try {
+        node.created = await creating;
+      } catch (error) {
+        // A container is deleted by the server some time after its last child, maybe just now.
+        if (!isError(error, ErrorCode.noNode) || attempt === 2) throw error;
+        node.asked = false;
+        await this.#createDirectory(directory, NodeKind.container, signal);
+        continue;
+      }
+      if (hasSequence(nameOf(node.created.path))) return await listing;
+      throw new Error(`the sequence numbers of ${directory} have overflowed: delete it while nobody takes part`);
+    }
+  }
+
+  /**
+   * Looks for a node whose creation was asked for, but not answered. The `sync` makes that certain: the server that we are
+   * attached to now has then seen all that was agreed on before, and what the old one had not yet passed on is refused,
+   * because the session has moved.
+   */
+  async locate(node: LatchNode, signal: AbortSignal): Promise<void> {
+    const directory = this.directory(node.group);
+    const prefix = nameOf(latchPrefix(directory, node.kind, node.guid));
+    const name = (await this.list(node.group, signal, true)).find((each) => each.startsWith(prefix));
+    if (name === undefined) {
+      node.asked = false;
+      return;
+    }
+    const path = `${directory}/${name}`;
+    node.created = { path, stat: await this.client.call(exists(path), signal) };
+  }
+
+  /** Lists the nodes of a group; none when it does not exist. `fresh` asks the ensemble's leader what is new first. */
+  async list(group: string, signal: AbortSignal, fresh = false): Promise<string[]> {
+    const directory = this.directory(group);
+    const synced = fresh ? this.client.call(sync(this.#options.root), signal) : undefined;
+    const listing = this.client.call(getChildren(directory), signal).catch((error) => {
+      if (isError(error, ErrorCode.noNode)) return [];
+      throw error;
+    });
+    const [names] = await Promise.all([listing, synced]);
+    return names;
+  }
+
+  /** Reads who leads, when `children` are the nodes of the group. */
+  async leader(group: string, children: readonly string[], signal: AbortSignal): Promise<LeaderInfo | null> {
+    const [head] = inOrder(children);
+    if (head === undefined) return null;
+    const directory = this.directory(group);
+    try {
+      const [node, record] = await Promise.all([
+        this.client.call(getData(`${directory}/${head}`), signal),
+        this.client.call(getData(directory), signal),
+      ]);
+      return describeLeader(head, node, record);
+    } catch (error) {
+      if (isError(error, ErrorCode.noNode)) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Renews `node`: one transaction that checks that it exists. Returns false when it does not. All that are asked for in
+   * the same turn of the event loop share one.
+   */
+  renew(node: LatchNode, signal: AbortSignal): Promise<boolean> {
+    const path = node.created?.path;
+    if (path === undefined) return Promise.resolve(false);
+    return new Promise((resolve, reject) => {
+      if (this.#renewals.push({ path, signal, resolve, reject }) === 1) queueMicrotask(() => this.#sendRenewals());
+    });
+  }
+
+  /** Writes who leads, in one transaction with a check of `node`, which must be first. Returns false when it is gone. */
+  async record(
+    node: LatchNode,
+    termId: string,
+    metadata: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const path = node.created?.path ?? "";
+    const acquiredAt = node.grantedAt === null ? {} : { acquiredAt: node.grantedAt };
+    const data = encodeRecord({ node: nameOf(path), termId, ...acquiredAt, metadata });
+    try {
+      const writing = setData(this.directory(node.group), data);
+      const results = await this.client.call(multi([check(path), writing]), signal);
+      const stat = results[1] as Stat;
+      if (node.kind === "place") node.grantedAt ??= stat.mtime;
+      return true;
+    } catch (error) {
+      if (isError(error, ErrorCode.noNode)) return false;
+      throw error;
+    }
+  }
+
+  /** Deletes `node`, found by its guid if need be. Returns false when it was gone. */
+  async erase(node: LatchNode, signal: AbortSignal): Promise<boolean> {
+    if (node.created === null && node.asked) await this.locate(node, signal);
+    return node.created !== null && await this.erasePath(node.created.path, signal);
+  }
+
+  /** Deletes the node at `path`. Returns false when it was gone. */
+  async erasePath(path: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.client.call(remove(path), signal);
+      return true;
+    } catch (error) {
+      if (isError(error, ErrorCode.noNode)) return false;
+      throw error;
+    }
+  }
+
+  /** Deletes `node`, now or when there is a connection again; resolves after the first try. Never rejects. */
+  doom(node: LatchNode): Promise<void> {
+    if (this.client.ended !== null) return Promise.resolve();
+    this.#doomed.add(node);
+    return this.#bury(node);
+  }
+
+  /** Makes sure that the root exists and that nodes can be created and deleted in it; leaves nothing behind. */
+  async probe(signal: AbortSignal): Promise<void> {
+    const { root } = this.#options;
+    const path = `${root}/probe-${crypto.randomUUID()}`;
+    const probing = multi([create(path, NOTHING, this.#acl, NodeKind.persistent), remove(path)]);
+    try {
+      await this.client.call(probing, signal);
+    } catch (error) {
+      if (!isError(error, ErrorCode.noNode)) throw error;
+      await this.#createDirectory(root, NodeKind.persistent, signal);
+      await this.client.call(probing, signal);
+    }
+  }
+
+  get #acl() {
+    return this.#options.credentials === undefined ? OPEN_ACL : CREATOR_ALL_ACL;
+  }
+
+  async #createDirectory(path: string, kind: number, signal: AbortSignal): Promise<void> {
+    const creating = () =>
+      this.client.call(create(path, NOTHING, this.#acl, kind), signal).catch((error) => {
+        if (!isError(error, ErrorCode.nodeExists)) throw error;
+      });
+    try {
+      await creating();
+    } catch (error) {
+      const parent = path.slice(0, path.lastIndexOf("/"));
+      if (!isError(error, ErrorCode.noNode) || parent === "") throw error;
+      await this.#createDirectory(parent, NodeKind.persistent, signal);
+      await creating();
+    }
+  }
+
+  #sendRenewals(): void {
+    const due = this.#renewals.filter(({ signal, reject }) => !signal.aborted || reject(signal.reason));
+    this.#renewals = [];
+    for (let at = 0; at < due.length; at += MAX_RENEWALS_PER_TRANSACTION) {
+      void this.#renewTogether(due.slice(at, at + MAX_RENEWALS_PER_TRANSACTION));
+    }
+  }
+
+  async #renewTogether(due: readonly Renewal[]): Promise<void> {
+    const [first] = due;
+    if (first === undefined) return;
+    if (due.length === 1) return void this.#renewOne(first);
+    // Given up when all have given up; until then the answer is still of use to one of them.
+    const abandoned = new AbortController();
+    let waiting = due.length;
+    const onAbort = () => --waiting === 0 && abandoned.abort(first.signal.reason);
+    for (const { signal } of due) signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await this.client.call(multi(due.map(({ path }) => check(path))), abandoned.signal);
+      for (const { resolve } of due) resolve(true);
+    } catch (error) {
+      // One node that is gone fails them all, so each is asked for by itself.
+      if (isError(error, ErrorCode.noNode)) { for (const each of due) void this.#renewOne(each); }
+      else for (const { reject } of due) reject(error);
+    } finally {
+      for (const { signal } of due) signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  #renewOne({ path, signal, resolve, reject }: Renewal): Promise<void> {
+    return this.client.call(multi([check(path)]), signal).then(() => resolve(true), (error) => {
+      if (isError(error, ErrorCode.noNode)) resolve(false);
+      else reject(error);
+    });
+  }
+
+  #sweepAt(due: number): void {
+    if (due >= this.#sweepDue) return;
+    this.#cancelSweep();
+    this.#sweepDue = due;
+    const { clock } = this.#options;
+    this.#cancelSweep = clock.setTimer(() => this.#sweep(), due - clock.monotonic());
+  }
+
+  /** Deletes the nodes of terms that were not renewed in time, and comes back when the next may be due. */
+  #sweep(): void {
+    this.#sweepDue = Infinity;
+    const now = this.#options.clock.monotonic();
+    let next = Infinity;
+    for (const [termId, node] of this.#terms) {
+      if (node.expiresAt > now) {
+        next = Math.min(next, node.expiresAt);
+        continue;
+      }
+      this.#terms.delete(termId);
+      void this.doom(node);
+    }
+    this.#sweepAt(next);
+  }
+
+  async #bury(node: LatchNode): Promise<void> {
+    try {
+      await this.erase(node, NEVER);
+      this.#doomed.delete(node);
+    } catch (error) {
+      // Without a connection it is tried again when there is one. What the server refuses, it will refuse again.
+      if (this.client.ended === null && !isError(error, ErrorCode.connectionLoss)) this.#doomed.delete(node);
+    }
+  }
+}
