@@ -149,9 +149,9 @@ class Batch<T> implements Rule<T, T[]> {
  */
 function hold<T>(held: T[], value: T): void {
   const transition = transitionOf(value);
-  const last = transitionOf(held.at(-1));
+  if (transitionOf(held.at(-1)) === null) held.pop();
   // Two of a kind in a row come from a stream without the other kind: there, only the last counts.
-  if (last === null || last === transition) held.pop();
+  if (transition !== null && transitionOf(held.at(-1)) === transition) held.pop();
   held.push(value);
   if (transition !== null && held.length > 3) held.splice(transitionOf(held[0]) === "lost" ? 1 : 0, 2);
 }
