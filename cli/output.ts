@@ -74,6 +74,7 @@ export function describeLeader(group: string, leader: LeaderInfo | null, output:
 
 function listed(properties: Readonly<Record<string, unknown>>): string {
   return Object.entries(properties)
+    .filter(([, value]) => value !== undefined)
     .map(([key, value]) => ` ${key}=${printable(value instanceof Error ? value.message : String(value))}`)
     .join("");
 }

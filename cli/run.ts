@@ -11,7 +11,7 @@ import { exitCodeOfSignal, type GatedChild } from "./child.ts";
 import { EXIT } from "./exit.ts";
 import { ElectionError } from "../src/errors.ts";
 import { Guard } from "./guard.ts";
-import { outputTo } from "./output.ts";
+import { logTo, outputTo } from "./output.ts";
 import { onEndingSignal } from "./signals.ts";
 import { type Outcome, reserveOf, supervise } from "./supervise.ts";
 import { electionOf, openTarget } from "./target.ts";
@@ -51,6 +51,7 @@ async function run(invocation: Invocation): Promise<number> {
   const tickMs = Math.min(MAX_TICK_MS, config.heartbeatTimeout / 40);
   // The command has standard output to itself.
   const output = outputTo(process.stderr, invocation.json);
+  const log = logTo(process.stderr, invocation.logLevel, invocation.json);
   const { group: electionGroup } = invocation;
   const tell = (event: "elected" | "lost", text: string, data: Readonly<Record<string, unknown>>) =>
     output.print(text, { event, electionGroup, ...data });
@@ -68,6 +69,9 @@ async function run(invocation: Invocation): Promise<number> {
     // Before the election: its start must not delay a hand-off, and who could not guard the command does not campaign.
     using guard = await Guard.start();
     await election.start();
+    if (!election.isLeader) {
+      log.info("waits to lead", { electionGroup, leader: election.status.currentLeader?.leaderId });
+    }
     const outcome = await leadOnce(election, stopping.signal, async (term) => {
       // To people, the command speaks for itself.
       if (invocation.json) tell("elected", "", { token: term.token, termId: term.termId });

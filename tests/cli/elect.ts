@@ -1,0 +1,143 @@
+/**
+ * Runs the command line as its users do: in processes of its own.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+
+const CLI = fileURLToPath(new URL("../../cli.ts", import.meta.url));
+
+/** How long a test waits for anything. Machines that run tests are busy; a wait that succeeds ends early. */
+const PATIENCE_MS = 30_000;
+
+/** How a process ended. */
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** What a process gets beside its arguments. */
+export interface Setting {
+  readonly env?: Record<string, string>;
+}
+
+/** A temporary directory as a provider, removed at the end of the test. */
+export async function temporary(): Promise<{ path: string; url: string } & AsyncDisposable> {
+  const path = await Deno.makeTempDir({ prefix: "elect-test-" });
+  return {
+    path,
+    url: `file://${path}/leases`,
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}
+
+/** Runs `elect` to its end. */
+export async function elect(args: string[], setting: Setting = {}): Promise<Finished> {
+  await using running = start(args, setting);
+  return await running.finished();
+}
+
+/** Starts `elect`. */
+export function start(args: string[], setting: Setting = {}): Running {
+  return new Running(["run", "--allow-all", CLI, ...args], setting);
+}
+
+/** A process of Deno that is running, and what it has said so far. */
+export class Running implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #read: Promise<unknown>;
+  stdout = "";
+  stderr = "";
+
+  constructor(denoArgs: string[], { env = {} }: Setting) {
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: denoArgs,
+      env: { NO_COLOR: "1", ...env },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#read = Promise.all([
+      readAll(this.#child.stdout, (text) => this.stdout += text),
+      readAll(this.#child.stderr, (text) => this.stderr += text),
+    ]);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  kill(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  /** Waits until the process has said something that matches, and returns the match. */
+  async said(pattern: RegExp, stream: "stdout" | "stderr" = "stdout"): Promise<RegExpMatchArray> {
+    return await eventually(() => this[stream].match(pattern), `${pattern} from ${this.#describe()}`);
+  }
+
+  /** Waits for its end. */
+  async finished(): Promise<Finished> {
+    const ended = Promise.all([this.#child.status, this.#read]);
+    const [status] = await within(ended, PATIENCE_MS, `the end of ${this.#describe()}`);
+    return { code: status.code, stdout: this.stdout, stderr: this.stderr };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended already.
+    }
+    await Promise.all([this.#child.status, this.#read]);
+  }
+
+  #describe(): string {
+    return `process ${this.pid}; it said: ${this.stdout}${this.stderr}`;
+  }
+}
+
+/** Polls until `check` returns something. */
+export async function eventually<T>(check: () => T | null | undefined | false, what: string): Promise<T> {
+  for (const start = Date.now(); Date.now() - start < PATIENCE_MS;) {
+    const result = check();
+    if (result !== null && result !== undefined && result !== false) return result;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`Waited in vain for ${what}`);
+}
+
+/** Whether a process is there and not just waiting to be buried. */
+export function isAlive(pid: number): boolean {
+  const { stdout } = new Deno.Command("ps", { args: ["-o", "stat=", "-p", String(pid)] }).outputSync();
+  const state = new TextDecoder().decode(stdout).trim();
+  return state !== "" && !state.startsWith("Z");
+}
+
+/** Returns the process ids of the children of a process whose command line has `part` in it. */
+export function childrenOf(pid: number, part: string): number[] {
+  const { stdout } = new Deno.Command("ps", { args: ["-eo", "pid=,ppid=,args="] }).outputSync();
+  return new TextDecoder().decode(stdout).split("\n")
+    .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
+    .filter((row) => row !== null && Number(row[2]) === pid && row[3]?.includes(part))
+    .map((row) => Number(row?.[1]));
+}
+
+async function readAll(stream: ReadableStream<Uint8Array>, take: (text: string) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  for await (const bytes of stream) take(decoder.decode(bytes, { stream: true }));
+}
+
+async function within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`Waited in vain for ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

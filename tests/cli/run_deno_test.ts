@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { childrenOf, elect, eventually, isAlive, type Running, start, temporary } from "./elect.ts";
+
+const HEARTBEAT_TIMEOUT_MS = 2_000;
+const TIMING = ["--heartbeat-timeout", `${HEARTBEAT_TIMEOUT_MS}`, "--heartbeat-interval", "400ms"];
+/** Says who leads, and its process id, and goes on until it is ended. */
+const LEAD = 'echo "leader $ELECT_TOKEN pid $$"; sleep 1000';
+/** As above, and takes no notice of SIGTERM, but says so. */
+const STUBBORN = `trap 'echo told to end' TERM; echo "leader $ELECT_TOKEN pid $$"; while :; do sleep 0.05; done`;
+
+/** Starts `elect run nightly` with a shell script as its command. */
+function run(url: string, script: string, ...options: string[]): Running {
+  return start(["run", "nightly", ...TIMING, ...options, "--", "sh", "-c", script], { env: { ELECT_PROVIDER: url } });
+}
+
+/** Waits until the command of one of them runs. */
+async function leaderOf(contenders: Running[]): Promise<{ leader: Running; token: bigint; child: number }> {
+  return await eventually(() => {
+    for (const leader of contenders) {
+      const match = leader.stdout.match(/leader (\d+) pid (\d+)/);
+      if (match) return { leader, token: BigInt(match[1] ?? ""), child: Number(match[2]) };
+    }
+    return null;
+  }, "a leader");
+}
+
+Deno.test("elect run hands over with a larger token and leaves no child, when the leader is killed or frozen", async () => {
+  await using place = await temporary();
+  await using one = run(place.url, LEAD);
+  await using two = run(place.url, LEAD);
+  await using three = run(place.url, LEAD);
+  const all = [one, two, three];
+  const first = await leaderOf(all);
+  assert.equal(all.filter(({ stdout }) => stdout !== "").length, 1, "one leads");
+
+  // Killed: the guard ends the child, and the file provider notices the death.
+  let left = Date.now();
+  first.leader.kill("SIGKILL");
+  const others = all.filter((each) => each !== first.leader);
+  const second = await leaderOf(others);
+  assert.ok(Date.now() - left < 1_000, `hand-off after ${Date.now() - left} ms`);
+  assert.ok(second.token > first.token);
+  await eventually(() => !isAlive(first.child), "the end of the killed leader's child");
+
+  // Frozen: the lease has to expire, and the guard ends the child before that.
+  left = Date.now();
+  second.leader.kill("SIGSTOP");
+  const third = await leaderOf(others.filter((each) => each !== second.leader));
+  assert.ok(!isAlive(second.child), "the child of the frozen leader is gone before the next one runs");
+  assert.ok(third.token > second.token);
+  // One look after the expiry, on a machine that may be busy.
+  assert.ok(Date.now() - left < HEARTBEAT_TIMEOUT_MS + 1_000, `hand-off after ${Date.now() - left} ms`);
+  second.leader.kill("SIGCONT");
+  const { code, stderr } = await second.leader.finished();
+  assert.equal(code, 75);
+  assert.match(stderr, /lost leadership of "nightly"/);
+  assert.ok(isAlive(third.child), "the next leader goes on");
+  third.leader.kill("SIGTERM");
+  assert.equal((await third.leader.finished()).code, 143);
+});
+
+Deno.test("elect run gives its command the term, and returns its exit code", async () => {
+  await using place = await temporary();
+  const script = 'echo "$ELECT_GROUP $ELECT_PARTICIPANT_ID $ELECT_TOKEN $ELECT_TERM_ID"; echo to stderr >&2; exit 7';
+  await using running = run(place.url, script, "--id", "web-1");
+  const { code, stdout, stderr } = await running.finished();
+  assert.equal(code, 7);
+  assert.match(stdout, /^nightly web-1 1 [0-9a-f]{8}-[0-9a-f-]{27}\n$/);
+  assert.equal(stderr, "to stderr\n");
+  await using signalled = run(place.url, "kill -USR1 $$");
+  assert.equal((await signalled.finished()).code, 128 + 10);
+  await using missing = start(["run", "nightly", "--", "no-such-program"], { env: { ELECT_PROVIDER: place.url } });
+  assert.equal((await missing.finished()).code, 127);
+});
+
+Deno.test("elect run releases leadership and ends what its command has left running, when the command ends", async () => {
+  await using place = await temporary();
+  await using first = run(place.url, 'sleep 1000 & echo "pid $!"; exit 0');
+  const { code, stdout } = await first.finished();
+  assert.equal(code, 0);
+  assert.ok(!isAlive(Number(stdout.match(/pid (\d+)/)?.[1])));
+  const { code: nobody } = await elect(["leader", "nightly"], { env: { ELECT_PROVIDER: place.url } });
+  assert.equal(nobody, 1);
+});
+
+Deno.test("elect run passes SIGINT and SIGTERM on to its command, and waits for it", async () => {
+  await using place = await temporary();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    await using running = run(
+      place.url,
+      `trap 'echo tidy; exit 3' ${signal.slice(3)}; echo up; while :; do sleep 0.05; done`,
+    );
+    await running.said(/up/);
+    running.kill(signal);
+    const { code, stdout } = await running.finished();
+    assert.equal(code, 3);
+    assert.equal(stdout, "up\ntidy\n");
+  }
+});
+
+Deno.test("elect run answers SIGINT and SIGTERM while it waits, and never starts its command", async () => {
+  await using place = await temporary();
+  await using leader = run(place.url, LEAD);
+  await leaderOf([leader]);
+  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    await using waiting = run(place.url, "echo started", "--log-level", "info");
+    await waiting.said(/elect: info: waits to lead/, "stderr");
+    waiting.kill(signal);
+    const result = await waiting.finished();
+    assert.equal(result.code, code, result.stderr);
+    assert.equal(result.stdout, "");
+  }
+  leader.kill("SIGTERM");
+  await leader.finished();
+});
+
+Deno.test("elect run ends its command with SIGTERM, then SIGKILL, and exits 75, when its leader is evicted", async () => {
+  await using place = await temporary();
+  await using running = run(place.url, STUBBORN);
+  const { child } = await leaderOf([running]);
+  const { code, stdout } = await elect(["evict", "nightly", "--yes"], { env: { ELECT_PROVIDER: place.url } });
+  assert.equal(code, 0);
+  assert.match(stdout, /next heartbeat/);
+  assert.equal((await running.finished()).code, 75);
+  assert.match(running.stdout, /told to end/);
+  assert.ok(!isAlive(child));
+});
+
+Deno.test("elect run --repeat campaigns again with a larger token, when leadership was lost", async () => {
+  await using place = await temporary();
+  await using running = run(place.url, LEAD, "--repeat", "--json");
+  await leaderOf([running]);
+  await elect(["evict", "nightly", "--yes"], { env: { ELECT_PROVIDER: place.url } });
+  await running.said(/leader 2/);
+  const events = running.stderr.trim().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(
+    events.filter(({ event }) => event).map(({ event, token }) => [event, token]),
+    [["elected", "1"], ["lost", undefined], ["elected", "2"]],
+  );
+  running.kill("SIGTERM");
+  assert.equal((await running.finished()).code, 143);
+});
+
+Deno.test("elect run ends its command and exits 75, when its guard is killed", async () => {
+  await using place = await temporary();
+  await using running = run(place.url, STUBBORN);
+  const { child } = await leaderOf([running]);
+  const [guard = 0] = childrenOf(running.pid, "guard_process");
+  Deno.kill(guard, "SIGKILL");
+  assert.equal((await running.finished()).code, 75);
+  assert.ok(!isAlive(child));
+});
+
+Deno.test("elect run leaves neither command nor guard behind, when it is killed before and after its command began", async () => {
+  await using place = await temporary();
+  for (const delayMs of [0, 150, 300]) {
+    await using running = run(place.url, STUBBORN);
+    const guard = await eventually(() => childrenOf(running.pid, "guard_process")[0], "the guard");
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    const commands = childrenOf(running.pid, "sh -c");
+    running.kill("SIGKILL");
+    await eventually(() => [guard, ...commands].every((pid) => !isAlive(pid)), "the end of guard and command");
+  }
+});
