@@ -44,7 +44,7 @@ import type {
   WatchOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
-import { inOrder, nameOf, parseName, predecessorOf } from "./zookeeper/latch.ts";
+import { decodeGroup, inOrder, nameOf, parseName, predecessorOf } from "./zookeeper/latch.ts";
 import { LatchQueue } from "./zookeeper/latch_queue.ts";
 import { type LatchNode, latchNode, LatchSession } from "./zookeeper/latch_session.ts";
 import { ErrorCode, getChildren, isError } from "./zookeeper/protocol.ts";
@@ -142,7 +142,7 @@ class ZooKeeperProvider implements Provider {
       const renewed = metadata === undefined
         ? await session.renew(node, signal)
         : await session.record(node, lease.termId, metadata, signal);
-      if (!renewed) session.letGo(lease.termId);
+      if (!renewed) session.letGo(node, lease.termId);
       return renewed ? "renewed" : "lost";
     });
   }
@@ -155,7 +155,7 @@ class ZooKeeperProvider implements Provider {
       const held = this.#held(lease);
       if (held === null) return await this.#evict(lease, signal);
       const { session, node } = held;
-      session.letGo(lease.termId);
+      session.letGo(node, lease.termId);
       try {
         await session.client.connected();
         return await session.erase(node, signal) ? "released" : "notHolder";
@@ -187,7 +187,7 @@ class ZooKeeperProvider implements Provider {
       const session = await this.#connectedSession();
       try {
         const names = await session.client.call(getChildren(this.#target.root), signal);
-        return names.filter((name) => /^[A-Za-z0-9_.-]{1,255}$/.test(name));
+        return names.map(decodeGroup).filter((group) => group !== null);
       } catch (error) {
         if (isError(error, ErrorCode.noNode)) return [];
         throw error;
@@ -218,7 +218,8 @@ class ZooKeeperProvider implements Provider {
     await session.client.connected();
     this.#checkTimeout(session, heartbeatTimeout);
     // A known term: its outcome was lost on the way. A place: granted to no term before, and to no other from now on.
-    const node = session.termNode(termId) ?? await this.#queue.claim(electionGroup, participantId, session) ??
+    const node = session.termNode(electionGroup, termId) ??
+      await this.#queue.claim(electionGroup, participantId, session) ??
       latchNode(electionGroup, participantId, "term", termId);
     session.hold(node, termId, heartbeatTimeout);
     signal.throwIfAborted();
@@ -228,7 +229,7 @@ class ZooKeeperProvider implements Provider {
       const children = isNew ? await session.create(node, signal) : await session.list(electionGroup, signal);
       node.first = node.created !== null && predecessorOf(children, nameOf(node.created.path)) === null;
       if (!node.first) {
-        session.letGo(termId);
+        session.letGo(node, termId);
         const [leader] = await Promise.all([
           session.leader(electionGroup, children, signal),
           this.#queue.lost(node, session),
@@ -241,8 +242,9 @@ class ZooKeeperProvider implements Provider {
       ? await session.record(node, termId, metadata, signal)
       : isNew || await session.renew(node, signal);
     if (!isThere || node.created === null) {
-      session.letGo(termId);
-      return { acquired: false, leader: null };
+      // Somebody has deleted it: what it was granted to is over. A node made anew cannot be gone in the same way.
+      session.letGo(node, termId);
+      return await this.#acquire(request, signal);
     }
     this.#queue.won(node);
     const { czxid: token, ctime } = node.created.stat;
@@ -268,9 +270,11 @@ class ZooKeeperProvider implements Provider {
   }
 
   /** The node of a term that this provider holds, or may hold. One that was not renewed in time is no longer among them. */
-  #held({ termId }: Pick<Lease, "termId">): { session: LatchSession; node: LatchNode } | null {
+  #held(
+    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
+  ): { session: LatchSession; node: LatchNode } | null {
     for (const session of this.#sessions.values()) {
-      const node = session.termNode(termId);
+      const node = session.termNode(electionGroup, termId);
       if (node !== undefined) return { session, node };
     }
     return null;

@@ -44,6 +44,17 @@ export interface NodeContent {
   readonly stat: Stat;
 }
 
+/** The node name of a group: the group's, unless that means something else in a path. */
+export function encodeGroup(group: string): string {
+  return group === "." || group === ".." ? group.replaceAll(".", "%2E") : group;
+}
+
+/** The group of a node name; null when it is none of ours. */
+export function decodeGroup(name: string): string | null {
+  const group = /^(%2E){1,2}$/.test(name) ? name.replaceAll("%2E", ".") : name;
+  return /^[A-Za-z0-9_.-]{1,255}$/.test(group) ? group : null;
+}
+
 /** The path of a new node, without the sequence number that the server appends. */
 export function latchPrefix(directory: string, kind: LatchKind, guid: string): string {
   return `${directory}/_c_${encodeURIComponent(guid)}-${kind}-latch-`;

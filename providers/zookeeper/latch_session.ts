@@ -8,7 +8,7 @@ import type { Clock } from "../../src/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import { ZooKeeperClient } from "./client.ts";
 import type { Server } from "./connection.ts";
-import { describeLeader, encodeRecord, hasSequence, inOrder, latchPrefix, nameOf } from "./latch.ts";
+import { describeLeader, encodeGroup, encodeRecord, hasSequence, inOrder, latchPrefix, nameOf } from "./latch.ts";
 import {
   check,
   create,
@@ -79,12 +79,16 @@ export function latchNode(group: string, participantId: string, kind: "term" | "
   return { group, participantId, kind, guid, ...unknown };
 }
 
+function termKey(group: string, termId: string): string {
+  return `${group}/${termId}`;
+}
+
 /** One session. */
 export class LatchSession {
   /** The connection. */
   readonly client: ZooKeeperClient;
   readonly #options: LatchSessionOptions;
-  /** The nodes that stand for a term, granted or of unknown outcome, by its id. */
+  /** The nodes that stand for a term, granted or of unknown outcome, by group and term. */
   readonly #terms = new Map<string, LatchNode>();
   /** The nodes to be deleted, until it is known that they are gone. */
   readonly #doomed = new Set<LatchNode>();
@@ -112,12 +116,12 @@ export class LatchSession {
 
   /** The path of a group. */
   directory(group: string): string {
-    return `${this.#options.root}/${group}`;
+    return `${this.#options.root}/${encodeGroup(group)}`;
   }
 
-  /** The node that stands for `termId`. */
-  termNode(termId: string): LatchNode | undefined {
-    return this.#terms.get(termId);
+  /** The node that stands for `termId` in `group`. */
+  termNode(group: string, termId: string): LatchNode | undefined {
+    return this.#terms.get(termKey(group, termId));
   }
 
   /**
@@ -127,14 +131,14 @@ export class LatchSession {
    */
   hold(node: LatchNode, termId: string, timeoutMs: number): void {
     const { clock } = this.#options;
-    this.#terms.set(termId, node);
+    this.#terms.set(termKey(node.group, termId), node);
     node.expiresAt = clock.monotonic() + timeoutMs;
     this.#sweepAt(node.expiresAt);
   }
 
-  /** Lets `termId` go; its node stays. */
-  letGo(termId: string): void {
-    this.#terms.delete(termId);
+  /** Takes note that `node` does not stand for `termId` any more. The node itself stays. */
+  letGo(node: LatchNode, termId: string): void {
+    this.#terms.delete(termKey(node.group, termId));
   }
 
   /** Creates `node` and lists its group, in one round-trip time. Makes its parents first where they are missing. */
@@ -347,12 +351,12 @@ export class LatchSession {
     this.#sweepDue = Infinity;
     const now = this.#options.clock.monotonic();
     let next = Infinity;
-    for (const [termId, node] of this.#terms) {
+    for (const [key, node] of this.#terms) {
       if (node.expiresAt > now) {
         next = Math.min(next, node.expiresAt);
         continue;
       }
-      this.#terms.delete(termId);
+      this.#terms.delete(key);
       void this.doom(node);
     }
     this.#sweepAt(next);
