@@ -1,0 +1,77 @@
+/**
+ * Elections among the processes of one host, in the files of a directory: `file:///var/lib/elections`. No server.
+ *
+ * One file per term: `nightly/7` is the record of term 7 of the group `nightly`. The next term is `nightly/8`, made with
+ * `link()`, which is exclusive: of all who try, one wins.
+ *
+ * - **Token**: the number of the file. The highest one is never removed, so it survives release, expiry and restarts. If
+ *   somebody removes the directory, the leader loses its lease with its next heartbeat; processes that live through it
+ *   go on counting from what they have seen, but among processes that start afterwards tokens begin at 1 again.
+ * - **Clock**: each observer's own monotonic one. A lease has expired when its file was seen to stand still for a whole
+ *   lease; so one who has just started waits that long. On Linux, the lease of a process that has died (its id and start
+ *   time tell) is free at once, for observers in the same pid namespace. Deno guards `/proc` and needs `--allow-all` for
+ *   that; without, and on other systems, a dead leader's lease expires like any other.
+ * - **Not promised**: anything between hosts. A network file system hides changes for seconds, and breaks the promise that
+ *   there is one leader. The file system must have hard links and keep times to the millisecond.
+ * - **A heartbeat** costs three calls: a touch of the own file, a look at the group's directory, and one at the own file.
+ *   Nothing waits for the disk but `acquire`. After a power failure heartbeats may be missing, but no term and no token:
+ *   the lease expires as if its holder had died a little earlier.
+ *
+ * @module
+ */
+
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Clock, systemClock } from "../src/clock.ts";
+import type { Provider } from "../src/provider.ts";
+import { registerProvider } from "../src/registry.ts";
+import { nodeFiles } from "./file/directory.ts";
+import { FileProvider } from "./file/provider.ts";
+
+/** How to open the provider: by `url` or by `directory`. */
+export interface FileOptions {
+  /** The directory as a URL: `file:///dir`, percent-encoded where it must be; or `file:./dir`, from the working directory. */
+  readonly url?: string | URL;
+  /** The directory as a path. It is created, with mode 0700, by the first `acquire`. */
+  readonly directory?: string;
+  /** Measures how long a record stands still. @default the clock of the machine */
+  readonly clock?: Clock;
+}
+
+/**
+ * Opens a provider that keeps leases in the files of a directory.
+ *
+ * @throws {TypeError} if not exactly one of `url` and `directory` is given, or the URL names no directory of this host
+ *
+ * @example
+ * ```ts
+ * import { fileProvider } from "@multilock/core/file";
+ *
+ * await using provider = fileProvider({ url: "file:///var/lib/elections" });
+ * console.assert(provider.capabilities.timeAuthority === "host");
+ * ```
+ */
+export function fileProvider(options: FileOptions): Provider {
+  const { url, directory, clock = systemClock } = options;
+  if ((url === undefined) === (directory === undefined) || directory === "") {
+    throw new TypeError("Cannot open file provider: give either a url or a directory");
+  }
+  return new FileProvider(directory === undefined ? directoryOf(String(url)) : resolve(directory), clock, nodeFiles);
+}
+
+function directoryOf(url: string): string {
+  try {
+    if (/[?#]/.test(url)) throw new Error("it takes no settings; write ? as %3F and # as %23");
+    const relative = /^file:(?!\/)(.+)$/i.exec(url)?.[1];
+    return relative === undefined ? fileURLToPath(url) : resolve(decodeURIComponent(relative));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new TypeError(`Cannot open file provider "${url}": ${why}`, { cause });
+  }
+}
+
+registerProvider({
+  name: "file",
+  protocols: ["file:"],
+  open: (url, { clock }) => fileProvider({ url, ...(clock && { clock }) }),
+});

@@ -1,0 +1,32 @@
+/**
+ * What a failed call to the file system means for an election.
+ *
+ * @module
+ */
+
+import { hasCode } from "./host.ts";
+
+const WHY: readonly (readonly [code: string, why: string])[] = [
+  ["EACCES", "this user may not read or write there"],
+  ["EROFS", "the file system is read-only"],
+  ["ENOSPC", "the disk is full"],
+  ["EDQUOT", "the disk quota is used up"],
+  ["ENOTDIR", "something that is not a directory is in the way"],
+  ["EEXIST", "something that is not a directory is in the way"],
+  ["ENOENT", "the directory was removed meanwhile"],
+  ["ENOTSUP", "the file system has no hard links"],
+  ["EPERM", "this user may not, or the file system has no hard links"],
+  ["EMFILE", "this process has too many open files"],
+  ["ENFILE", "the machine has too many open files"],
+];
+
+/** Awaits `work`, and puts into words why it failed. */
+export async function explain<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    const why = WHY.find(([code]) => hasCode(cause, code))?.[1];
+    if (why === undefined || !(cause instanceof Error)) throw cause;
+    throw new Error(`${why} (${cause.message})`, { cause });
+  }
+}

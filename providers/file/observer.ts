@@ -1,0 +1,162 @@
+/**
+ * What can be known of a group by looking: who holds its lease, and whether it is free. Nothing here writes.
+ *
+ * @module
+ */
+
+import { parseMetadata } from "../../src/call.ts";
+import type { Clock } from "../../src/clock.ts";
+import type { LeaderInfo } from "../../src/provider.ts";
+import { type GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
+import { isDead } from "./host.ts";
+import type { Listing } from "./names.ts";
+import type { Predecessor, TermRecord } from "./record.ts";
+
+/** By how much the clock of an observer may run fast, as a fraction. On one host all share one, so this is generous. */
+const CLOCK_RATE_ERROR = 0.001;
+/** How long a record that cannot be read must stand still: it does not say for how long its lease is. */
+const UNREADABLE_LEASE_MS = 60_000;
+/** How often a look may find that what it looked at has just been swept, before it gives up. */
+const MAX_LOOKS = 10;
+
+/** The highest record of a group, as it was seen. */
+export interface Sight {
+  /** Its number. */
+  readonly number: bigint;
+  /** What it says; null if it cannot be read. */
+  readonly record: TermRecord | null;
+  /** The metadata that hold now. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** When it was touched last, as its file says. For comparison with itself only. */
+  readonly mtime: number;
+  /** When this modification time was first seen: read *after* the answer came, so the last touch was earlier. */
+  readonly since: number;
+}
+
+/** A sight, and the look that gave it. */
+export interface Look extends Sight {
+  /** Read *before* the question went out: at least until then, nothing had been touched since {@linkcode Sight.since}. */
+  readonly asOf: number;
+  /** All names, read before the rest. */
+  readonly listing: Listing;
+}
+
+/** One observer of one group. It remembers what it saw, in order to tell what stands still. */
+export class Observer {
+  readonly #directory: GroupDirectory;
+  readonly #clock: Clock;
+  #seen: Sight | null = null;
+  #highest = 0n;
+
+  /** Makes an observer that has seen nothing yet. */
+  constructor(directory: GroupDirectory, clock: Clock) {
+    this.#directory = directory;
+    this.#clock = clock;
+  }
+
+  /** The highest number it ever saw. If somebody removes the directory, those who lived through it go on from there. */
+  get highest(): bigint {
+    return this.#highest;
+  }
+
+  /** Looks for the highest record. Null if there is none. */
+  async look(): Promise<Look | null> {
+    for (let i = 0; i < MAX_LOOKS; i++) {
+      const listing = await this.#directory.list();
+      const number = listing.numbers.at(-1);
+      if (number === undefined) return null;
+      const asOf = this.#clock.monotonic();
+      const mtime = await this.#directory.modified(String(number));
+      // Swept between the two steps: then there is a higher one.
+      if (mtime === null) continue;
+      const sight = await this.#see(listing, number, mtime, this.#clock.monotonic());
+      this.#seen = sight;
+      if (number > this.#highest) this.#highest = number;
+      return { ...sight, asOf, listing };
+    }
+    throw new Error("its terms change too fast to be read");
+  }
+
+  async #see(listing: Listing, number: bigint, mtime: number, now: number): Promise<Sight> {
+    const seen = this.#seen?.number === number ? this.#seen : null;
+    // The record never changes, and the unique name that it carries tells that it is the same.
+    const same = seen?.record && listing.names.has(seen.record.beat) ? seen : null;
+    if (same !== null && same.mtime === mtime) return same;
+    const record = same?.record ?? await this.#directory.record(number);
+    if (record === null) {
+      const since = seen !== null && seen.record === null && seen.mtime === mtime ? seen.since : now;
+      return { number, record, metadata: {}, mtime, since };
+    }
+    const replaced = listing.names.has(`${record.beat}.metadata`) ? await this.#directory.metadata(record.beat) : null;
+    const metadata = replaced === null ? record.metadata : parseMetadata(replaced);
+    return { number, record, metadata, mtime, since: now };
+  }
+
+  /**
+   * Returns what a claim on the lease could rest upon; null while the lease is held. `leaseMs` is how long a lease is at
+   * least, where the record does not tell.
+   *
+   * A holder that released its lease, or is dead, renews it no more. But an unconfirmed record does not count as a holder
+   * by itself: it may have been linked while its predecessor, renewed in the last moment, goes on leading.
+   */
+  async judge(look: Look, leaseMs = 0): Promise<Predecessor | null> {
+    const { number, record, mtime, since, asOf, listing } = look;
+    if (record !== null && (listing.names.has(releasedName(record.beat)) || await isGone(record))) {
+      if (mtime !== UNCONFIRMED || await this.claimStands(look)) return { number: String(number), mtime: null };
+    }
+    const lasts = record?.heartbeatTimeout ?? Math.max(leaseMs, UNREADABLE_LEASE_MS);
+    return asOf - since >= lasts * (1 + CLOCK_RATE_ERROR) ? { number: String(number), mtime } : null;
+  }
+
+  /**
+   * Returns whether the claim of `look`, which nobody has confirmed, is good: its number follows the term that it was judged
+   * to follow, and that term, if the claim rests upon its standing still, has not been touched since.
+   *
+   * Why this is safe: `look` saw the number linked. A touch of the predecessor before now would show; a touch from now on
+   * is followed by a look that finds our number, and so says "lost". That makes it true whoever asks: the claim of a
+   * process that died before it could confirm is judged by others in the same way.
+   */
+  async claimStands({ record, listing }: Look): Promise<boolean> {
+    if (record === null) return false;
+    const { after } = record;
+    // Another number in between comes from a process that had not seen ours, after somebody removed the directory.
+    if (String(listing.numbers.at(-2) ?? 0n) !== after.number) return false;
+    return after.mtime === null || await this.#directory.modified(after.number) === after.mtime;
+  }
+
+  /** Returns the leader that `look` shows; null if its lease is free, or has not been granted to it yet. */
+  async leader(look: Look): Promise<LeaderInfo | null> {
+    if (await this.judge(look) !== null) return null;
+    if (look.mtime === UNCONFIRMED && !(await this.claimStands(look))) return null;
+    return this.describe(look);
+  }
+
+  /** Describes the record of `look`, whether it leads or not. */
+  describe({ number, record, metadata, mtime, since }: Sight): LeaderInfo {
+    if (record === null) {
+      throw new Error(
+        `${this.#directory.pathOf(String(number))} is not a record of this group; ` +
+          `it counts as held until it has been seen to stand still for ${UNREADABLE_LEASE_MS / 1_000} s`,
+      );
+    }
+    return {
+      leaderId: record.participantId,
+      termId: record.termId,
+      token: number,
+      leadershipAcquiredAt: new Date(record.acquiredAt),
+      lastHeartbeat: mtime === UNCONFIRMED ? null : new Date(mtime),
+      metadata,
+      expiresIn: Math.max(1, since + record.heartbeatTimeout * (1 + CLOCK_RATE_ERROR) - this.#clock.monotonic()),
+    };
+  }
+
+  /** Returns a text that changes when a waiting participant should look again: when a term begins, and when a lease becomes free. */
+  async state(): Promise<string> {
+    const look = await this.look();
+    return look === null ? "" : `${look.number} ${await this.judge(look) !== null}`;
+  }
+}
+
+async function isGone({ holder }: TermRecord): Promise<boolean> {
+  return holder !== null && await isDead(holder);
+}

@@ -1,0 +1,66 @@
+/**
+ * The record of a term: written once, in full, before anyone can see it.
+ *
+ * @module
+ */
+
+import type { Holder } from "./host.ts";
+
+/** What the file of a term says. It never changes; the file's modification time counts the heartbeats. */
+export interface TermRecord {
+  readonly electionGroup: string;
+  readonly participantId: string;
+  readonly termId: string;
+  /** The second name of the file, under which its holder touches it. Unique, so a late touch cannot hit another file. */
+  readonly beat: string;
+  readonly acquiredAt: string;
+  readonly heartbeatTimeout: number;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The process, where its death can be proved. */
+  readonly holder: Holder | null;
+  /** The term that this one follows, as it was judged. */
+  readonly after: Predecessor;
+}
+
+/** What a claim rests upon. */
+export interface Predecessor {
+  /** The number of the term before; `"0"` if there was none. */
+  readonly number: string;
+  /** Its modification time, where the claim rests upon its standing still; null where its holder had released it or died. */
+  readonly mtime: number | null;
+}
+
+/** Reads a record. Null if it is not one, or one of another group. */
+export function parseRecord(text: string, electionGroup: string): TermRecord | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  return isRecord(value) && value.electionGroup === electionGroup ? value : null;
+}
+
+function isRecord(value: unknown): value is TermRecord {
+  return isObject(value) && isText(value.electionGroup) && isText(value.participantId) && isText(value.termId) &&
+    typeof value.beat === "string" && /^[1-9]\d*\.[0-9a-f-]{36}$/.test(value.beat) &&
+    isText(value.acquiredAt) && !Number.isNaN(new Date(value.acquiredAt).getTime()) &&
+    typeof value.heartbeatTimeout === "number" && value.heartbeatTimeout > 0 &&
+    isObject(value.metadata) && Object.values(value.metadata).every((each) => typeof each === "string") &&
+    (value.holder === null || isHolder(value.holder)) && isObject(value.after) &&
+    typeof value.after.number === "string" && /^\d+$/.test(value.after.number) &&
+    (value.after.mtime === null || typeof value.after.mtime === "number");
+}
+
+function isHolder(value: unknown): value is Holder {
+  return isObject(value) && isText(value.host) && isText(value.startTime) &&
+    typeof value.pid === "number" && Number.isInteger(value.pid) && value.pid > 0;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}
