@@ -1,7 +1,7 @@
 /** Acquire, renew, release and read, while no lease expires. */
 
 import assert from "node:assert/strict";
-import type { Provider } from "../../src/provider.ts";
+import type { LeaderInfo, Provider } from "../../src/provider.ts";
 import { checkLeader, lose, onStage, soon, type Stage, win } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
@@ -193,7 +193,7 @@ async function evictions(stage: Stage): Promise<void> {
     const lease = await win(stage.first, stage.request(electionGroup));
     assert.ok(lease.token > token, `token must grow over an eviction: ${lease.token} came after ${token}`);
     token = lease.token;
-    const seen = await operator.read(electionGroup, soon());
+    const seen: LeaderInfo | null = await operator.read(electionGroup, soon());
     assert.ok(seen !== null);
     assert.equal(await operator.release({ electionGroup, termId: seen.termId }, soon()), "released");
     assert.equal(await stage.first.renew(lease, soon()), "lost", "the evicted must learn it with its next heartbeat");

@@ -1,0 +1,55 @@
+/**
+ * Makes ioredis clients that send nothing late: they queue nothing while offline, repeat nothing, and do not reconnect by
+ * themselves. The next call connects.
+ *
+ * @module
+ */
+
+import type { MakeClient, RedisClient } from "./connection.ts";
+
+/** How to do TLS, as `tls.connect` of `node:tls` takes it. */
+export interface RedisTls {
+  /** Certificate authorities to trust instead of the runtime's, as PEM. */
+  readonly ca?: string | string[];
+  /** The client's certificate chain, as PEM. */
+  readonly cert?: string;
+  /** The client's private key, as PEM. */
+  readonly key?: string;
+  /** The name that the server's certificate must have. @default the URL's host */
+  readonly servername?: string;
+  /** Whether to refuse a server whose certificate is not trusted. @default true */
+  readonly rejectUnauthorized?: boolean;
+}
+
+/** Returns a function that makes clients for `url`. It loads the driver when it is first called. */
+export function clientMaker(
+  url: URL,
+  options: { readonly socketTimeoutMs: number; readonly tls?: RedisTls },
+): MakeClient {
+  const host = decodeURIComponent(url.hostname).replace(/^\[|\]$/g, "") || "127.0.0.1";
+  const database = Number(url.pathname.slice(1) || 0);
+  if (!Number.isInteger(database)) {
+    throw new TypeError(`Cannot open redis: its database must be a number, not "${url.pathname.slice(1)}"`);
+  }
+  const settings = {
+    host,
+    port: Number(url.port || 6379),
+    ...(url.username && { username: decodeURIComponent(url.username) }),
+    ...(url.password && { password: decodeURIComponent(url.password) }),
+    ...(url.protocol === "rediss:" && { tls: { servername: host, ...options.tls } }),
+    db: database,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    connectTimeout: options.socketTimeoutMs,
+    socketTimeout: options.socketTimeoutMs,
+    disconnectTimeout: 200,
+  };
+  return async () => {
+    const { Redis } = await import("ioredis");
+    return new Redis(settings) as unknown as RedisClient;
+  };
+}
