@@ -1,0 +1,137 @@
+/**
+ * The narrow part of `@azure/storage-blob` that elections need, and how it is opened so that it is safe for leases.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { AzureTarget } from "./target.ts";
+
+/** What every call takes. */
+export interface AzureCallOptions {
+  readonly abortSignal: AbortSignal;
+}
+
+/** What a call may be conditional on. */
+export interface AzureConditions {
+  readonly leaseId?: string;
+  readonly ifMatch?: string;
+  readonly ifNoneMatch?: string;
+}
+
+/** A container, as `ContainerClient` of `@azure/storage-blob` is one. */
+export interface AzureContainer {
+  /** Returns a client for one blob. */
+  getBlockBlobClient(name: string): AzureBlob;
+  /** Creates the container unless it is there. */
+  createIfNotExists(options: AzureCallOptions): Promise<unknown>;
+  /** Lists its blobs. */
+  listBlobsFlat(options: AzureCallOptions & { readonly prefix: string }): AsyncIterable<{ readonly name: string }>;
+}
+
+/** A blob, as `BlockBlobClient` is one. */
+export interface AzureBlob {
+  /** Writes its content and metadata. */
+  upload(
+    body: string,
+    contentLength: number,
+    options: AzureCallOptions & { readonly conditions: AzureConditions; readonly metadata: Record<string, string> },
+  ): Promise<{ readonly etag?: string }>;
+  /** Reads them. */
+  download(
+    offset: number,
+    count: undefined,
+    options: AzureCallOptions & { readonly conditions?: AzureConditions },
+  ): Promise<AzureDownload>;
+  /** Reads what is known of it. */
+  getProperties(options: AzureCallOptions & { readonly conditions: AzureConditions }): Promise<unknown>;
+  /** Returns a client for its lease. */
+  getBlobLeaseClient(leaseId: string): AzureLease;
+}
+
+/** What reading a blob answers. */
+export interface AzureDownload {
+  readonly etag?: string;
+  readonly leaseState?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly readableStreamBody?: AsyncIterable<string | Uint8Array>;
+}
+
+/** The lease of a blob, as `BlobLeaseClient` is one. */
+export interface AzureLease {
+  /** Takes it for so many seconds, or renews it if it is taken by the same id. */
+  acquireLease(durationS: number, options: AzureCallOptions): Promise<{ readonly etag?: string; readonly date?: Date }>;
+  /** Renews it. */
+  renewLease(options: AzureCallOptions): Promise<unknown>;
+  /** Gives it back. */
+  releaseLease(options: AzureCallOptions): Promise<unknown>;
+}
+
+/**
+ * Opens the driver. It must not retry: a lease write that is sent again four seconds later, as it does by default, would
+ * count from then.
+ */
+export async function openContainer({ url, key }: AzureTarget): Promise<AzureContainer> {
+  const { AnonymousCredential, ContainerClient, StorageSharedKeyCredential } = await import("@azure/storage-blob");
+  const credential = key === null ? new AnonymousCredential() : new StorageSharedKeyCredential(key.account, key.value);
+  return new ContainerClient(url, credential, { retryOptions: { maxTries: 1 } }) as AzureContainer;
+}
+
+/** Returns the content of a download. */
+export async function textOf({ readableStreamBody }: AzureDownload): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of readableStreamBody ?? []) {
+    chunks.push(typeof chunk === "string" ? Buffer.from(chunk) : chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+/** Why Azure refused: `BlobNotFound`, for example; "" for any other error. */
+export function refusalOf(error: unknown): string {
+  if (typeof error !== "object" || error === null || !("statusCode" in error)) return "";
+  const { statusCode, code, details } = error as {
+    statusCode: unknown;
+    code?: unknown;
+    details?: { errorCode?: unknown };
+  };
+  // The answer to a HEAD has no body, and so its code is in a header, if anywhere. Ours are conditional on the lease alone.
+  const bare = statusCode === 404 ? "BlobNotFound" : statusCode === 412 ? "LeaseIdMismatchWithBlobOperation" : "";
+  return String(code ?? details?.errorCode ?? bare);
+}
+
+/** Does `work`, and returns null if Azure refuses it with one of `codes`. */
+export async function unlessRefused<T>(codes: ReadonlySet<string>, work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (codes.has(refusalOf(error))) return null;
+    throw error;
+  }
+}
+
+/** The message of a refused `HEAD` is empty, and those of others go on for lines. */
+export function explain(error: unknown): unknown {
+  const code = refusalOf(error);
+  if (code === "" || !(error instanceof Error)) return error;
+  return new Error(`${code}: ${error.message.split("\n")[0]?.replace(`${code} `, "") ?? ""}`, { cause: error });
+}
+
+/** There is no such blob. */
+export const MISSING: ReadonlySet<string> = new Set(["BlobNotFound", "ContainerNotFound"]);
+/** There is one already, with or without a lease. */
+export const EXISTS: ReadonlySet<string> = new Set(["BlobAlreadyExists", "LeaseIdMissing", "ConditionNotMet"]);
+/** Somebody else has the lease. */
+export const HELD: ReadonlySet<string> = new Set(["LeaseAlreadyPresent", "LeaseIsBreakingAndCannotBeAcquired"]);
+/** The lease is not that of this id. */
+export const NOT_HELD: ReadonlySet<string> = new Set([
+  ...MISSING,
+  "LeaseIdMismatchWithBlobOperation",
+  "LeaseIdMismatchWithLeaseOperation",
+  "LeaseNotPresentWithBlobOperation",
+  "LeaseNotPresentWithLeaseOperation",
+  "LeaseLost",
+  "LeaseAlreadyBroken",
+  "LeaseIsBrokenAndCannotBeRenewed",
+]);
+/** The lease is not that of this id, or the blob has changed. */
+export const STALE: ReadonlySet<string> = new Set([...NOT_HELD, "ConditionNotMet"]);
