@@ -86,10 +86,13 @@ export interface ZooKeeperOptions {
 export function zookeeperProvider(options: ZooKeeperOptions): Provider {
   const target = parseTarget(options.url);
   const sessionTimeout = options.sessionTimeout ?? target.sessionTimeout;
-  if (sessionTimeout !== undefined && !(Number.isInteger(sessionTimeout) && sessionTimeout >= MIN_TIMEOUT_MS * 1.1)) {
+  if (
+    sessionTimeout !== undefined &&
+    !(Number.isInteger(sessionTimeout) && sessionTimeout >= sessionTimeoutFor(MIN_TIMEOUT_MS))
+  ) {
     throw new RangeError(
       `Cannot use sessionTimeout ${sessionTimeout}: it must be a whole number of milliseconds, at least ${
-        MIN_TIMEOUT_MS * 1.1
+        sessionTimeoutFor(MIN_TIMEOUT_MS)
       }`,
     );
   }
@@ -122,7 +125,7 @@ class ZooKeeperProvider implements Provider {
       watch: true,
       timeAuthority: "server",
       minTimeout: MIN_TIMEOUT_MS,
-      ...(sessionTimeout !== undefined && { maxTimeout: Math.floor(sessionTimeout / 1.1) }),
+      ...(sessionTimeout !== undefined && { maxTimeout: Math.floor(sessionTimeout * 10 / 11) }),
       durability: "Leases and tokens survive as long as a majority of the servers keeps its disks.",
     };
   }
@@ -328,7 +331,7 @@ class ZooKeeperProvider implements Provider {
 
 /** A tenth more than the lease: see the module's "not promised". */
 function sessionTimeoutFor(heartbeatTimeout: number): number {
-  return Math.ceil(heartbeatTimeout * 1.1);
+  return heartbeatTimeout + Math.ceil(heartbeatTimeout / 10);
 }
 
 /** Returns `items` in random order, so that the clients of an ensemble spread over its servers. */

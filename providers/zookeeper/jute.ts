@@ -136,7 +136,9 @@ export class FrameDecoder {
    * @throws {RangeError} if a length is negative or beyond all reason: the peer does not speak the protocol
    */
   push(chunk: Uint8Array): JuteReader[] {
-    const bytes = this.#rest.length === 0 ? chunk : concat([this.#rest, chunk]);
+    // A plain array of bytes: the `slice` of Node's `Buffer` copies nothing, and what it shares may be used again.
+    const fresh = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const bytes = this.#rest.length === 0 ? fresh : concat([this.#rest, fresh]);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const frames: JuteReader[] = [];
     let at = 0;
