@@ -23,7 +23,7 @@ export const BACKENDS: readonly string[] = Object.keys(PERMISSIONS).filter((name
 /** Returns every `HOST:PORT` in a URL or connection string. */
 export function addressesIn(url: string): string[] {
   const withoutUser = url.replace(/\/\/[^/@]*@/g, "//");
-  return [...withoutUser.matchAll(/([A-Za-z0-9][A-Za-z0-9.-]*):(\d{2,5})\b/g)].map(([address]) => address);
+  return [...withoutUser.matchAll(/([A-Za-z0-9][A-Za-z0-9.-]*):(\d{1,5})\b/g)].map(([address]) => address);
 }
 
 /** Returns the flags with which the tests of `provider` run against `url`: its own, and what the harness needs. */

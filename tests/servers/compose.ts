@@ -8,10 +8,9 @@ export const COMPOSE_URLS: Readonly<Record<string, string>> = {
   redis: "redis://127.0.0.1:56379",
   postgres: "postgres://elect:elect-secret@127.0.0.1:55432/elect",
   sqlserver: "sqlserver://sa:Elect-Secret-1@localhost:51433/master?trustServerCertificate=true",
-  "azure-blob":
-    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;BlobEndpoint=http://127.0.0.1:50000/devstoreaccount1",
+  "azure-blob": "http://127.0.0.1:50000/devstoreaccount1/elections",
   consul: "consul://127.0.0.1:58500",
-  zookeeper: "zookeeper://127.0.0.1:52181",
+  zookeeper: "zookeeper://127.0.0.1:52181/elections",
 };
 
 /** Starts the service of a provider, with a fresh container that is removed at the end. */

@@ -1,0 +1,79 @@
+/** Every provider must be wired up everywhere: a backend that nobody can import, run, find or permit is not there. */
+
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { providers } from "../src/registry.ts";
+import { addressesIn, BACKENDS, PERMISSIONS, testFlags } from "./permissions.ts";
+import { COMPOSE_URLS } from "./servers/compose.ts";
+
+const root = new URL("../", import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, root), "utf8");
+const modules = readdirSync(new URL("providers/", root)).filter((file) => file.endsWith(".ts"));
+
+for (const file of modules) {
+  const name = file.slice(0, -".ts".length).replaceAll("_", "-");
+
+  test(`provider ${name} registers itself under its name, when its module is imported`, async () => {
+    await import(new URL(`providers/${file}`, root).href);
+    assert.ok(providers().some((each) => each.name === name));
+  });
+
+  test(`provider ${name} has its export in deno.json`, () => {
+    const { exports }: { exports: Record<string, string> } = JSON.parse(read("deno.json"));
+    assert.equal(exports[`./${name}`], `./providers/${file}`);
+  });
+
+  test(`provider ${name} has its conformance run`, () => {
+    const path = `tests/providers/${file.replace(".ts", "_test.ts")}`;
+    assert.ok(existsSync(new URL(path, root)), `there is no ${path}`);
+    assert.match(read(path), /conformanceCases\(/);
+  });
+
+  test(`provider ${name} has its row in the README, with its schemes and permissions`, () => {
+    const flags = PERMISSIONS[name];
+    assert.ok(flags, `tests/permissions.ts lacks "${name}"`);
+    const schemes = providers().find((each) => each.name === name)?.protocols ?? [];
+    // A URL that a web server could have, too, says nothing about the provider.
+    const telling = schemes.filter((scheme) => !/^https?:$/.test(scheme));
+    const rows = read("README.md").split("\n").filter((line) => line.startsWith("|"));
+    const row = rows.find((line) => telling.length > 0 && telling.every((scheme) => line.includes(`\`${scheme}`)));
+    assert.ok(row, `no row of a table names ${telling.join(" and ")}`);
+    for (const flag of flags) assert.ok(row.includes(flag), `its row lacks ${flag}`);
+    const extra = [...row.matchAll(/--allow-[a-z]+(?:=[^\s`|]+)?/g)].map(([flag]) => flag).filter((flag) =>
+      !flags.includes(flag)
+    );
+    assert.deepEqual(extra, [], "its row has permissions that its tests do not run with");
+  });
+}
+
+for (const name of BACKENDS) {
+  test(`backend ${name} has its compose service, with a health check`, () => {
+    const [, services = ""] = read("docker-compose.yml").split(/^services:$/m);
+    const service = services.split(/^ {2}(?=[a-z])/m).find((each) => each.startsWith(`${name}:`));
+    assert.ok(service, `docker-compose.yml has no service "${name}"`);
+    assert.match(service, /^ {4}healthcheck:$/m);
+    const [, port] = /^ {4}ports: \["127\.0\.0\.1:(\d+):\d+"\]$/m.exec(service) ?? [];
+    assert.ok(port, `service "${name}" must be reachable on 127.0.0.1 alone`);
+    assert.match(COMPOSE_URLS[name] ?? "", new RegExp(`:${port}\\b`), "tests/servers/compose.ts must know its port");
+  });
+}
+
+test("every permission belongs to a provider", () => {
+  const names = modules.map((file) => file.slice(0, -".ts".length).replaceAll("_", "-"));
+  assert.deepEqual(Object.keys(PERMISSIONS).sort(), names.sort());
+});
+
+test("testFlags() allows what the README names, and the harness", () => {
+  const control = "http://127.0.0.1:2";
+  assert.deepEqual(testFlags("consul", "consul://127.0.0.1:1", control), [
+    "--allow-net=127.0.0.1:1,127.0.0.1:2",
+    "--allow-env=ELECT_TEST_*",
+  ]);
+  assert.deepEqual(testFlags("redis", "redis://u:12@h:1/0", undefined), ["--allow-net=h:1", "--allow-env"]);
+  assert.deepEqual(testFlags("postgres", "postgres://h:1/d", undefined), [
+    "--allow-net=h:1",
+    "--allow-env=USER,NODE_PG_FORCE_NATIVE,PG*,ELECT_TEST_*",
+  ]);
+  assert.deepEqual(addressesIn("zookeeper://a:2181,b:2182/root"), ["a:2181", "b:2182"]);
+});

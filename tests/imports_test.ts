@@ -1,0 +1,118 @@
+/** Imports point one way, and drivers load lazily. */
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const root = new URL("../", import.meta.url);
+
+/** One import of a module. */
+interface Import {
+  readonly from: string;
+  /** The path in the checkout, or a bare or `node:` specifier. */
+  readonly to: string;
+  readonly isTypeOnly: boolean;
+  readonly isLazy: boolean;
+}
+
+const files = ["mod.ts", "cli.ts", ...["src", "providers", "testing", "cli"].flatMap(filesIn)];
+const imports = files.flatMap(importsOf);
+
+/** What the files of each part may import. */
+const ALLOWED: Readonly<Record<string, readonly RegExp[]>> = {
+  "mod.ts": [/^src\//, /^providers\/(memory|file)\.ts$/],
+  "cli.ts": [/^cli\//, /^mod\.ts$/, /^src\//],
+  src: [/^src\//],
+  // The simulation's server is the store that the core embeds.
+  testing: [/^src\//, /^testing\//, /^providers\/memory\.ts$/],
+  cli: [/^cli\//, /^mod\.ts$/, /^src\//, /^providers\/[a-z_]+\.ts$/],
+};
+
+test("imports point one way", () => {
+  const wrong = imports.filter(({ to }) => to.endsWith(".ts")).filter(({ from, to }) => !mayImport(from, to));
+  assert.deepEqual(wrong.map(show), []);
+});
+
+test("imports have no cycle", () => {
+  const next = new Map(
+    files.map((file) => [file, imports.filter(({ from, isTypeOnly }) => from === file && !isTypeOnly)]),
+  );
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  for (const file of files) visit(file, []);
+  assert.deepEqual(cycles, []);
+
+  function visit(file: string, path: readonly string[]): void {
+    if (path.includes(file)) cycles.push([...path.slice(path.indexOf(file)), file].join(" -> "));
+    if (done.has(file) || path.includes(file)) return;
+    for (const { to } of next.get(file) ?? []) visit(to, [...path, file]);
+    done.add(file);
+  }
+});
+
+test("the contract imports nothing that runs", () => {
+  const contract = ["src/provider.ts", "src/errors.ts", "src/clock.ts"];
+  const wrong = imports.filter(({ from, isTypeOnly }) => contract.includes(from) && !isTypeOnly);
+  assert.deepEqual(wrong.map(show), []);
+});
+
+test("drivers load on first use, by a literal import()", () => {
+  const bare = imports.filter(({ to }) => !to.endsWith(".ts") && !to.startsWith("node:"));
+  assert.ok(bare.some(({ to, isLazy }) => to === "ioredis" && isLazy), "this test must see what it is about");
+  const wrong = bare.filter(({ from, isLazy, isTypeOnly }) =>
+    !isTypeOnly && !(isLazy && from.startsWith("providers/"))
+  );
+  assert.deepEqual(wrong.map(show), []);
+});
+
+test("Deno's own API is used by one file of the command line alone", () => {
+  const users = files.filter((file) => /\bDeno\.[a-z]/.test(withoutComments(file)));
+  assert.ok(users.length <= 1 && users.every((file) => file.startsWith("cli/")), users.join(", "));
+});
+
+test("time is read in the clock alone", () => {
+  const users = files.filter((file) => /\b(Date\.now|performance\.now)\(/.test(withoutComments(file)));
+  assert.deepEqual(users, ["src/clock.ts"]);
+});
+
+function mayImport(from: string, to: string): boolean {
+  const [part = ""] = from.split("/");
+  if (part === "providers") return /^src\//.test(to) || to.startsWith(`providers/${ownerOf(from)}/`);
+  return (ALLOWED[part] ?? []).some((pattern) => pattern.test(to));
+}
+
+/** The provider that a file of `providers/` belongs to. */
+function ownerOf(file: string): string {
+  return (file.split("/")[1] ?? "").replace(/\.ts$/, "");
+}
+
+function filesIn(directory: string): string[] {
+  return readdirSync(new URL(`${directory}/`, root), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => `${directory}/${file.replaceAll("\\", "/")}`)
+    .sort();
+}
+
+function importsOf(from: string): Import[] {
+  const source = withoutComments(from);
+  const found: Import[] = [];
+  for (const [, type, specifier = ""] of source.matchAll(/^(?:import|export) (type )?(?:[^;"']*? from )?"([^"]+)"/gm)) {
+    found.push({ from, to: resolve(from, specifier), isTypeOnly: type !== undefined, isLazy: false });
+  }
+  for (const [, specifier = ""] of source.matchAll(/\bimport\("([^"]+)"\)/g)) {
+    found.push({ from, to: resolve(from, specifier), isTypeOnly: false, isLazy: true });
+  }
+  return found;
+}
+
+function resolve(from: string, specifier: string): string {
+  return specifier.startsWith(".") ? new URL(specifier, new URL(from, root)).href.slice(root.href.length) : specifier;
+}
+
+function withoutComments(file: string): string {
+  return readFileSync(new URL(file, root), "utf8").replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
+}
+
+function show({ from, to }: Import): string {
+  return `${from} imports ${to}`;
+}
