@@ -79,6 +79,12 @@ export const unbounded = { signal: new AbortController().signal };
 
 function urlOf(name: string): string | null {
   if (name === "memory") return "memory:bench";
-  if (name === "file") return new URL("./leases/", `file://${Deno.makeTempDirSync({ prefix: "elect-bench-" })}/`).href;
+  if (name === "file") return temporaryDirectory();
   return Deno.env.get(`ELECT_TEST_${name.toUpperCase()}_URL`) ?? null;
+}
+
+function temporaryDirectory(): string {
+  const directory = Deno.makeTempDirSync({ prefix: "elect-bench-" });
+  globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+  return new URL("./leases/", `file://${directory}/`).href;
 }

@@ -37,10 +37,18 @@ async function list(invocation: Invocation): Promise<number> {
   return EXIT.done;
 }
 
+/** An address for a provider that does not take just any. */
+const ADDRESSES: Readonly<Record<string, string>> = {
+  "azure-blob": "UseDevelopmentStorage=true",
+};
+
 /** Opening a provider does no I/O, so a made-up address will do; null where the provider wants more than that. */
 async function capabilitiesOf(definition: ProviderDefinition): Promise<ProviderCapabilities | null> {
   try {
-    await using provider = await definition.open(`${definition.protocols[0]}//localhost/elect`, {});
+    await using provider = await definition.open(
+      ADDRESSES[definition.name] ?? `${definition.protocols[0]}//localhost`,
+      {},
+    );
     return provider.capabilities;
   } catch {
     return null;
