@@ -206,6 +206,8 @@ class PostgresProvider implements Provider {
     patient: boolean,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<Renewal, RenewalOutcome>> {
+    const [only, ...others] = due();
+    if (only !== undefined && others.length === 0) return new Map([[only, await this.#renewOne(only, signal)]]);
     let sent: readonly Renewal[] = [];
     const values = () => {
       sent = due();
@@ -226,6 +228,14 @@ class PostgresProvider implements Provider {
       outcomes.set(renewal, renewed === true ? "renewed" : "busy");
     }
     return outcomes;
+  }
+
+  /** The shorter way for a process with one election. It waits for a locked row: there are no others to hold up. */
+  async #renewOne(renewal: Renewal, signal: AbortSignal): Promise<"renewed" | "lost"> {
+    const { electionGroup, termId, heartbeatTimeout, metadata } = renewal;
+    const values = () => [electionGroup, termId, heartbeatTimeout, metadata, RENEWAL_LOCK_TIMEOUT];
+    const rows = await this.#table.write(this.#statements.renewOne, values, signal);
+    return rows.length > 0 ? "renewed" : "lost";
   }
 
   #call<T>(operation: ProviderOperation, thing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

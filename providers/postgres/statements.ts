@@ -25,6 +25,8 @@ export interface Statements {
   readonly channel: string;
   /** $1 group, $2 term, $3 participant, $4 timeout in ms, $5 metadata, $6 lock timeout. One row, or none: a race was lost. */
   readonly acquire: Statement;
+  /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. One row if the lease was renewed, else none. */
+  readonly renewOne: Statement;
   /** $1 groups, $2 terms, $3 timeouts in ms, $4 metadata or null. Rows `[ordinal, true]` for each
    * that was renewed, and `[ordinal, false]` for each whose lease looks alive, if not all were renewed. */
   readonly renew: Statement;
@@ -95,6 +97,7 @@ export function buildStatements(schema: string, table: string): Statements {
     title: `${schema}.${table}`,
     channel,
     acquire: statement(acquireSql(name)),
+    renewOne: statement(renewOneSql(name)),
     renew: statement(renewSql(name, DURABLE, "SKIP LOCKED")),
     renewLocked: statement(renewSql(name, `${DURABLE}, ${bounded("$5")}`, "")),
     release: statement(releaseSql(name, channel)),
@@ -140,6 +143,18 @@ function acquireSql(table: string): string {
   RETURNING *
 )
 SELECT true, ${LEADER} FROM won UNION ALL SELECT false, ${LEADER} FROM look`;
+}
+
+/** Renews one lease. The server tests the newest version of the row, also when it had to wait for it. */
+function renewOneSql(table: string): string {
+  return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$5")})
+UPDATE ${table} AS lease SET
+  heartbeat_at = clock_timestamp(),
+  expires_at = clock_timestamp() + ${ms("$3")},
+  metadata = coalesce($4::text, lease.metadata)
+FROM settings
+WHERE lease.election_group = $1::text AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()
+RETURNING true`;
 }
 
 /**
