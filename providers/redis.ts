@@ -228,18 +228,17 @@ class RedisProvider implements Provider {
       try {
         return result(await this.#connection.run(signal, script, keys, args()));
       } catch (error) {
-        throw this.#explain(error, key);
+        throw explain(error, key);
       }
     });
   }
+}
 
-  #explain(error: unknown, key: string): unknown {
-    const message = error instanceof Error ? error.message : String(error);
-    // After a failover our server is a replica: the next call must look for the primary.
-    if (/\bREADONLY\b/.test(message)) this.#connection.drop();
-    if (!/\b(WRONGTYPE|FOREIGN)\b/.test(message)) return error;
-    return new Error(`the key "${key}" is not a lease: ${message.replace(/^.*\bFOREIGN /, "")}`, { cause: error });
-  }
+/** Says which key it is that holds something else than a lease. */
+function explain(error: unknown, key: string): unknown {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!/\b(WRONGTYPE|FOREIGN)\b/.test(message)) return error;
+  return new Error(`the key "${key}" is not a lease: ${message.replace(/^.*\bFOREIGN /, "")}`, { cause: error });
 }
 
 /** Reads `{termId, participantId, token, acquiredAt, renewedAt, metadata, expiresIn}`, as the scripts answer it. */

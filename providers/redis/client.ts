@@ -39,6 +39,8 @@ export function clientMaker(
     ...(url.protocol === "rediss:" && { tls: { servername: host, ...options.tls } }),
     db: database,
     lazyConnect: true,
+    // The check asks for INFO, which not every user may. A server that still loads its data says so to each call.
+    enableReadyCheck: false,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,

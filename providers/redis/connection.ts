@@ -57,11 +57,15 @@ export class Connection {
 
   /** Runs a script: by its digest, or, where the server has not seen it since it started, by its text. */
   async run(signal: AbortSignal, { sha, lua }: Script, keys: string[], args: (string | number)[]): Promise<unknown> {
+    const client = this.#client;
     try {
       return await this.send(signal, "evalsha", sha, keys.length, ...keys, ...args);
     } catch (error) {
+      const message = error instanceof Error ? error.message : "";
+      // After a failover our server is a replica: the next call must look for the primary.
+      if (/\bREADONLY\b/.test(message) && client === this.#client) this.#drop();
       // The server has not run it, so sending it again is the first time.
-      if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+      if (!message.startsWith("NOSCRIPT")) throw error;
       signal.throwIfAborted();
       return await this.send(signal, "eval", lua, keys.length, ...keys, ...args);
     }
@@ -74,15 +78,16 @@ export class Connection {
     return this.#connecting ??= this.#connect().finally(() => this.#connecting = null);
   }
 
-  /** Drops the connection, so that the next call looks for the server anew. A borrowed one is left to its owner. */
-  drop(): void {
-    if (!this.#isBorrowed) this.#client?.disconnect();
-  }
-
   /** Closes the connection for good. Calls under way fail. */
   close(): void {
     this.#isClosed = true;
-    this.drop();
+    this.#drop();
+  }
+
+  /** Forgets the connection, so that the next call makes a new one. A borrowed client is left to its owner. */
+  #drop(): void {
+    if (this.#isBorrowed) return;
+    this.#client?.disconnect();
     this.#client = null;
   }
 
@@ -93,7 +98,6 @@ export class Connection {
       // Without a listener an error would end the process.
       client.on("error", (error) => this.#lastError = error);
     }
-    if (this.#isClosed) throw new Error("the provider is closed");
     this.#lastError = null;
     try {
       // A borrowed client may be connecting by itself.
@@ -104,7 +108,7 @@ export class Connection {
       throw this.#lastError ?? error;
     }
     if (this.#isClosed) {
-      this.drop();
+      if (!this.#isBorrowed) client.disconnect();
       throw new Error("the provider is closed");
     }
     return client;

@@ -128,9 +128,9 @@ return {held[1], held[2], held[3], held[4], held[5], held[6], redis.call('PTTL',
  */
 export const PROBE: Script = script(`
 local problems = {}
-local function try(...)
-  local answer = redis.pcall(...)
-  if type(answer) == 'table' and answer.err then problems[#problems + 1] = answer.err end
+local function try(command, ...)
+  local answer = redis.pcall(command, ...)
+  if type(answer) == 'table' and answer.err then problems[#problems + 1] = command .. ': ' .. answer.err end
 end
 try('TIME')
 try('EXISTS', KEYS[1])

@@ -1,7 +1,15 @@
 /** A real Redis for the tests: the `redis-server` of the machine, or of Debian's package. */
 
 import { connect } from "node:net";
-import { aptInstall, findProgram, freePort, removeDirectory, startProcess, temporaryDirectory } from "./process.ts";
+import {
+  aptInstall,
+  connectable,
+  findProgram,
+  freePort,
+  removeDirectory,
+  startProcess,
+  temporaryDirectory,
+} from "./process.ts";
 import type { ServerKind, TestServer } from "./server.ts";
 
 const PROGRAMS = ["redis-server", "valkey-server"];
@@ -12,22 +20,34 @@ export const redisServer: ServerKind = {
   async install() {
     if (await findProgram(...PROGRAMS) === null) await aptInstall("redis-server");
   },
-  start: startRedis,
+  start: () => startRedis(),
 };
 
-async function startRedis(): Promise<TestServer> {
+/** How to start a Redis other than the default. */
+export interface RedisSetup {
+  /** Arguments of the server beside those for port, directory and durability. */
+  readonly args?: readonly string[];
+  /** Whether the server speaks TLS instead of plain TCP; `args` then says how. */
+  readonly tls?: boolean;
+}
+
+/** Starts a server with `setup`. */
+export async function startRedis({ args: more = [], tls = false }: RedisSetup = {}): Promise<TestServer> {
   const command = await findProgram(...PROGRAMS);
   if (command === null) throw new Error('Cannot start server "redis": there is no redis-server');
   const port = await freePort();
   const directory = await temporaryDirectory("redis");
   const args = [
-    ...["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""],
+    ...(tls ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)]),
+    ...["--bind", "127.0.0.1", "--dir", directory, "--save", ""],
     // Written and flushed before each answer, the append-only file has, after a SIGKILL, all that was ever acknowledged.
     ...["--appendonly", "yes", "--appendfsync", "always"],
+    ...more,
   ];
-  const server = await startProcess({ command, args, directory, ready: () => ping(port) });
+  const ready = () => tls ? connectable(port) : ping(port);
+  const server = await startProcess({ command, args, directory, ready });
   return {
-    url: `redis://127.0.0.1:${port}`,
+    url: tls ? `rediss://localhost:${port}` : `redis://127.0.0.1:${port}`,
     ...server,
     async stop() {
       await server.kill();
