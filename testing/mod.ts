@@ -9,5 +9,16 @@ export { conformanceCases } from "./conformance.ts";
 export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./conformance.ts";
 export { FaultyProvider } from "./faulty_provider.ts";
 export type { Fault, FaultyOperation } from "./faulty_provider.ts";
+export { makeScenario, shrink, simulate } from "./simulation.ts";
+export type { Scenario, SimulationResult, Violation } from "./simulation.ts";
+export type {
+  Action,
+  Harm,
+  HarmWithoutDetails,
+  ParticipantPlan,
+  Step,
+  Timing,
+  Trouble,
+} from "./simulation/scenario.ts";
 export { VirtualClock } from "./virtual_clock.ts";
 export type { Skew } from "./virtual_clock.ts";

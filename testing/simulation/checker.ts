@@ -1,0 +1,297 @@
+/**
+ * Decides, at every instant of a simulation, whether the properties of the design hold.
+ *
+ * @module
+ */
+
+import type { LeadershipChange } from "../../src/changes.ts";
+import type { Term } from "../../src/term.ts";
+import type { Actor, Subscription, Work } from "./actor.ts";
+import type { History } from "./history.ts";
+import type { Scenario } from "./scenario.ts";
+import type { SimulatedServer } from "./server.ts";
+import type { World } from "./world.ts";
+
+/** What rounding and the timers of a process may add, in milliseconds. */
+const SLACK_MS = 20;
+/** How late a process may notice that its machine was suspended, or its wall clock stepped. */
+const NOTICE_MS = 1_100;
+
+/** A term that a participant has had. */
+interface KnownTerm {
+  readonly term: Term;
+  wasInvalid: boolean;
+  /** Since when its signal should have aborted. */
+  overdueSince: number | null;
+}
+
+/** The properties; see `docs/proof.md` for which is checked how. */
+export class Checker {
+  readonly actors: Actor[] = [];
+  readonly #scenario: Scenario;
+  readonly #world: World;
+  readonly #history: History;
+  readonly #server: SimulatedServer;
+  readonly #validFor: number;
+  readonly #known: Map<Actor, Map<string, KnownTerm>> = new Map();
+  readonly #eligibleSince: Map<Actor, number> = new Map();
+  #leaderlessSince: number | null = null;
+  #handOff: { readonly at: number; readonly grants: number } | null = null;
+
+  constructor(scenario: Scenario, world: World, history: History, server: SimulatedServer) {
+    this.#scenario = scenario;
+    this.#world = world;
+    this.#history = history;
+    this.#server = server;
+    const { heartbeatTimeout, clockRateError, safetyMargin } = scenario.timing;
+    this.#validFor = heartbeatTimeout * (1 - clockRateError) - safetyMargin;
+  }
+
+  /** Looks at everybody. */
+  look(): void {
+    if (this.#history.violation !== null) return;
+    let leaders = 0;
+    let somebodyLeads = false;
+    for (const actor of this.actors) {
+      const { isLeader, term } = actor.election;
+      if (isLeader) leaders++;
+      if (term !== null) this.#meet(actor, term);
+      for (const known of this.#termsOf(actor).values()) {
+        if (known.term.isValid) somebodyLeads = true;
+        this.#checkTerm(actor, known);
+      }
+      this.#checkStop(actor);
+    }
+    if (leaders > 1 && this.#isTimed) {
+      const names = this.actors.filter(({ election }) => election.isLeader).map(({ name }) => name);
+      this.#history.violate("S1", `${names.join(" and ")} lead at the same instant`);
+    }
+    this.#checkVacancy(somebodyLeads);
+  }
+
+  /** Work begins: S7 and S9. */
+  onWork(actor: Actor, { term }: Work): void {
+    if (!actor.isStarted) this.#history.violate("S9", `work begins on ${actor.name} after stop()`);
+    if (actor.works.some((work) => !work.settled && work.term.termId !== term.termId)) {
+      this.#history.violate("S7", `work begins on ${actor.name} while that of its last term drains`);
+    }
+    if (!this.#isTimed) return;
+    const { drainTimeout } = this.#scenario.timing;
+    for (const other of this.actors) {
+      const drains = other.works.some(({ settled, toldAt, term: { termId } }) =>
+        !settled && other !== actor && !this.#isPast(other, termId) && !other.lost.has(termId) &&
+        (toldAt === null || other.process.elapsedSince(toldAt) < drainTimeout - 0.001)
+      );
+      if (drains) {
+        const alias = this.#history.term(term.termId);
+        this.#history.violate("S7", `work of ${alias} begins on ${actor.name} while that of ${other.name} drains`);
+      }
+    }
+  }
+
+  /** A subscriber is handed a change: E1, E3, L7. */
+  onChange(actor: Actor, { type, reason, previous }: LeadershipChange, subscription: Subscription): void {
+    const { name } = actor;
+    if (!subscription.isSlow) this.#history.note(name, () => `${type}${reason === undefined ? "" : ` (${reason})`}`);
+    if (type === "changed") return;
+    const leads = type === "acquired";
+    if (leads === subscription.leads) {
+      this.#history.violate(subscription.isSlow ? "E3" : "E1", `${name} was handed "${type}" twice in a row`);
+    }
+    subscription.leads = leads;
+    if (type !== "lost" || subscription.isSlow || previous === null) return;
+    const { termId } = previous;
+    const alias = this.#history.term(termId);
+    if (reason === "lost" && !actor.lost.has(termId)) {
+      this.#history.violate("L7", `${name} gave up ${alias} as lost, which the backend never said`);
+    }
+    // The answer that would have prolonged it may have come, or have been looked at, too late.
+    if (reason === "expired" && !this.#isPast(actor, termId) && !this.#isPast(actor, termId, 0, "before")) {
+      this.#history.violate("L7", `${name} gave up ${alias} as expired before its deadline`);
+    }
+    if (this.#scenario.kind === "calm" && (reason === "lost" || reason === "expired")) {
+      this.#history.violate("L7", `${name} was deposed (${reason}) although nothing went wrong`);
+    }
+  }
+
+  /** The quiet has lasted: what subscribers know must be so. E2, E3. */
+  checkSettled(): void {
+    for (const actor of this.actors) {
+      const { name, election, subscriptions, process } = actor;
+      if (process.blocked) continue;
+      for (const { isSlow, leads, last, ended } of subscriptions) {
+        if (isSlow || ended || last === null) continue;
+        // While a term is being given up it leads no more, and has not lost it yet.
+        const isEnding = [...this.#termsOf(actor).values()].some(({ term }) =>
+          term.signal.aborted && last.current?.termId === term.termId
+        );
+        if ((leads ?? false) !== election.isLeader && !(leads && isEnding)) {
+          this.#history.violate("E2", `a subscriber of ${name} believes the opposite of its status`);
+        }
+        const seen = last.current?.termId;
+        const now = election.status.currentLeader?.termId;
+        if (seen !== undefined && now !== undefined && seen !== now) {
+          this.#history.violate("E2", `a subscriber of ${name} knows another leader than its status`);
+        }
+      }
+    }
+  }
+
+  /** Everybody has stopped: L5, L6, E3. */
+  checkStopped(): void {
+    for (const { name, hasStopped, process, works, subscriptions } of this.actors) {
+      if (!hasStopped) this.#history.violate("L5", `stop() of ${name} has not come to an end`);
+      const atWork = works.some(({ settled }) => !settled);
+      if (!atWork && process.timers > 0) this.#history.violate("L6", `${name} left ${process.timers} timers behind`);
+      if (subscriptions.some(({ leads }) => leads === true)) {
+        this.#history.violate("E3", `a subscriber of ${name} never heard of the loss`);
+      }
+      if (subscriptions.some(({ ended }) => !ended)) this.#history.violate("E4", `a stream of ${name} did not end`);
+    }
+  }
+
+  /** Whether clocks are good enough, and the store reliable enough, for what rests on time. */
+  get #isTimed(): boolean {
+    return this.#scenario.kind !== "drifting" &&
+      this.#world.now > this.#server.forgotAt + this.#scenario.timing.heartbeatTimeout;
+  }
+
+  #termsOf(actor: Actor): Map<string, KnownTerm> {
+    let terms = this.#known.get(actor);
+    if (terms === undefined) this.#known.set(actor, terms = new Map());
+    return terms;
+  }
+
+  #meet(actor: Actor, term: Term): void {
+    const terms = this.#termsOf(actor);
+    if (terms.has(term.termId)) return;
+    for (const [termId, known] of terms) if (known.term.signal.aborted && known.wasInvalid) terms.delete(termId);
+    terms.set(term.termId, { term, wasInvalid: false, overdueSince: null });
+    if (!actor.prolonged.has(term.termId)) {
+      this.#history.violate("S8", `${actor.name} leads ${this.#history.term(term.termId)}, which no answer granted`);
+    }
+  }
+
+  /** Whether, by the clocks of its process, a term may last no longer than now. */
+  #isPast({ process, prolonged }: Actor, termId: string, graceMs = 0, which: "sent" | "before" = "sent"): boolean {
+    const sent = prolonged.get(termId)?.[which];
+    if (sent === undefined) return true;
+    return process.elapsedSince(sent) >= this.#validFor + graceMs - 0.001;
+  }
+
+  /** S2: who is valid holds the lease. S6: the deadline is kept, and the signal aborts by then. */
+  #checkTerm(actor: Actor, known: KnownTerm): void {
+    const { term } = known;
+    const { process, name } = actor;
+    if (term.isValid) {
+      const alias = this.#history.term(term.termId);
+      // A wall clock that is set back may revive what a step forward had ended: no harm, it had not ended.
+      if (known.wasInvalid && !process.clockDisturbed) {
+        this.#history.violate("S2", `${alias} of ${name} came to life again`);
+      }
+      // Another cannot lead yet at that instant, but may at the next: then it is S1.
+      if (this.#isTimed && this.#server.holder?.termId !== term.termId) {
+        this.#history.suspect("S2", `${alias} of ${name} is valid, but the lease is no longer its own`);
+      }
+      if (this.#world.count > (actor.lost.get(term.termId) ?? Infinity)) {
+        this.#history.violate("S8", `${alias} of ${name} is valid, but the backend said that it is lost`);
+      }
+      if (this.#isPast(actor, term.termId, 0.002)) {
+        this.#history.suspect("S6", `${alias} of ${name} is valid beyond its deadline`);
+      }
+      return;
+    }
+    known.wasInvalid = true;
+    if (term.signal.aborted || process.blocked || this.#world.now - process.resumedAt < SLACK_MS) {
+      known.overdueSince = null;
+      return;
+    }
+    const awake = this.#world.now - this.#world.stalled;
+    known.overdueSince ??= awake;
+    // A timer whose delay was computed just before a stall, and that was set after it, is late by the stall.
+    const grace = SLACK_MS + (process.clockDisturbed ? NOTICE_MS : 0) + this.#world.stalled;
+    if (awake - known.overdueSince > grace) {
+      this.#history.violate("S6", `the signal of ${this.#history.term(term.termId)} of ${name} did not abort in time`);
+    }
+  }
+
+  /** L5: a stop ends in time. E4: nothing waits after it. */
+  #checkStop(actor: Actor): void {
+    const { stopping, hasStopped, waits, subscriptions, process, plan, name } = actor;
+    if (stopping !== null) {
+      const { drainTimeout, lockTimeout, requestTimeout } = this.#scenario.timing;
+      const late = process.clockDisturbed || this.#world.stalled > 0 ? 2 * NOTICE_MS : 5 * SLACK_MS;
+      const bound = (drainTimeout + lockTimeout + 3 * requestTimeout) / plan.rate + late;
+      const took = this.#world.now - stopping.at - (process.idleMs - stopping.idleMs);
+      if (took > bound) this.#history.violate("L5", `stop() of ${name} takes more than ${Math.round(bound)} ms`);
+    }
+    if (!hasStopped) return;
+    const { holder } = this.#server;
+    // Where no request can come late or again, everything that was granted can be given back.
+    const isOrderly = this.#scenario.faults.every(({ harm }) => harm !== "bad network" && harm !== "freeze");
+    if (
+      isOrderly && actor.stoppedAt >= this.#scenario.quietAt && holder !== null && actor.asked.has(holder.termId) &&
+      !actor.prolonged.has(holder.termId)
+    ) {
+      this.#history.violate("L3", `${name} has stopped, and its ${this.#history.term(holder.termId)} holds the lease`);
+    }
+    if (waits > 0) this.#history.violate("E4", `a wait of ${name} outlasted its stop`);
+    if (subscriptions.some(({ isSlow, ended }) => !isSlow && !ended)) {
+      this.#history.violate("E4", `a stream of ${name} outlasted its stop`);
+    }
+  }
+
+  /** L1, L3, L4: the group is not without a leader for long. L2: after a release, only for as long as a hint takes. */
+  #checkVacancy(somebodyLeads: boolean): void {
+    const { now } = this.#world;
+    let candidates = 0;
+    let patient = 0;
+    const { heartbeatTimeout, electionInterval, lockTimeout, requestTimeout, retryMaxDelay } = this.#scenario.timing;
+    for (const actor of this.actors) {
+      if (!isEligible(actor)) {
+        this.#eligibleSince.delete(actor);
+        continue;
+      }
+      candidates++;
+      const since = Math.max(this.#eligibleSince.get(actor) ?? now, actor.grantedAt);
+      this.#eligibleSince.set(actor, since);
+      if (now - since > heartbeatTimeout + electionInterval + 1_000 && !actor.election.isLeader) patient++;
+    }
+    this.#checkHandOff(patient);
+    if (now < this.#scenario.quietAt || somebodyLeads || candidates === 0) {
+      this.#leaderlessSince = null;
+      return;
+    }
+    this.#leaderlessSince ??= now;
+    // The lease of whoever led runs out; then one look, of which an earlier may have to fail first; clocks may be slow.
+    const bound = 1.3 * (heartbeatTimeout + electionInterval + 2 * lockTimeout + requestTimeout + retryMaxDelay) + 300;
+    if (now - this.#leaderlessSince > bound) {
+      const holder = this.#server.holder;
+      const why = holder === null
+        ? "nobody holds the lease"
+        : `${holder.participantId} holds the lease and does not lead`;
+      this.#history.violate(holder === null ? "L1" : "L3", `nobody leads for ${Math.round(bound)} ms; ${why}`);
+    }
+  }
+
+  /** L2, where nothing goes wrong and somebody has long been waiting with a live stream of hints. */
+  #checkHandOff(patient: number): void {
+    const { kind, watch, latencyMs, timerLatenessMs } = this.#scenario;
+    if (kind !== "calm" || !watch) return;
+    const { releasedAt, grants } = this.#server;
+    if (this.#handOff?.at !== releasedAt) {
+      this.#handOff = { at: releasedAt, grants: patient > 0 ? grants.length : Infinity };
+    }
+    // A hint there, a request back, and the spread that keeps followers from coming all at once.
+    const bound = 2 * latencyMs + timerLatenessMs + 10 + SLACK_MS;
+    if (this.#world.now > releasedAt + bound && grants.length === this.#handOff.grants && patient > 0) {
+      this.#history.violate("L2", `nobody was granted the lease within ${bound} ms of its release, with hints`);
+    }
+  }
+}
+
+/** Whether this participant would have to lead if nobody else did. */
+function isEligible({ isStarted, stopping, isFit, plan, process, works, coolUntil }: Actor): boolean {
+  return isStarted && stopping === null && isFit && !plan.observer && !process.blocked &&
+    process.monotonic() > coolUntil && works.every(({ settled }) => settled);
+}
