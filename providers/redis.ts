@@ -86,13 +86,13 @@ export function redisProvider(options: RedisOptions = {}): Provider {
     const make = clientMaker(url, { socketTimeoutMs, ...(options.tls && { tls: options.tls }) });
     return new RedisProvider(
       new Connection(make, false),
-      new Subscriptions(() => new Connection(make, false).ready()),
+      new Subscriptions(() => new Connection(make, false)),
       prefix,
     );
   }
   checkClient(client);
   const connection = new Connection(() => Promise.resolve(client), true);
-  const duplicate = () => new Connection(() => Promise.resolve(client.duplicate()), false).ready();
+  const duplicate = () => new Connection(() => Promise.resolve(client.duplicate()), false);
   return new RedisProvider(connection, new Subscriptions(duplicate), prefix);
 }
 
@@ -185,7 +185,7 @@ class RedisProvider implements Provider {
   /** Beside what every provider's does, it looks whether the server may evict leases. It writes keys that live for a second. */
   healthCheck({ signal }: CallOptions): Promise<void> {
     return callBackend(this.name, "healthCheck", this.#prefix, signal, async () => {
-      const probe = `${this.#prefix}{}:probe-${crypto.randomUUID()}`;
+      const probe = this.#key(`probe-${crypto.randomUUID()}`);
       const keys = [`${probe}-1`, `${probe}-2`];
       // Who may not ask for information may still lead.
       const memory = this.#connection.send(signal, "info", "memory").then(String, () => "");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { RedisClient } from "./connection.ts";
+import type { Connection, RedisClient } from "./connection.ts";
 
 /** Those who watch one channel, and the promise that the server knows of them. */
 interface Channel {
@@ -19,14 +19,15 @@ interface Watcher {
 
 /** Subscribes to channels, once for all who watch one. */
 export class Subscriptions {
-  readonly #connect: () => Promise<RedisClient>;
+  readonly #makeConnection: () => Connection;
   readonly #channels = new Map<string, Channel>();
+  #connection: Connection | null = null;
   #client: Promise<RedisClient> | null = null;
   #isClosed = false;
 
-  /** Takes what makes a client and connects it. The client is then this object's to close. */
-  constructor(connect: () => Promise<RedisClient>) {
-    this.#connect = connect;
+  /** Takes what makes a connection. The connection is then this object's to close. */
+  constructor(makeConnection: () => Connection) {
+    this.#makeConnection = makeConnection;
   }
 
   /** Yields when the subscription is live, and at every message. Rejects when the connection is lost: messages may be, too. */
@@ -94,33 +95,37 @@ export class Subscriptions {
   }
 
   async #open(): Promise<RedisClient> {
+    const connection = this.#connection = this.#makeConnection();
     let client: RedisClient;
     try {
-      client = await this.#connect();
+      client = await connection.ready();
     } catch (error) {
-      this.#client = null;
+      // The next one to watch tries anew.
+      if (this.#connection === connection) this.#forget();
       throw error;
     }
     client.on("message", (name) => {
       for (const watcher of this.#channels.get(String(name))?.watchers ?? []) watcher.wake();
     });
-    const onClose = () => this.#break(new Error("the connection is closed"));
-    client.on("close", onClose);
-    if (this.#isClosed || client.status !== "ready") {
-      onClose();
-      client.disconnect();
-    }
+    client.on("close", () => {
+      if (this.#connection === connection) this.#break(new Error("the connection is closed"));
+    });
     return client;
   }
 
   #break(error: Error): void {
     const channels = [...this.#channels.values()];
     this.#channels.clear();
-    // A client that would connect again by itself must not: whoever watches next makes a new one.
-    this.#client?.then((client) => client.disconnect(), () => {});
-    this.#client = null;
+    this.#forget();
     for (const { watchers } of channels) {
       for (const watcher of watchers) watcher.fail(error);
     }
+  }
+
+  /** Closes the connection, also one that is being made or would come back by itself. */
+  #forget(): void {
+    this.#connection?.close();
+    this.#connection = null;
+    this.#client = null;
   }
 }
