@@ -144,7 +144,12 @@ export class Connections {
     const given = typeof config === "string" ? ConnectionPool.parseConnectionString(config) : { ...config };
     const pool = new ConnectionPool({
       ...given,
-      options: { ...given.options as Record<string, unknown>, cancelTimeout: CANCEL_TIMEOUT_MS },
+      options: {
+        // Else the driver asks for the name of the host, for which Deno wants one more permission.
+        workstationId: "multilock",
+        ...given.options as Record<string, unknown>,
+        cancelTimeout: CANCEL_TIMEOUT_MS,
+      },
       connectionTimeout: statementTimeout,
       requestTimeout: statementTimeout,
       pool: { max: poolSize, min: 0, acquireTimeoutMillis: statementTimeout },
