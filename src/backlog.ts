@@ -43,12 +43,6 @@ export class Backlog {
     return change;
   }
 
-  /** Forgets everything. */
-  clear(): void {
-    this.#changes.length = 0;
-    this.#transitions = 0;
-  }
-
   /** Makes one of the changes at `index - 1` and `index`, if they are two `changed` in a row. */
   #mergeAt(index: number): void {
     const [first, second] = [this.#changes[index - 1], this.#changes[index]];

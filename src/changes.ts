@@ -127,7 +127,6 @@ class Subscription implements Source<LeadershipChange> {
   }
 
   return(): Promise<IteratorResult<never, undefined>> {
-    this.#backlog.clear();
     this.end();
     return Promise.resolve(DONE);
   }
@@ -139,8 +138,7 @@ class Subscription implements Source<LeadershipChange> {
     if (value === undefined && !this.#ended) return;
     this.#reader = null;
     if (value !== undefined) return reader.resolve({ done: false, value });
-    if (this.#failure === null) return reader.resolve(DONE);
-    reader.reject(this.#failure.reason);
-    this.#failure = null;
+    if (this.#failure === null) reader.resolve(DONE);
+    else reader.reject(this.#failure.reason);
   }
 }

@@ -162,7 +162,7 @@ class Windowed<T, U> implements Source<U> {
   readonly #rule: Rule<T, U>;
   readonly #clock: Clock;
   /** What has been taken out of the rule and not been read yet. */
-  #ready: U[] = [];
+  readonly #ready: U[] = [];
   #reader: PromiseWithResolvers<IteratorResult<U, undefined>> | null = null;
   #cancelTimer = () => {};
   #resume = () => {};
@@ -186,10 +186,7 @@ class Windowed<T, U> implements Source<U> {
   }
 
   async return(): Promise<IteratorResult<never, undefined>> {
-    this.#rule.take(this.#clock.monotonic());
-    this.#ready = [];
     this.#end(null);
-    this.#resume();
     await this.#source.return();
     return DONE;
   }
@@ -198,7 +195,6 @@ class Windowed<T, U> implements Source<U> {
   async #pump(): Promise<void> {
     try {
       for (let result = await this.#source.next(); !result.done; result = await this.#source.next()) {
-        if (this.#ended) return;
         this.#rule.add(result.value, this.#clock.monotonic());
         this.#serve(this.#clock.monotonic());
         if (this.#rule.full) await new Promise<void>((resolve) => this.#resume = resolve);
@@ -232,9 +228,8 @@ class Windowed<T, U> implements Source<U> {
       reader.resolve({ done: false, value: this.#ready.shift() as U });
     } else if (this.#ended) {
       this.#reader = null;
-      if (this.#failure === null) return reader.resolve(DONE);
-      reader.reject(this.#failure.error);
-      this.#failure = null;
+      if (this.#failure === null) reader.resolve(DONE);
+      else reader.reject(this.#failure.error);
     } else if (due < Infinity) {
       // A timer of the runtime may be a little early; the window is over all the same.
       this.#cancelTimer = this.#clock.setTimer(() => this.#serve(Math.max(due, this.#clock.monotonic())), due - now);

@@ -119,6 +119,22 @@ test("subscribe() rejects the read that waits, when its signal aborts, and the f
   assert.equal(hub.active, false);
 });
 
+test("throttle() and debounce() deliver what they hold and then reject, when the signal aborts", async () => {
+  for (const operator of ["throttle", "debounce"] as const) {
+    const clock = new VirtualClock();
+    const hub = new ChangeHub(clock);
+    const controller = new AbortController();
+    const stream = hub.subscribe({ leading: true, signal: controller.signal })[operator](100);
+    const read = stream.next();
+    hub.publish(lost("0"));
+    await clock.advance(1);
+    controller.abort(new Error("left"));
+    assert.equal((await read).value?.type, "lost");
+    await assert.rejects(stream.next(), /left/);
+    assert.equal(clock.pending, 0);
+  }
+});
+
 test("pitfall 26: subscribe() raises no unhandled rejection, when its signal aborts and nobody reads", async () => {
   const { hub, clock } = setUp();
   const unhandled: unknown[] = [];

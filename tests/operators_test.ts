@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ChangeHub, type LeadershipChange, LeadershipChanges } from "../src/changes.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
-import { acquired, changed, lost, show } from "./changes_fixture.ts";
+import { acquired, changed, lost, show, watched } from "./changes_fixture.ts";
 
 /** A stream of `values`, which counts how many were read and how often it was closed. */
 function numbers(...values: number[]) {
@@ -174,11 +174,23 @@ test("operators leave the hub, when their reader leaves, also while a read waits
   }
 });
 
+test("take() leaves no timer behind, when it ends a stream with a window open", async () => {
+  const { clock, hub, got, over } = watched((changes) => changes.throttle(100).take(1));
+  hub.publish(acquired("1"));
+  hub.publish(lost("1"));
+  await clock.advance(0);
+  await over;
+  assert.equal(got.length, 1);
+  assert.equal(clock.pending, 0);
+  assert.equal(hub.active, false);
+});
+
 test("return() does not wait for a callback, when one is under way", async () => {
   const { stream } = numbers(1, 2);
   const gate = Promise.withResolvers<boolean>();
   const filtered = stream.filter(() => gate.promise);
   const read = filtered.next();
+  await new VirtualClock().advance(0);
   await filtered.return();
   gate.resolve(true);
   assert.deepEqual(await read, { done: true, value: undefined });
@@ -197,6 +209,8 @@ test("pitfall 33: distinctUntilChanged() compares what changes say, when each is
 test("distinctUntilChanged() compares by a key, when given one, and other values by identity", async () => {
   const byTens = numbers(11, 12, 21, 13, NaN, NaN).stream.distinctUntilChanged((value) => Math.trunc(value / 10));
   assert.deepEqual(await byTens.toArray(), [11, 21, 13, NaN]);
+  const later = numbers(1, 3, 2).stream.distinctUntilChanged((value) => Promise.resolve(value % 2));
+  assert.deepEqual(await later.toArray(), [1, 2]);
   assert.deepEqual(await numbers(1, 1, 2, 1).stream.distinctUntilChanged().toArray(), [1, 2, 1]);
 });
 
@@ -240,7 +254,7 @@ test("forEach() visits one after another with the index, when a visit takes long
   const log: string[] = [];
   await numbers(7, 8).stream.forEach(async (value, index) => {
     log.push(`begin ${index}:${value}`);
-    await Promise.resolve();
+    await new VirtualClock().advance(0);
     log.push(`end ${index}:${value}`);
   });
   assert.deepEqual(log, ["begin 0:7", "end 0:7", "begin 1:8", "end 1:8"]);

@@ -90,6 +90,19 @@ test("pitfall 33: throttle() delivers the first at once and the last of each win
   assert.equal(clock.pending, 0);
 });
 
+test("throttle() opens the next window when it delivers, when a busy machine fired its timer late", async () => {
+  const { clock, hub, got } = watched((changes) => changes.throttle(100));
+  hub.publish(changed("0", "1"));
+  await clock.advance(0);
+  hub.publish(changed("1", "2"));
+  await clock.advance(0);
+  clock.jump(150);
+  await clock.advance(0);
+  hub.publish(changed("2", "3"));
+  await clock.advance(200);
+  assert.deepEqual(timeline(got), ["0:0>1", "150:1>2", "250:2>3"]);
+});
+
 test("pitfall 33: throttle() tells of a `lost` by the end of its window, when the leading change was `acquired`", async () => {
   const { clock, hub, got } = watched((changes) => changes.throttle(100));
   hub.publish(acquired("1"));
@@ -142,8 +155,7 @@ test("throttle() and debounce() keep the last only, when values are not changes 
     await Promise.all([numbered.clock.advance(100), losses.clock.advance(100)]);
     const leading = operator === "throttle" ? 1 : 0;
     assert.deepEqual(numbered.got.map(({ value }) => value).slice(leading), [18]);
-    assert.equal(losses.got.map(({ value }) => show(value)).at(-1), "-6");
-    assert(losses.got.length <= 4, `${losses.got.length} delivered`);
+    assert.deepEqual(losses.got.map(({ value }) => show(value)).slice(leading), ["-6"]);
   }
 });
 
@@ -190,22 +202,6 @@ test("throttle() and debounce() deliver what they hold at once, when the electio
   }
 });
 
-test("throttle() and debounce() deliver what they hold and then reject, when the signal aborts", async () => {
-  for (const operator of ["throttle", "debounce"] as const) {
-    const clock = new VirtualClock();
-    const hub = new ChangeHub(clock);
-    const controller = new AbortController();
-    const stream = hub.subscribe({ leading: true, signal: controller.signal })[operator](100);
-    const read = stream.next();
-    hub.publish(lost("0"));
-    await clock.advance(1);
-    controller.abort(new Error("left"));
-    assert.equal((await read).value?.type, "lost");
-    await assert.rejects(stream.next(), /left/);
-    assert.equal(clock.pending, 0);
-  }
-});
-
 test("time operators tell at once what is overdue, in bounded memory, when their reader is slow", async () => {
   for (const operator of ["throttle", "debounce"] as const) {
     const clock = new VirtualClock();
@@ -219,8 +215,9 @@ test("time operators tell at once what is overdue, in bounded memory, when their
       hub.publish(change);
       await clock.advance(1);
     }
-    hub.publish(changed("y", "z"));
     await clock.advance(1_000);
+    hub.publish(changed("y", "z"));
+    await clock.advance(0);
     assert.equal(clock.pending, 0, "no timer runs while nobody waits");
     const overdue: LeadershipChange[] = [];
     for (let value = (await stream.next()).value; value !== undefined; value = (await stream.next()).value) {
@@ -228,7 +225,12 @@ test("time operators tell at once what is overdue, in bounded memory, when their
       if (show(value) === "y>z") break;
     }
     assert(overdue.length <= 4 && overdue.some((change) => change.lostLeadership), `${overdue.map(show)}`);
-    assert.equal(clock.monotonic(), 1_600);
+    hub.publish(changed("z", "a"));
+    await clock.advance(1_000);
+    hub.publish(changed("a", "b"));
+    await clock.advance(0);
+    assert.equal(show((await stream.next()).value as LeadershipChange), "a>b");
+    assert.equal(clock.monotonic(), 2_600);
   }
 });
 
@@ -259,17 +261,6 @@ test("time operators run no timer and leave the hub, when their reader leaves wh
     await clock.advance(1_000);
     assert.equal(clock.pending, 0);
   }
-});
-
-test("take() leaves no timer behind, when it ends a stream with a window open", async () => {
-  const { clock, hub, got, over } = watched((changes) => changes.throttle(100).take(1));
-  hub.publish(acquired("1"));
-  hub.publish(lost("1"));
-  await clock.advance(0);
-  await over;
-  assert.equal(got.length, 1);
-  assert.equal(clock.pending, 0);
-  assert.equal(hub.active, false);
 });
 
 test("throttle() and debounce() keep E1 and E3 and hold no `lost` past its window, when changes come at random", async () => {
