@@ -4,7 +4,15 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promise
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { findProgram, freePort, removeDirectory, run, startProcess, temporaryDirectory } from "./process.ts";
+import {
+  connectable,
+  findProgram,
+  freePort,
+  removeDirectory,
+  run,
+  startProcess,
+  temporaryDirectory,
+} from "./process.ts";
 import type { ServerKind, TestServer } from "./server.ts";
 
 /** The first Debian release whose packages hold Consul is also the last. */
@@ -23,16 +31,26 @@ export const consulServer: ServerKind = {
 export interface ConsulSetup {
   /** With it, access control is on, everything is denied by default, and this token may do everything. */
   readonly masterToken?: string;
+  /** Whether it waits for a second server, which never comes. */
+  readonly isLeaderless?: boolean;
+  /** Whether it speaks HTTPS, with a certificate for `localhost`. */
+  readonly isTls?: boolean;
+}
+
+/** A running Consul. */
+export interface ConsulServer extends TestServer {
+  /** The authority of its certificate, where it speaks HTTPS. */
+  readonly ca: string | null;
 }
 
 /** Starts a server with `setup`. */
-export async function startConsul({ masterToken }: ConsulSetup = {}): Promise<TestServer> {
+export async function startConsul(setup: ConsulSetup = {}): Promise<ConsulServer> {
   const command = await consulProgram();
   const directory = await temporaryDirectory("consul");
-  const [http, server, serf] = await Promise.all([freePort(), freePort(), freePort()]);
+  const [http, https, rpc, serf] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
   const config = `
     server = true
-    bootstrap_expect = 1
+    bootstrap_expect = ${setup.isLeaderless ? 2 : 1}
     data_dir = "${directory}/data"
     bind_addr = "127.0.0.1"
     client_addr = "127.0.0.1"
@@ -40,26 +58,41 @@ export async function startConsul({ masterToken }: ConsulSetup = {}): Promise<Te
     disable_update_check = true
     # Without the multiplier of 5 that suits a small cloud machine, a restarted server leads within a second.
     performance { raft_multiplier = 1 }
-    ports { http = ${http}, server = ${server}, serf_lan = ${serf}, serf_wan = -1, dns = -1, grpc = -1, https = -1 }
+    ports {
+      http = ${http}, https = ${setup.isTls ? https : -1}, server = ${rpc}, serf_lan = ${serf}
+      serf_wan = -1, dns = -1, grpc = -1
+    }
     # The suite opens more clients from one address than an agent serves by default.
     limits { http_max_conns_per_client = 2000 }
-    ${masterToken === undefined ? "" : accessControl(masterToken)}
+    ${setup.masterToken === undefined ? "" : accessControl(setup.masterToken)}
+    ${setup.isTls ? await certificate(command, directory) : ""}
   `;
   await writeFile(join(directory, "agent.hcl"), config);
   const consul = await startProcess({
     command,
     args: ["agent", `-config-file=${join(directory, "agent.hcl")}`],
     directory,
-    ready: () => hasLeader(http),
+    ready: () => setup.isLeaderless ? connectable(http) : hasLeader(http),
   });
   return {
-    url: `consul://127.0.0.1:${http}`,
+    url: setup.isTls ? `consul+https://localhost:${https}` : `consul://127.0.0.1:${http}`,
+    ca: setup.isTls ? await readFile(join(directory, "consul-agent-ca.pem"), "utf8") : null,
     ...consul,
     async stop() {
       await consul.kill();
       await removeDirectory(directory);
     },
   };
+}
+
+/** Makes an authority and a certificate in `directory`. */
+async function certificate(command: string, directory: string): Promise<string> {
+  await run(command, ["tls", "ca", "create"], { cwd: directory });
+  await run(command, ["tls", "cert", "create", "-server"], { cwd: directory });
+  return `
+    cert_file = "${directory}/dc1-server-consul-0.pem"
+    key_file = "${directory}/dc1-server-consul-0-key.pem"
+  `;
 }
 
 function accessControl(masterToken: string): string {
