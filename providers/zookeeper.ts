@@ -15,8 +15,9 @@
  *   same turn of the event loop. Why not less: a server answers pings and reads for up to `syncLimit` ticks after it was cut
  *   off from the others, while these let the session expire; even `sync` is answered by a deposed leader that does not
  *   know it yet. A transaction needs a quorum, so when it is answered, the session lived after the heartbeat was sent.
- * - **Acquiring** takes one round-trip time when the group is free; a second to read the holder when it is not; one more to
- *   write metadata, when there are any. **Releasing**, by whom it was not granted to, takes three.
+ * - **Round trips**: `acquire` takes one when the group is free, and a second to write metadata where there are any; two
+ *   when it is held. `read` takes two, `release` one, and three where the term is another client's. Only `acquire` of who
+ *   does not wait yet, and the beginning and end of a `watch`, write when the group is held.
  * - **Not promised**: that the ensemble's leader knows all that its followers do. A follower passes on whom it heard
  *   from every half tick, so a session may expire that much earlier than its own server would say. The extra tenth of the
  *   session, beside `safetyMargin`, is there to cover this: keep `heartbeatTimeout` at five ticks or more. A follower that is
@@ -46,8 +47,9 @@ import type {
 import { registerProvider } from "../src/registry.ts";
 import { decodeGroup, inOrder, nameOf, parseName, predecessorOf } from "./zookeeper/latch.ts";
 import { LatchQueue } from "./zookeeper/latch_queue.ts";
-import { type LatchNode, latchNode, LatchSession } from "./zookeeper/latch_session.ts";
+import { latchNode, type LatchSession } from "./zookeeper/latch_session.ts";
 import { ErrorCode, getChildren, isError } from "./zookeeper/protocol.ts";
+import { checkTimeout, longestLeaseIn, Sessions, sessionTimeoutFor } from "./zookeeper/sessions.ts";
 import { parseTarget, type ZooKeeperTarget } from "./zookeeper/target.ts";
 
 /** How to open the provider. */
@@ -76,11 +78,11 @@ export interface ZooKeeperOptions {
  * @throws {RangeError} if a number is out of range
  *
  * @example
- * ```ts no-run
+ * ```ts
  * import { zookeeperProvider } from "@multilock/core/zookeeper";
  *
  * await using provider = zookeeperProvider({ url: "zookeeper://zk1:2181,zk2:2181,zk3:2181/elections" });
- * await provider.healthCheck({ signal: AbortSignal.timeout(5_000) });
+ * console.assert(provider.capabilities.timeAuthority === "server");
  * ```
  */
 export function zookeeperProvider(options: ZooKeeperOptions): Provider {
@@ -100,34 +102,26 @@ export function zookeeperProvider(options: ZooKeeperOptions): Provider {
 }
 
 const MIN_TIMEOUT_MS = 1_000;
-/** For a session that holds no lease. */
-const DEFAULT_TIMEOUT_MS = 15_000;
 
 class ZooKeeperProvider implements Provider {
   readonly name = "zookeeper";
   readonly capabilities: ProviderCapabilities;
-  readonly #target: ZooKeeperTarget;
-  readonly #sessionTimeout: number | undefined;
-  readonly #clock: Clock;
-  readonly #logger: Logger | undefined;
-  /** By the session timeout that was asked for. */
-  readonly #sessions = new Map<number, LatchSession>();
+  readonly #root: string;
+  readonly #sessions: Sessions;
   readonly #queue: LatchQueue;
-  #isClosed = false;
 
   constructor(target: ZooKeeperTarget, sessionTimeout: number | undefined, clock: Clock, logger: Logger | undefined) {
-    this.#target = { ...target, servers: shuffled(target.servers) };
-    this.#sessionTimeout = sessionTimeout;
-    this.#clock = clock;
-    this.#logger = logger;
-    this.#queue = new LatchQueue(clock);
     this.capabilities = {
       watch: true,
       timeAuthority: "server",
       minTimeout: MIN_TIMEOUT_MS,
-      ...(sessionTimeout !== undefined && { maxTimeout: Math.floor(sessionTimeout * 10 / 11) }),
+      ...(sessionTimeout !== undefined && { maxTimeout: longestLeaseIn(sessionTimeout) }),
       durability: "Leases and tokens survive as long as a majority of the servers keeps its disks.",
     };
+    this.#root = target.root;
+    this.#queue = new LatchQueue(clock);
+    const onEnded = (session: LatchSession) => this.#queue.forget(session);
+    this.#sessions = new Sessions({ target, sessionTimeout, clock, logger, onEnded });
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
@@ -136,12 +130,12 @@ class ZooKeeperProvider implements Provider {
 
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     return this.#call("renew", lease.electionGroup, signal, async () => {
-      const held = this.#held(lease);
+      const held = this.#sessions.holding(lease.electionGroup, lease.termId);
       if (held === null) return "lost";
       const { session, node } = held;
       session.hold(node, lease.termId, lease.heartbeatTimeout);
       if (!session.client.isConnected) await session.client.connected();
-      this.#checkTimeout(session, lease.heartbeatTimeout);
+      checkTimeout(session, lease.heartbeatTimeout);
       const renewed = metadata === undefined
         ? await session.renew(node, signal)
         : await session.record(node, lease.termId, metadata, signal);
@@ -155,7 +149,7 @@ class ZooKeeperProvider implements Provider {
     { signal }: CallOptions,
   ): Promise<"released" | "notHolder"> {
     return this.#call("release", lease.electionGroup, signal, async () => {
-      const held = this.#held(lease);
+      const held = this.#sessions.holding(lease.electionGroup, lease.termId);
       if (held === null) return await this.#evict(lease, signal);
       const { session, node } = held;
       session.letGo(node, lease.termId);
@@ -172,24 +166,24 @@ class ZooKeeperProvider implements Provider {
 
   read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
     return this.#call("read", electionGroup, signal, async () => {
-      const session = await this.#connectedSession();
+      const session = await this.#sessions.connected();
       return await session.leader(electionGroup, await session.list(electionGroup, signal, true), signal);
     });
   }
 
   async *watch(electionGroup: string, { signal, participantId }: WatchOptions): AsyncIterable<void> {
     try {
-      yield* this.#queue.watch(electionGroup, participantId, () => this.#anySession(), signal);
+      yield* this.#queue.watch(electionGroup, participantId, () => this.#sessions.any(), signal);
     } catch (error) {
       throw providerError(this.name, "watch", electionGroup, error);
     }
   }
 
   groups({ signal }: CallOptions): Promise<string[]> {
-    return this.#call("groups", this.#target.root, signal, async () => {
-      const session = await this.#connectedSession();
+    return this.#call("groups", this.#root, signal, async () => {
+      const session = await this.#sessions.connected();
       try {
-        const names = await session.client.call(getChildren(this.#target.root), signal);
+        const names = await session.client.call(getChildren(this.#root), signal);
         return names.map(decodeGroup).filter((group) => group !== null);
       } catch (error) {
         if (isError(error, ErrorCode.noNode)) return [];
@@ -199,14 +193,13 @@ class ZooKeeperProvider implements Provider {
   }
 
   healthCheck({ signal }: CallOptions): Promise<void> {
-    return this.#call("healthCheck", this.#target.root, signal, async () => {
-      await (await this.#connectedSession()).probe(signal);
+    return this.#call("healthCheck", this.#root, signal, async () => {
+      await (await this.#sessions.connected()).probe(signal);
     });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all([...this.#sessions.values()].map((session) => session.client.close()));
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#sessions.close();
   }
 
   /**
@@ -217,15 +210,15 @@ class ZooKeeperProvider implements Provider {
    */
   async #acquire(request: AcquireRequest, signal: AbortSignal): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const session = this.#session(this.#sessionTimeout ?? sessionTimeoutFor(heartbeatTimeout));
+    const session = this.#sessions.for(heartbeatTimeout);
     await session.client.connected();
-    this.#checkTimeout(session, heartbeatTimeout);
+    signal.throwIfAborted();
+    checkTimeout(session, heartbeatTimeout);
     // A known term: its outcome was lost on the way. A place: granted to no term before, and to no other from now on.
     const node = session.termNode(electionGroup, termId) ??
-      await this.#queue.claim(electionGroup, participantId, session) ??
+      await this.#queue.claim(electionGroup, participantId, session, signal) ??
       latchNode(electionGroup, participantId, "term", termId);
     session.hold(node, termId, heartbeatTimeout);
-    signal.throwIfAborted();
     if (node.created === null && node.asked) await session.locate(node, signal);
     const isNew = node.created === null;
     if (!node.first) {
@@ -260,7 +253,7 @@ class ZooKeeperProvider implements Provider {
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
     signal: AbortSignal,
   ): Promise<"released" | "notHolder"> {
-    const session = await this.#connectedSession();
+    const session = await this.#sessions.connected();
     const children = await session.list(electionGroup, signal, true);
     const leader = await session.leader(electionGroup, children, signal);
     const [head] = inOrder(children);
@@ -272,71 +265,9 @@ class ZooKeeperProvider implements Provider {
     return await session.erasePath(path, signal) ? "released" : "notHolder";
   }
 
-  /** The node of a term that this provider holds, or may hold. One that was not renewed in time is no longer among them. */
-  #held(
-    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-  ): { session: LatchSession; node: LatchNode } | null {
-    for (const session of this.#sessions.values()) {
-      const node = session.termNode(electionGroup, termId);
-      if (node !== undefined) return { session, node };
-    }
-    return null;
-  }
-
-  async #connectedSession(): Promise<LatchSession> {
-    const session = this.#anySession();
-    await session.client.connected();
-    return session;
-  }
-
-  #anySession(): LatchSession {
-    const [session] = this.#sessions.values();
-    return session ?? this.#session(this.#sessionTimeout ?? sessionTimeoutFor(DEFAULT_TIMEOUT_MS));
-  }
-
-  #session(sessionTimeout: number): LatchSession {
-    if (this.#isClosed) throw new Error("it was closed");
-    let session = this.#sessions.get(sessionTimeout);
-    if (session === undefined) {
-      session = new LatchSession({
-        ...this.#target,
-        sessionTimeout,
-        clock: this.#clock,
-        onEnded: (ended) => {
-          // One that has ended, or never began, is not kept: the next call opens another.
-          if (this.#sessions.get(sessionTimeout) === ended) this.#sessions.delete(sessionTimeout);
-          this.#queue.forget(ended);
-        },
-        onSlower: (granted) =>
-          this.#logger?.warn("the ensemble notices a crash later than asked", { asked: sessionTimeout, granted }),
-      });
-      this.#sessions.set(sessionTimeout, session);
-    }
-    return session;
-  }
-
-  #checkTimeout({ client }: LatchSession, heartbeatTimeout: number): void {
-    const needed = sessionTimeoutFor(heartbeatTimeout);
-    if (client.sessionTimeout >= needed) return;
-    throw new Error(
-      `heartbeatTimeout ${heartbeatTimeout} needs a session of ${needed} ms, and the server grants ` +
-        `${client.sessionTimeout} ms: lower heartbeatTimeout, or raise maxSessionTimeout`,
-    );
-  }
-
   #call<T>(operation: ProviderOperation, thing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     return callBackend(this.name, operation, thing, signal, work);
   }
-}
-
-/** A tenth more than the lease: see the module's "not promised". */
-function sessionTimeoutFor(heartbeatTimeout: number): number {
-  return heartbeatTimeout + Math.ceil(heartbeatTimeout / 10);
-}
-
-/** Returns `items` in random order, so that the clients of an ensemble spread over its servers. */
-function shuffled<T>(items: readonly T[]): T[] {
-  return items.map((item) => ({ item, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ item }) => item);
 }
 
 registerProvider({

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { abortable } from "../../src/call.ts";
 import type { Clock } from "../../src/clock.ts";
 import { inOrder, nameOf, predecessorOf } from "./latch.ts";
 import { type LatchNode, latchNode, type LatchSession } from "./latch_session.ts";
@@ -53,8 +54,17 @@ export class LatchQueue {
     this.#clock = clock;
   }
 
-  /** Takes the waiting node of a participant, to claim the lease with it; it is not the queue's any more. */
-  async claim(group: string, participantId: string, session: LatchSession): Promise<LatchNode | null> {
+  /**
+   * Takes the waiting node of a participant, to claim the lease with it; it is not the queue's any more.
+   *
+   * @throws the reason of `signal`, if it has aborted meanwhile: then nothing is taken
+   */
+  async claim(
+    group: string,
+    participantId: string,
+    session: LatchSession,
+    signal: AbortSignal,
+  ): Promise<LatchNode | null> {
     const place = this.#places.get(keyOf(group, participantId));
     if (place === undefined) return null;
     if (place.session !== session) {
@@ -62,7 +72,10 @@ export class LatchQueue {
       this.#giveUp(place);
       return null;
     }
-    await place.taking?.catch(() => {});
+    if (place.taking !== null) {
+      await place.taking.catch(() => {});
+      signal.throwIfAborted();
+    }
     const { node } = place;
     // From here to the end nothing is awaited: of two that claim for one participant, one gets the node.
     place.claimedInTime();
@@ -119,7 +132,7 @@ export class LatchQueue {
         signal.addEventListener("abort", changed, { once: true });
         try {
           const session = place?.session ?? anySession();
-          await session.client.reconnected(signal);
+          await abortable(session.client.reconnected(signal), signal);
           const times = session.client.attachments;
           const finding = place?.session === session
             ? await this.#stand(place, session, changed, signal)

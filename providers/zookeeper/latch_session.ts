@@ -131,14 +131,18 @@ export class LatchSession {
    */
   hold(node: LatchNode, termId: string, timeoutMs: number): void {
     const { clock } = this.#options;
-    this.#terms.set(termKey(node.group, termId), node);
+    const key = termKey(node.group, termId);
+    const other = this.#terms.get(key);
+    if (other !== undefined && other !== node) void this.doom(other);
+    this.#terms.set(key, node);
     node.expiresAt = clock.monotonic() + timeoutMs;
     this.#sweepAt(node.expiresAt);
   }
 
   /** Takes note that `node` does not stand for `termId` any more. The node itself stays. */
   letGo(node: LatchNode, termId: string): void {
-    this.#terms.delete(termKey(node.group, termId));
+    const key = termKey(node.group, termId);
+    if (this.#terms.get(key) === node) this.#terms.delete(key);
   }
 
   /** Creates `node` and lists its group, in one round-trip time. Makes its parents first where they are missing. */
