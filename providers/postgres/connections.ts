@@ -17,9 +17,9 @@ export interface PostgresClient {
   /** Gives the client back to its pool; `true` closes its connection instead, at once. */
   release(destroy?: boolean): void;
   /** Adds a listener. */
-  on(event: string, listener: (detail: never) => void): unknown;
+  on(event: string, listener: (detail: unknown) => void): unknown;
   /** Removes a listener. */
-  removeListener(event: string, listener: (detail: never) => void): unknown;
+  removeListener(event: string, listener: (detail: unknown) => void): unknown;
 }
 
 /** A query as `pg` takes it. */

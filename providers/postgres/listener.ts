@@ -81,7 +81,8 @@ class Subscription {
 
   readonly #onBroken = (error?: unknown): void => this.end(error ?? new Error("the connection was closed"));
 
-  readonly #onNotification = ({ channel, payload }: { channel: string; payload?: string }): void => {
+  readonly #onNotification = (message: unknown): void => {
+    const { channel, payload } = message as { channel: string; payload?: string };
     if (channel !== this.#channel) return;
     for (const watcher of this.watchers.get(payload ?? "") ?? []) watcher.wake();
   };

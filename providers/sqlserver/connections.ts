@@ -25,7 +25,7 @@ export interface SqlServerRequest {
   cancel(): unknown;
 }
 
-/** What the module `mssql` offers of use to the provider. */
+/** The types of `mssql` that parameters are given: what the module itself offers. */
 export interface SqlServerDriver {
   /** The type of strings of at most `length` characters. */
   NVarChar(length: unknown): unknown;
@@ -33,10 +33,12 @@ export interface SqlServerDriver {
   readonly Int: unknown;
   /** The length of strings without a limit. */
   readonly MAX: unknown;
-  /** Makes a pool. */
+}
+
+interface OwnDriver extends SqlServerDriver {
   readonly ConnectionPool: {
-    new (config: Record<string, unknown>): SqlServerPool;
-    parseConnectionString(text: string): Record<string, unknown>;
+    new (config: Record<string, unknown>): OwnPool;
+    parseConnectionString(text: string): object;
   };
 }
 
@@ -141,13 +143,15 @@ export class Connections {
     const { statementTimeout, poolSize, config } = this.#settings;
     const { ConnectionPool } = await loadDriver();
     this.#closing.signal.throwIfAborted();
-    const given = typeof config === "string" ? ConnectionPool.parseConnectionString(config) : { ...config };
+    const given: { options?: object } = typeof config === "string"
+      ? ConnectionPool.parseConnectionString(config)
+      : { ...config };
     const pool = new ConnectionPool({
       ...given,
       options: {
         // Else the driver asks for the name of the host, for which Deno wants one more permission.
         workstationId: "multilock",
-        ...given.options as Record<string, unknown>,
+        ...given.options,
         cancelTimeout: CANCEL_TIMEOUT_MS,
       },
       connectionTimeout: statementTimeout,
@@ -156,7 +160,7 @@ export class Connections {
       // Looking at the socket is enough; the other way to see whether a connection lives is a round trip for each call.
       validateConnection: "socket",
       beforeConnect: (connection: RawConnection) => this.#watchOver(connection),
-    }) as OwnPool;
+    });
     // A connection that breaks is replaced. Without a listener its event would end the process.
     pool.on("error", () => {});
     await pool.connect();
@@ -170,11 +174,11 @@ export class Connections {
   }
 }
 
-async function loadDriver(): Promise<SqlServerDriver> {
+async function loadDriver(): Promise<OwnDriver> {
   try {
     const module: unknown = await import("mssql");
     const { default: driver = module } = module as { default?: unknown };
-    return driver as SqlServerDriver;
+    return driver as OwnDriver;
   } catch (cause) {
     throw new Error('the driver "mssql" cannot be loaded; add it to the dependencies: npm install mssql', { cause });
   }

@@ -34,14 +34,6 @@ export const driver: SqlServerDriver = {
   NVarChar: (length) => `nvarchar(${length})`,
   Int: "int",
   MAX: "max",
-  ConnectionPool: class {
-    request(): SqlServerRequest {
-      throw new TypeError("only the injected pool can be used");
-    }
-    static parseConnectionString(): Record<string, unknown> {
-      return {};
-    }
-  },
 };
 
 /** A pool that takes T-SQL and talks to the PostgreSQL server at `url`. */
