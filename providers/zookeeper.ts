@@ -16,8 +16,8 @@
  *   off from the others, while these let the session expire; even `sync` is answered by a deposed leader that does not
  *   know it yet. A transaction needs a quorum, so when it is answered, the session lived after the heartbeat was sent.
  * - **Round trips**: `acquire` takes one when the group is free, and a second to write metadata where there are any; two
- *   when it is held. `read` takes two, `release` one, and three where the term is another client's. Only `acquire` of who
- *   does not wait yet, and the beginning and end of a `watch`, write when the group is held.
+ *   when it is held, or was when this provider last heard of it. Once it is known to be held, `acquire` only reads. `read`
+ *   takes two, `release` one, and three where the term is another client's.
  * - **Not promised**: that the ensemble's leader knows all that its followers do. A follower passes on whom it heard
  *   from every half tick, so a session may expire that much earlier than its own server would say. The extra tenth of the
  *   session, beside `safetyMargin`, is there to cover this: keep `heartbeatTimeout` at five ticks or more. A follower that is
@@ -47,7 +47,7 @@ import type {
 import { registerProvider } from "../src/registry.ts";
 import { decodeGroup, inOrder, nameOf, parseName, predecessorOf } from "./zookeeper/latch.ts";
 import { LatchQueue } from "./zookeeper/latch_queue.ts";
-import { latchNode, type LatchSession } from "./zookeeper/latch_session.ts";
+import { type LatchNode, latchNode, type LatchSession } from "./zookeeper/latch_session.ts";
 import { ErrorCode, getChildren, isError } from "./zookeeper/protocol.ts";
 import { checkTimeout, longestLeaseIn, Sessions, sessionTimeoutFor } from "./zookeeper/sessions.ts";
 import { parseTarget, type ZooKeeperTarget } from "./zookeeper/target.ts";
@@ -79,10 +79,11 @@ export interface ZooKeeperOptions {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { zookeeperProvider } from "@multilock/core/zookeeper";
  *
  * await using provider = zookeeperProvider({ url: "zookeeper://zk1:2181,zk2:2181,zk3:2181/elections" });
- * console.assert(provider.capabilities.timeAuthority === "server");
+ * assert(provider.capabilities.timeAuthority === "server");
  * ```
  */
 export function zookeeperProvider(options: ZooKeeperOptions): Provider {
@@ -102,6 +103,7 @@ export function zookeeperProvider(options: ZooKeeperOptions): Provider {
 }
 
 const MIN_TIMEOUT_MS = 1_000;
+const MAX_REMEMBERED = 100_000;
 
 class ZooKeeperProvider implements Provider {
   readonly name = "zookeeper";
@@ -109,6 +111,8 @@ class ZooKeeperProvider implements Provider {
   readonly #root: string;
   readonly #sessions: Sessions;
   readonly #queue: LatchQueue;
+  /** The groups that were held when they were last heard of. */
+  readonly #held = new Set<string>();
 
   constructor(target: ZooKeeperTarget, sessionTimeout: number | undefined, clock: Clock, logger: Logger | undefined) {
     this.capabilities = {
@@ -153,6 +157,7 @@ class ZooKeeperProvider implements Provider {
       if (held === null) return await this.#evict(lease, signal);
       const { session, node } = held;
       session.letGo(node, lease.termId);
+      this.#held.delete(lease.electionGroup);
       try {
         await session.client.connected();
         return await session.erase(node, signal) ? "released" : "notHolder";
@@ -222,16 +227,10 @@ class ZooKeeperProvider implements Provider {
     if (node.created === null && node.asked) await session.locate(node, signal);
     const isNew = node.created === null;
     if (!node.first) {
-      const children = isNew ? await session.create(node, signal) : await session.list(electionGroup, signal);
+      let children = isNew && !this.#held.has(electionGroup) ? [] : await session.list(electionGroup, signal);
+      if (isNew && children.length === 0) children = await session.create(node, signal);
       node.first = node.created !== null && predecessorOf(children, nameOf(node.created.path)) === null;
-      if (!node.first) {
-        session.letGo(node, termId);
-        const [leader] = await Promise.all([
-          session.leader(electionGroup, children, signal),
-          this.#queue.lost(node, session),
-        ]);
-        return { acquired: false, leader };
-      }
+      if (!node.first) return await this.#lost(node, session, termId, children, signal);
     }
     const writes = node.kind === "place" || Object.keys(metadata).length > 0;
     const isThere = writes
@@ -243,9 +242,32 @@ class ZooKeeperProvider implements Provider {
       return await this.#acquire(request, signal);
     }
     this.#queue.won(node);
+    this.#remember(electionGroup);
     const { czxid: token, ctime } = node.created.stat;
     const acquiredAt = new Date(node.grantedAt ?? ctime);
     return { acquired: true, lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout } };
+  }
+
+  async #lost(
+    node: LatchNode,
+    session: LatchSession,
+    termId: string,
+    children: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Held> {
+    session.letGo(node, termId);
+    this.#remember(node.group);
+    const [leader] = await Promise.all([
+      session.leader(node.group, children, signal),
+      this.#queue.lost(node, session),
+    ]);
+    return { acquired: false, leader };
+  }
+
+  /** Takes note that `electionGroup` is held, so that who asks next looks before it makes a node, most likely in vain. */
+  #remember(electionGroup: string): void {
+    if (this.#held.size >= MAX_REMEMBERED) this.#held.clear();
+    this.#held.add(electionGroup);
   }
 
   /** Releases a term that this provider does not hold. */

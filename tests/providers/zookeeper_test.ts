@@ -96,6 +96,12 @@ function openRaw(url: string, credentials?: string) {
   };
 }
 
+/** Makes a transaction, at the end of the queue of `group`, and returns its number. */
+async function mark(raw: ReturnType<typeof openRaw>, group: string): Promise<bigint> {
+  const marking = protocol.create(`${raw.path(group)}/x`, new Uint8Array(0), protocol.OPEN_ACL, 3);
+  return (await raw.call(marking)).stat.czxid;
+}
+
 function serverTests(url: string, open: (options?: { clock?: Clock }) => Provider): void {
   const group = () => `zk-${randomUUID()}`;
 
@@ -114,12 +120,16 @@ function serverTests(url: string, open: (options?: { clock?: Clock }) => Provide
     assert.notEqual(stat.ephemeralOwner, 0n);
   });
 
-  test("acquire() leaves no node, when the lease is held and nobody watches", async () => {
+  test("acquire() leaves no node, and then writes nothing more, when the lease is held and nobody watches", async () => {
+    await using holder = open();
     await using provider = open();
     await using raw = openRaw(url);
-    const lease = await win(provider, request(group()));
-    for (let i = 0; i < 5; i++) await lose(provider, request(lease.electionGroup, { participantId: `other-${i}` }));
-    assert.equal((await raw.nodes(lease.electionGroup)).length, 1);
+    const { electionGroup } = await win(holder, request(group()));
+    await lose(provider, request(electionGroup, { participantId: "other" }));
+    assert.equal((await raw.nodes(electionGroup)).length, 1);
+    const before = await mark(raw, electionGroup);
+    for (let i = 0; i < 5; i++) await lose(provider, request(electionGroup, { participantId: `other-${i}` }));
+    assert.equal(await mark(raw, electionGroup) - before, 1n, "no transaction but the mark");
   });
 
   test("acquire() grants in the order in which participants began to wait, and hints only who is next", async () => {
@@ -227,14 +237,10 @@ function serverTests(url: string, open: (options?: { clock?: Clock }) => Provide
     await using provider = open();
     await using raw = openRaw(url);
     const leases = await Promise.all(Array.from({ length: 40 }, () => win(provider, request(group()))));
-    const path = `${raw.path(leases[0]?.electionGroup ?? "")}/x`;
-    const mark = async () => {
-      const { stat } = await raw.call(protocol.create(path, new Uint8Array(0), protocol.OPEN_ACL, 3));
-      return stat.czxid;
-    };
-    const before = await mark();
+    const aside = leases[0]?.electionGroup ?? "";
+    const before = await mark(raw, aside);
     await Promise.all(leases.map((lease) => provider.renew(lease, soon())));
-    assert.equal(await mark() - before, 2n, "one for the renewals, one for the mark");
+    assert.equal(await mark(raw, aside) - before, 2n, "one for the renewals, one for the mark");
   });
 
   test("release() and read() tell a foreign participant's node, which is not evicted", async () => {
