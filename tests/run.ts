@@ -122,7 +122,8 @@ function staticChecks(): (() => Promise<void>)[] {
 async function unitTests(runtime: Runtime, files: readonly string[]): Promise<void> {
   const unit = files.filter((file) => backendOf(file) === undefined);
   await runTests("unit", runtime, unit.filter((file) => runsOn(file, runtime)), ["-A"]);
-  if (runtime === "deno") await runTests("examples in docs", "deno", await documented(), ["-A", "--doc"]);
+  // Not checked, since Deno adds imports to the examples that they do not use.
+  if (runtime === "deno") await runTests("examples in docs", "deno", await documented(), ["-A", "--no-check", "--doc"]);
 }
 
 function runsOn(file: string, runtime: Runtime): boolean {
@@ -177,9 +178,8 @@ async function runTests(
   const { ok, output } = await execute({ argv, env: { PATH: searchPath(), ...backend?.env } });
   const xml = await Deno.readTextFile(path).catch(() => "");
   const counts = countTests(xml);
-  // A runner that fails without a failed test has crashed. Bun calls it a failure that a file holds no test.
-  const empty = counts.passed + counts.failed + counts.skipped === 0 && backend === undefined && what !== "unit";
-  const crashed = !ok && counts.failed === 0 && !empty;
+  // A runner that fails without a failed test has crashed, or could not even load a file.
+  const crashed = !ok && counts.failed === 0;
   report(what, runtime, crashed ? { ...counts, failed: 1 } : counts, crashed ? `${argv.join(" ")}\n${output}` : output);
 }
 
