@@ -40,6 +40,7 @@ import { explain, LeaseTable } from "./postgres/lease_table.ts";
 import { CannotListenError, Listener } from "./postgres/listener.ts";
 import { type Renewal, type RenewalOutcome, Renewals } from "./postgres/renewals.ts";
 import { buildStatements, type Statements } from "./postgres/statements.ts";
+import { splitUrl } from "./postgres/target.ts";
 
 export type { PostgresClient, PostgresPool, PostgresQuery } from "./postgres/connections.ts";
 
@@ -50,7 +51,7 @@ export interface PostgresOptions {
    * `sslrootcert`. @default what the `PG*` environment variables say
    */
   readonly url?: string | URL;
-  /** A `Pool` of `pg`, or the like, to use instead. The provider does not end it. */
+  /** A `Pool` of `pg`, or the like, to use instead. The provider does not end it. While anyone watches, it keeps one client. */
   readonly pool?: PostgresPool;
   /** The schema of the table, of at most 63 bytes. @default "public" */
   readonly schema?: string;
@@ -76,14 +77,17 @@ export interface PostgresOptions {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { postgresProvider } from "@multilock/core/postgres";
  *
  * await using provider = postgresProvider({ url: "postgres://app@db.example.com/app", schema: "locks" });
- * console.assert(provider.name === "postgres");
+ * assert(provider.name === "postgres");
  * ```
  */
 export function postgresProvider(options: PostgresOptions = {}): Provider {
-  const { connectionString, parameters } = splitUrl(options.url);
+  const { connectionString, parameters } = options.url === undefined
+    ? { connectionString: undefined, parameters: {} }
+    : splitUrl(String(options.url));
   const merged: PostgresOptions = { ...parameters, ...options };
   const poolSize = merged.poolSize ?? 4;
   if (!Number.isInteger(poolSize) || poolSize < 1) {
@@ -260,43 +264,6 @@ function toLeader(row: readonly unknown[]): LeaderInfo {
     metadata: parseMetadata(String(metadata)),
     expiresIn: Math.max(Number(expiresIn), 0),
   };
-}
-
-/** Takes our parameters out of the URL; the rest is for `pg`, which has its own idea of what a URL may look like. */
-function splitUrl(
-  url: string | URL | undefined,
-): { connectionString: string | undefined; parameters: PostgresOptions } {
-  if (url === undefined) return { connectionString: undefined, parameters: {} };
-  const [base = "", query = ""] = String(url).split(/\?(.*)/s, 2);
-  const search = new URLSearchParams(query);
-  const take = (name: string) => {
-    const value = search.get(name);
-    search.delete(name);
-    return value;
-  };
-  const flag = (name: string) => {
-    const value = take(name);
-    if (value === null) return {};
-    if (value !== "true" && value !== "false") {
-      throw new TypeError(`Cannot use parameter "${name}": it must be true or false, is "${value}"`);
-    }
-    return { [name]: value === "true" };
-  };
-  const text = (name: string) => {
-    const value = take(name);
-    return value === null ? {} : { [name]: value };
-  };
-  const poolSize = take("poolSize");
-  const parameters: PostgresOptions = {
-    ...text("schema"),
-    ...text("table"),
-    ...text("statementTimeout"),
-    ...flag("autoCreate"),
-    ...flag("prepare"),
-    ...flag("listen"),
-    ...(poolSize !== null && { poolSize: Number(poolSize) }),
-  };
-  return { connectionString: search.size > 0 ? `${base}?${search}` : base, parameters };
 }
 
 registerProvider({

@@ -62,6 +62,9 @@ interface OwnPool extends PostgresPool {
 /** How much longer than the server the client waits for the end of a statement: the server's answer says more. */
 const CLIENT_SLACK_MS = 500;
 
+/** How long a connection that nobody uses stays open, in milliseconds. */
+const IDLE_TIMEOUT_MS = 60_000;
+
 /** A pool that loads the driver and connects on first use, and remembers no failure. */
 export class Connections {
   readonly #settings: ConnectionSettings;
@@ -183,6 +186,8 @@ export class Connections {
       // One more than for calls, so that listening never takes the place of a heartbeat.
       max: poolSize + 1,
       connectionTimeoutMillis: statementTimeout,
+      // Longer than participants sleep between two looks: a connection costs far more than a look.
+      idleTimeoutMillis: IDLE_TIMEOUT_MS,
       query_timeout: statementTimeout + CLIENT_SLACK_MS,
       ...(!this.#refusesSettings && { statement_timeout: statementTimeout }),
       fallback_application_name: "multilock",

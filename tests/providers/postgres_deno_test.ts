@@ -7,6 +7,7 @@ import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import pg from "pg";
 import { postgresProvider } from "../../providers/postgres.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { Acquired, Held, Provider } from "../../src/provider.ts";
@@ -113,8 +114,36 @@ withServer("acquire() refuses with a clear error, when the server is a hot stand
     await assert.rejects(provider.healthCheck(soon()), /read-only: a standby/);
     assert.equal(await provider.renew(answer.lease, soon()).catch(() => "unknown"), "unknown");
     assert.equal((await provider.read("g", soon()))?.termId, answer.lease.termId);
+    // After a failover the same provider goes on, and tokens go on where they were.
+    await primary.release(answer.lease, soon());
+    while (await provider.read("g", soon()) !== null) await new Promise((resolve) => setTimeout(resolve, 20));
+    await query(standby, "SELECT pg_promote()");
+    const promoted = await acquire(provider, "g");
+    assert.ok(promoted.acquired && promoted.lease.token > answer.lease.token);
   } finally {
     await standby.stop();
+  }
+});
+
+withServer("acquire() encrypts, when the URL says so", async (server) => {
+  const [{ setting: ssl } = {}] = await query(server, "SELECT setting FROM pg_settings WHERE name = 'ssl'");
+  if (ssl !== "on") return console.error("SKIPPED: TLS to PostgreSQL: there is no openssl");
+  const encrypted = postgresProvider({ url: `${server.url}?sslmode=no-verify&application_name=encrypted` });
+  const doubtful = postgresProvider({ url: `${server.url}?sslmode=verify-full` });
+  try {
+    assert.ok((await acquire(encrypted, "g")).acquired);
+    const hints = encrypted.watch?.("g", soon())[Symbol.asyncIterator]();
+    assert.equal((await hints?.next())?.done, false);
+    const sessions = await query(
+      server,
+      "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'encrypted'",
+    );
+    assert.ok(sessions.length > 0 && sessions.every((row) => row.ssl === true));
+    // Nobody vouches for the certificate.
+    await assert.rejects(acquire(doubtful, "g"), /self.?signed|certificate|unknown ?issuer/i);
+  } finally {
+    await encrypted[Symbol.asyncDispose]();
+    await doubtful[Symbol.asyncDispose]();
   }
 });
 
@@ -127,9 +156,30 @@ withServer("[Symbol.asyncDispose]() lets the process end, when the server hangs"
   ];
   for (const [name, command, args] of runtimes) {
     if (command === null) console.error(`SKIPPED: closing in ${name}: it is not installed`);
-    else await t.step(name, () => closesWhileFrozen(server, command, [...args, program, server.url]));
+    else {
+      await t.step(name, () => closesWhileFrozen(server, command, [...args, program, server.url]));
+      const encrypted = `${server.url}?sslmode=no-verify`;
+      await t.step(`${name}, encrypted`, () => closesWhileFrozen(server, command, [...args, program, encrypted]));
+    }
   }
 });
+
+async function query(server: TestServer, text: string): Promise<Record<string, unknown>[]> {
+  const { Client } = pg as unknown as { Client: new (url: string) => QueryClient };
+  const client = new Client(server.url);
+  await client.connect();
+  try {
+    return (await client.query(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+interface QueryClient {
+  connect(): Promise<unknown>;
+  query(text: string): Promise<{ rows: Record<string, unknown>[] }>;
+  end(): Promise<void>;
+}
 
 async function closesWhileFrozen(server: TestServer, command: string, args: string[]): Promise<void> {
   const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], env: process.env });

@@ -17,6 +17,8 @@ import type { ServerKind, TestServer } from "./server.ts";
 
 const USER = "elect";
 const PASSWORD = "elect-secret";
+/** The server's certificate, in its directory. Clients may encrypt, and need not. */
+const CERTIFICATE = "server.crt";
 const VERSIONS = "/usr/lib/postgresql";
 
 /** Starts PostgreSQL with password authentication and `pg_stat_statements`. */
@@ -36,7 +38,8 @@ async function startPostgres(): Promise<TestServer> {
   if (user) await chown(passwordFile, user.uid, user.gid);
   const settings = ["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"];
   await run(join(bin, "initdb"), ["-D", data, ...settings, `--pwfile=${passwordFile}`], { cwd: directory, ...user });
-  return await startOn(data, directory, port, user, bin);
+  const certificate = await selfSigned(directory, user);
+  return await startOn(data, directory, port, user, bin, certificate);
 }
 
 /** Starts a hot standby of `primary`: it streams what the primary writes, and refuses writes. */
@@ -96,7 +99,14 @@ async function prepare(name: string): Promise<{ directory: string; port: number;
   return { directory: await temporaryDirectory(name, user), port: await freePort(), user, bin };
 }
 
-async function startOn(data: string, directory: string, port: number, user: User, bin: string): Promise<TestServer> {
+async function startOn(
+  data: string,
+  directory: string,
+  port: number,
+  user: User,
+  bin: string,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<TestServer> {
   const args = [
     ...["-D", data, "-p", String(port)],
     ...Object.entries({
@@ -106,6 +116,7 @@ async function startOn(data: string, directory: string, port: number, user: User
       shared_preload_libraries: "pg_stat_statements",
       // The tests kill processes, not the machine: what was written survives in the page cache.
       fsync: "off",
+      ...settings,
     }).flatMap(([setting, value]) => ["-c", `${setting}=${value}`]),
   ];
   const server = await startProcess({
@@ -116,6 +127,17 @@ async function startOn(data: string, directory: string, port: number, user: User
     ready: () => run(join(bin, "pg_isready"), ["-q", "-h", "127.0.0.1", "-p", String(port), "-t", "2"]),
   });
   return handle(server, directory, port);
+}
+
+/** Makes a certificate for 127.0.0.1 and returns the settings that use it; none where there is no `openssl`. */
+async function selfSigned(directory: string, user: User): Promise<Readonly<Record<string, string>>> {
+  const openssl = await findProgram("openssl");
+  if (openssl === null) return {};
+  const [key, certificate] = [join(directory, "server.key"), join(directory, CERTIFICATE)];
+  const subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const form = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+  await run(openssl, ["req", ...form, ...subject, "-keyout", key, "-out", certificate], { cwd: directory, ...user });
+  return { ssl: "on", ssl_key_file: key, ssl_cert_file: certificate };
 }
 
 function handle(server: ServerProcess, directory: string, port: number): TestServer {
