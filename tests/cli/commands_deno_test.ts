@@ -18,7 +18,7 @@ Deno.test("elect leader, groups, watch and evict tell of one leader from its ele
   await using watcher = start(["watch", "nightly", "--json"], { env });
   await watcher.said(/"current":null/);
   await using _leader = start(
-    ["run", "nightly", "--id", "web-1", "--metadata", "zone=a", "--metadata", "say=x=\x1b[31m", "--", "sleep", "1000"],
+    ["run", "nightly", "--id", "web-1", "--metadata", "zone=a", "--metadata", "say=x=\x1b[31m", "--", "sleep", "60"],
     { env },
   );
   await watcher.said(/"leaderId":"web-1"/);

@@ -3,10 +3,11 @@ import { childrenOf, elect, eventually, isAlive, type Running, start, temporary 
 
 const HEARTBEAT_TIMEOUT_MS = 2_000;
 const TIMING = ["--heartbeat-timeout", `${HEARTBEAT_TIMEOUT_MS}`, "--heartbeat-interval", "400ms"];
-/** Says who leads, and its process id, and goes on until it is ended. */
-const LEAD = 'echo "leader $ELECT_TOKEN pid $$"; sleep 1000';
+/** Says who leads, and its process id, and goes on until it is ended; not for ever, should a test fail. */
+const LEAD = 'echo "leader $ELECT_TOKEN pid $$"; sleep 60';
 /** As above, and takes no notice of SIGTERM, but says so. */
-const STUBBORN = `trap 'echo told to end' TERM; echo "leader $ELECT_TOKEN pid $$"; while :; do sleep 0.05; done`;
+const STUBBORN =
+  `trap 'echo told to end' TERM; echo "leader $ELECT_TOKEN pid $$"; for i in $(seq 600); do sleep 0.05; done`;
 
 /** Starts `elect run nightly` with a shell script as its command. */
 function run(url: string, script: string, ...options: string[]): Running {
@@ -75,7 +76,7 @@ Deno.test("elect run gives its command the term, and returns its exit code", asy
 
 Deno.test("elect run releases leadership and ends what its command has left running, when the command ends", async () => {
   await using place = await temporary();
-  await using first = run(place.url, 'sleep 1000 & echo "pid $!"; exit 0');
+  await using first = run(place.url, 'sleep 60 & echo "pid $!"; exit 0');
   const { code, stdout } = await first.finished();
   assert.equal(code, 0);
   assert.ok(!isAlive(Number(stdout.match(/pid (\d+)/)?.[1])));
@@ -88,7 +89,7 @@ Deno.test("elect run passes SIGINT and SIGTERM on to its command, and waits for 
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     await using running = run(
       place.url,
-      `trap 'echo tidy; exit 3' ${signal.slice(3)}; echo up; while :; do sleep 0.05; done`,
+      `trap 'echo tidy; exit 3' ${signal.slice(3)}; echo up; for i in $(seq 600); do sleep 0.05; done`,
     );
     await running.said(/up/);
     running.kill(signal);
