@@ -45,10 +45,11 @@ export interface FileOptions {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { fileProvider } from "@multilock/core/file";
  *
  * await using provider = fileProvider({ url: "file:///var/lib/elections" });
- * console.assert(provider.capabilities.timeAuthority === "host");
+ * assert(provider.capabilities.timeAuthority === "host");
  * ```
  */
 export function fileProvider(options: FileOptions): Provider {
@@ -62,8 +63,10 @@ export function fileProvider(options: FileOptions): Provider {
 function directoryOf(url: string): string {
   try {
     if (/[?#]/.test(url)) throw new Error("it takes no settings; write ? as %3F and # as %23");
-    const relative = /^file:(?!\/)(.+)$/i.exec(url)?.[1];
-    return relative === undefined ? fileURLToPath(url) : resolve(decodeURIComponent(relative));
+    if (/^file:\/{0,2}$/i.test(url)) throw new Error("it names no directory");
+    // First, since not every runtime minds a broken escape in the path of a URL.
+    const decoded = decodeURIComponent(url);
+    return /^file:\//i.test(url) ? fileURLToPath(url) : resolve(decoded.slice("file:".length));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TypeError(`Cannot open file provider "${url}": ${why}`, { cause });

@@ -1,0 +1,290 @@
+/**
+ * Every order in which the steps of a late renewal and of a take-over can meet (pitfall 15), and the orders that a crash or
+ * a long stall can bring about. The steps are those of the real file system; a test decides whose is next.
+ */
+
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileProvider } from "../../providers/file.ts";
+import { ownHolder } from "../../providers/file/host.ts";
+import { FileProvider } from "../../providers/file/provider.ts";
+import { sleep, systemClock } from "../../src/clock.ts";
+import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
+import { VirtualClock } from "../../testing/virtual_clock.ts";
+import { Actor, type Play } from "./file/stepped_files.ts";
+
+const LEASE_MS = 10_000;
+/** More steps than any call takes. */
+const MOST_STEPS = 30;
+const parent = await mkdtemp(join(tmpdir(), "elect-interleavings-"));
+after(() => rm(parent, { recursive: true, force: true }));
+
+function request(): AcquireRequest {
+  const termId = crypto.randomUUID();
+  return { electionGroup: "g", participantId: "p", termId, heartbeatTimeout: LEASE_MS, metadata: {} };
+}
+
+function soon(): { signal: AbortSignal } {
+  return { signal: AbortSignal.timeout(30_000) };
+}
+
+async function win(provider: Provider, asked = request()): Promise<Lease> {
+  const answer = await provider.acquire(asked, soon());
+  assert.ok(answer.acquired, "the lease must be granted");
+  return answer.lease;
+}
+
+async function lose(provider: Provider): Promise<void> {
+  assert.equal((await provider.acquire(request(), soon())).acquired, false, "the lease must not be granted");
+}
+
+/** A leader whose renewal has begun in time and stands before its first step, and contenders who saw its lease run out. */
+async function stalledRenewal(contenders: number) {
+  const directory = join(parent, crypto.randomUUID());
+  const time = new VirtualClock();
+  const leader = new Actor();
+  const leading = new FileProvider(directory, time, leader.files);
+  const lease = await win(leading);
+  const actors = Array.from({ length: contenders }, () => new Actor());
+  const providers = actors.map((actor) => new FileProvider(directory, time, actor.files));
+  for (const provider of providers) await lose(provider);
+  time.jump(LEASE_MS - 1);
+  const renewal = await leader.begin(() => leading.renew(lease, soon()));
+  time.jump(LEASE_MS * 0.001 + 1);
+  const takeOvers = [];
+  for (const [i, actor] of actors.entries()) {
+    takeOvers.push(await actor.begin(() => (providers[i] ?? leading).acquire(request(), soon())));
+  }
+  return { directory, time, lease, leading, renewal, takeOvers, providers };
+}
+
+async function steps(play: Play<unknown> | undefined, count: number): Promise<void> {
+  for (let i = 0; i < count && play && !play.done; i++) await play.step();
+}
+
+test("renew() and acquire() never both succeed, in whatever order their steps meet", async () => {
+  const outcomes = new Map<string, number>();
+  for (let first = 0, ended = false; !ended; first++) {
+    for (let second = 0; second + first < MOST_STEPS; second++) {
+      for (let third = 0; third + second + first < MOST_STEPS; third++) {
+        const { renewal, takeOvers: [takeOver] } = await stalledRenewal(1);
+        assert.ok(takeOver);
+        await steps(takeOver, first);
+        if (takeOver.done) ended = true;
+        await steps(renewal, 1);
+        await steps(takeOver, second);
+        await steps(renewal, 1);
+        await steps(takeOver, third);
+        const rest = takeOver.done;
+        const renewed = await renewal.finish() === "renewed";
+        const { acquired } = await takeOver.finish();
+        assert.ok(!(renewed && acquired), `both succeeded, after ${first}, ${second} and ${third} steps`);
+        const outcome = `${renewed ? "renewed" : "lost"}, ${acquired ? "acquired" : "held"}`;
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+        if (rest) break;
+      }
+    }
+  }
+  assert.deepEqual([...outcomes.keys()].sort(), ["lost, acquired", "lost, held", "renewed, held"]);
+});
+
+test("acquire() grants one of two take-overs at most, and none beside a late renewal", async () => {
+  const granted = [0, 0, 0];
+  for (let first = 0; first < 20; first++) {
+    for (let second = 0; second < 20; second++) {
+      const { renewal, takeOvers: [a, b] } = await stalledRenewal(2);
+      assert.ok(a && b);
+      await steps(a, first);
+      if (second % 3 === 0) await steps(renewal, 1);
+      await steps(b, second);
+      const answers = [await a.finish(), await b.finish()];
+      const renewed = await renewal.finish() === "renewed";
+      const count = answers.filter(({ acquired }) => acquired).length + (renewed ? 1 : 0);
+      assert.ok(count <= 1, `${count} hold the lease, after ${first} and ${second} steps`);
+      granted[count] = (granted[count] ?? 0) + 1;
+    }
+  }
+  assert.ok((granted[1] ?? 0) > 200, `most orders have one winner: ${granted}`);
+});
+
+test("acquire() withdraws beside a late renewal, and the group is free again a lease later, under a larger token", async () => {
+  const { time, lease, leading, renewal, takeOvers: [takeOver], providers: [contender] } = await stalledRenewal(1);
+  assert.ok(takeOver && contender);
+  await takeOver.until("link");
+  assert.equal(await renewal.finish(), "renewed");
+  assert.deepEqual(await takeOver.finish(), { acquired: false, leader: null });
+  // The claim that was withdrawn counts for nobody, but it stands.
+  assert.equal(await leading.read("g", soon()), null);
+  assert.equal(await leading.renew(lease, soon()), "lost");
+  await lose(contender);
+  time.jump(LEASE_MS * 0.9);
+  await lose(contender);
+  time.jump(LEASE_MS * 0.102);
+  assert.equal((await win(contender)).token, 3n);
+});
+
+/** Makes the record of a term look like that of a process that has died. */
+async function bury(directory: string, number: number): Promise<boolean> {
+  const self = await ownHolder();
+  if (self === null) return false;
+  const path = join(directory, "g", String(number));
+  const { mtime } = await stat(path);
+  const record = JSON.parse(await readFile(path, "utf8"));
+  await writeFile(path, JSON.stringify({ ...record, holder: { ...self, startTime: "1" } }));
+  await utimes(path, mtime, mtime);
+  return true;
+}
+
+test("acquire() does not follow a claimant that died before it saw the late renewal of its predecessor", async (t) => {
+  const { directory, time, renewal, takeOvers: [takeOver] } = await stalledRenewal(1);
+  assert.ok(takeOver);
+  await takeOver.until("link");
+  assert.equal(await renewal.finish(), "renewed");
+  await takeOver.step();
+  // Here it dies: its claim is linked, its predecessor leads, and nobody has compared the two.
+  if (!(await bury(directory, 2))) return t.skip("no process counts as dead here: no /proc");
+  const third = fileProvider({ directory, clock: time });
+  assert.equal(await third.read("g", soon()), null);
+  await lose(third);
+  time.jump(LEASE_MS * 1.0011);
+  assert.equal((await win(third)).token, 3n);
+});
+
+test("acquire() follows a claimant that died at once, when its claim was good", async (t) => {
+  const { directory, time, renewal, takeOvers: [takeOver] } = await stalledRenewal(1);
+  assert.ok(takeOver);
+  await takeOver.until("link");
+  await takeOver.step();
+  if (!(await bury(directory, 2))) return t.skip("no process counts as dead here: no /proc");
+  const third = fileProvider({ directory, clock: time });
+  assert.equal((await win(third)).token, 3n);
+  assert.equal(await renewal.finish(), "lost");
+});
+
+test("acquire() is granted by asking again, when the first call was aborted after its link", async () => {
+  const directory = join(parent, crypto.randomUUID());
+  const actor = new Actor();
+  const provider = new FileProvider(directory, new VirtualClock(), actor.files);
+  const asked = request();
+  const giveUp = new AbortController();
+  const play = await actor.begin(() => provider.acquire(asked, { signal: giveUp.signal }));
+  await play.until("link");
+  await play.step();
+  giveUp.abort(new Error("no answer in time"));
+  await assert.rejects(play.finish(), /no answer in time/);
+  assert.equal((await win(provider, asked)).token, 1n);
+  assert.equal((await readdir(join(directory, "g"))).length, 2);
+});
+
+test("acquire() does nothing more, when it was aborted before its link", async () => {
+  const directory = join(parent, crypto.randomUUID());
+  const actor = new Actor();
+  const provider = new FileProvider(directory, new VirtualClock(), actor.files);
+  const giveUp = new AbortController();
+  const play = await actor.begin(() => provider.acquire(request(), { signal: giveUp.signal }));
+  await play.until("open");
+  giveUp.abort(new Error("no answer in time"));
+  await assert.rejects(play.finish(), /no answer in time/);
+  const taken = actor.taken.length;
+  await sleep(systemClock, 50);
+  assert.equal(actor.taken.length, taken);
+  assert.equal(actor.taken.includes("link"), false);
+});
+
+test("acquire() that comes so late that its number was used and swept is not granted, and harms nobody", async () => {
+  // Before "link", the leader's sweep takes the file that was to be linked; before "open", the old number comes to exist again.
+  for (const stalledAt of ["open", "link"]) {
+    const directory = join(parent, crypto.randomUUID());
+    const time = new VirtualClock();
+    const others = fileProvider({ directory, clock: time });
+    await others.release(await win(others), soon());
+    const late = new Actor();
+    const play = await late.begin(() => new FileProvider(directory, time, late.files).acquire(request(), soon()));
+    await play.until(stalledAt);
+    let lease = await win(others);
+    for (let i = 0; i < 3; i++) {
+      await others.release(lease, soon());
+      lease = await win(others);
+    }
+    assert.equal(lease.token, 5n);
+    const answer = await play.finish();
+    assert.ok(!answer.acquired && answer.leader?.token === 5n);
+    assert.equal((await readdir(join(directory, "g"))).includes("2"), stalledAt === "open");
+    await lose(fileProvider({ directory, clock: time }));
+    assert.equal(await others.renew(lease, soon()), "renewed");
+    await others.release(lease, soon());
+    assert.equal((await win(others)).token, 6n);
+    assert.deepEqual((await readdir(join(directory, "g"))).map((name) => name[0]), ["6", "6"]);
+  }
+});
+
+test("renew() says lost, when its term ended and its successors came and went while it stalled at any step", async () => {
+  for (const stalledAt of ["utimes", "readdir", "stat"]) {
+    const directory = join(parent, crypto.randomUUID());
+    const time = new VirtualClock();
+    const leader = new Actor();
+    const leading = new FileProvider(directory, time, leader.files);
+    const lease = await win(leading);
+    const renewal = await leader.begin(() => leading.renew(lease, soon()));
+    await renewal.until(stalledAt);
+    const others = fileProvider({ directory, clock: time });
+    assert.equal(await others.release(lease, soon()), "released");
+    let last = await win(others);
+    for (let i = 0; i < 2; i++) {
+      await others.release(last, soon());
+      last = await win(others);
+    }
+    assert.equal(await renewal.finish(), "lost", `stalled before ${stalledAt}`);
+    assert.equal(await others.renew(last, soon()), "renewed");
+  }
+});
+
+test("renew() says lost, when the term was released by another while it stalled before its look", async () => {
+  const directory = join(parent, crypto.randomUUID());
+  const leader = new Actor();
+  const leading = new FileProvider(directory, new VirtualClock(), leader.files);
+  const lease = await win(leading);
+  const renewal = await leader.begin(() => leading.renew(lease, soon()));
+  await renewal.until("readdir");
+  const { electionGroup, termId } = lease;
+  assert.equal(await fileProvider({ directory }).release({ electionGroup, termId }, soon()), "released");
+  assert.equal(await renewal.finish(), "lost");
+});
+
+test("release() that stalls until a successor leads leaves it alone", async () => {
+  const directory = join(parent, crypto.randomUUID());
+  const time = new VirtualClock();
+  const leader = new Actor();
+  const leading = new FileProvider(directory, time, leader.files);
+  const lease = await win(leading);
+  const others = fileProvider({ directory, clock: time });
+  const release = await leader.begin(() => leading.release(lease, soon()));
+  await release.until("open");
+  assert.equal(await others.release(lease, soon()), "released");
+  const next = await win(others);
+  await release.finish();
+  assert.equal(await others.renew(next, soon()), "renewed");
+  assert.equal((await others.read("g", soon()))?.token, 2n);
+});
+
+test("acquire() by a process that remembers a removed directory, beside one that does not, grants one at most", async () => {
+  for (let first = 0; first < 16; first++) {
+    const directory = join(parent, crypto.randomUUID());
+    const time = new VirtualClock();
+    const remembering = new Actor();
+    const provider = new FileProvider(directory, time, remembering.files);
+    for (let i = 0; i < 3; i++) await provider.release(await win(provider), soon());
+    await rm(directory, { recursive: true });
+    const fresh = fileProvider({ directory, clock: time });
+    const play = await remembering.begin(() => provider.acquire(request(), soon()));
+    await steps(play, first);
+    const other = await fresh.acquire(request(), soon());
+    const answer = await play.finish();
+    const otherLeads = other.acquired && await fresh.renew(other.lease, soon()) === "renewed";
+    assert.ok(!(otherLeads && answer.acquired), `both lead, after ${first} steps`);
+    if (answer.acquired) assert.equal(answer.lease.token, 4n);
+  }
+});
