@@ -144,6 +144,9 @@ export class LatchQueue {
           attachedTo = session;
           attachments = times;
           await change.promise;
+        } catch (error) {
+          // Lost in the middle of a look: the session is taken to another server, and the place goes with it.
+          if (!isError(error, ErrorCode.connectionLoss)) throw error;
         } finally {
           place?.wake.delete(changed);
           signal.removeEventListener("abort", changed);
