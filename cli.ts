@@ -13,7 +13,7 @@
 import process from "node:process";
 import { benchCommand } from "./cli/bench.ts";
 import { checkCommand } from "./cli/check.ts";
-import { type Command, helpOf, parse } from "./cli/args.ts";
+import { type Command, commandFirst, helpOf, parse } from "./cli/args.ts";
 import { demoCommand } from "./cli/demo.ts";
 import { evictCommand } from "./cli/evict.ts";
 import { EXIT, exitCodeOf, UsageError } from "./cli/exit.ts";
@@ -64,9 +64,10 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {
-  const [name = "", ...rest] = args;
-  if (name === "--help" || name === "-h" || name === "help") return print(overview());
-  if (name === "--version" || name === "-V") return print(`elect ${VERSION}`);
+  const [first = ""] = args;
+  if (["--help", "-h", "help"].includes(first)) return print(overview());
+  if (["--version", "-V"].includes(first)) return print(`elect ${VERSION}`);
+  const [name, ...rest] = commandFirst(args);
   const command = COMMANDS.find((command) => command.name === name);
   if (command === undefined) {
     const known = COMMANDS.map((command) => command.name).join(", ");

@@ -33,7 +33,11 @@ const OPTIONS = {
     help: "a module that registers a provider; may be repeated",
   },
   id: { type: "string", value: "ID", help: "the participant (default: host name, process id and random digits)" },
-  "heartbeat-interval": { type: "string", value: "TIME", help: "how often the leader renews (default 5s)" },
+  "heartbeat-interval": {
+    type: "string",
+    value: "TIME",
+    help: "how often the leader renews (default 5s, or a third of the timeout)",
+  },
   "heartbeat-timeout": {
     type: "string",
     value: "TIME",
@@ -98,6 +102,16 @@ export interface Invocation {
   readonly json: boolean;
   readonly logLevel: LogLevel;
   readonly help: boolean;
+}
+
+/** Returns `args` with the name of the command first; the options may stand before it or after it. */
+export function commandFirst(args: readonly string[]): [name: string, ...rest: string[]] {
+  let at = 0;
+  for (let arg = args[at]; arg?.startsWith("--") && arg !== "--"; arg = args[at]) {
+    const option: Option | undefined = Object.entries(OPTIONS).find(([name]) => arg === `--${name}`)?.[1];
+    at += option?.type === "string" ? 2 : 1;
+  }
+  return [args[at] ?? "", ...args.slice(0, at), ...args.slice(at + 1)];
 }
 
 /**

@@ -79,7 +79,7 @@ Deno.test("elect providers lists every provider of the package, and those that -
     assert.ok(listed.get(name), `${name} and its capabilities among ${stdout}`);
   }
   assert.ok(listed.has("third-party"));
-  const used = await elect(["run", "a", "--import", module, "--provider", "third://x", "--", "echo", "led"]);
+  const used = await elect(["--import", module, "--provider=third://x", "run", "a", "--", "echo", "led"]);
   assert.deepEqual(used, { code: 0, stdout: "led\n", stderr: "" });
 });
 

@@ -127,6 +127,38 @@ Deno.test("elect run ends its command with SIGTERM, then SIGKILL, and exits 75, 
   assert.ok(!isAlive(child));
 });
 
+Deno.test("elect run ends its command with SIGTERM, then SIGKILL, before its term ends, when the backend hangs", async () => {
+  await using place = await temporary();
+  const module = `${place.path}/hanging.ts`;
+  await Deno.writeTextFile(
+    module,
+    `import { openProvider, registerProvider } from "${new URL("../../mod.ts", import.meta.url)}";
+    const open = async () => {
+      const inner = await openProvider("memory:hanging");
+      return {
+        name: "hanging",
+        capabilities: inner.capabilities,
+        acquire: (request, options) => inner.acquire(request, options),
+        renew: () => new Promise(() => {}),
+        release: (lease, options) => inner.release(lease, options),
+        read: (group, options) => inner.read(group, options),
+        healthCheck: (options) => inner.healthCheck(options),
+        [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
+      };
+    };
+    registerProvider({ name: "hanging", protocols: ["hanging:"], open });`,
+  );
+  const timing = ["--heartbeat-timeout", "3s", "--import", module, "--provider", "hanging:"];
+  await using running = run(place.url, STUBBORN, ...timing);
+  const { child } = await leaderOf([running]);
+  const start = Date.now();
+  await eventually(() => !isAlive(child), "the end of the command");
+  // 3000 ms, less a thousandth for clocks and a tenth as safety margin, counted from before the lease was granted.
+  assert.ok(Date.now() - start < 2_697, `the command ended ${Date.now() - start} ms after its start`);
+  assert.match(running.stdout, /told to end/);
+  assert.equal((await running.finished()).code, 75);
+});
+
 Deno.test("elect run --repeat campaigns again with a larger token, when leadership was lost", async () => {
   await using place = await temporary();
   await using running = run(place.url, LEAD, "--repeat", "--json");
