@@ -13,7 +13,7 @@
  */
 
 import { type Clock, sleep } from "../../src/clock.ts";
-import { attach, type Connection, type Server } from "./connection.ts";
+import { attachToOne, type Connection, type Server } from "./connection.ts";
 import type { JuteReader } from "./jute.ts";
 import {
   bareFrame,
@@ -54,8 +54,6 @@ interface Call {
   writtenAt: number;
 }
 
-/** A server that has not answered the handshake for so long is left for the next. */
-const MAX_CONNECT_MS = 3_000;
 /** How long `close` waits for the server to confirm. */
 const CLOSE_MS = 1_000;
 const RETRY_MS = 100;
@@ -174,37 +172,24 @@ export class ZooKeeperClient {
     await connection?.finish(bareFrame(this.#nextXid(), OpCode.closeSession), this.#clock, CLOSE_MS);
   }
 
-  /** Tries each server once. */
+  /** Tries each server once, and last the one that was left last. */
   async #attach(): Promise<void> {
     const { servers, sessionTimeout, credentials } = this.#options;
-    const connectMs = Math.min(MAX_CONNECT_MS, Math.max(sessionTimeout / servers.length, 250));
-    const failures: string[] = [];
-    for (let tried = 0; tried < servers.length; tried++) {
-      const server = servers[this.#nextServer++ % servers.length];
-      if (server === undefined) continue;
-      const request = {
-        lastZxid: this.#lastZxid,
-        timeout: sessionTimeout,
-        sessionId: this.#sessionId,
-        password: this.#password,
-      };
-      try {
-        const { connection, timeout, sessionId, password } = //
-          await attach(server, request, credentials, this.#clock, connectMs, this.#closing.signal);
-        if (this.#ended !== null) return connection.end(this.#ended);
-        if (timeout <= 0) {
-          connection.end(new Error("the session has expired"));
-          return this.#end(new ZooKeeperError(ErrorCode.sessionExpired));
-        }
-        this.#sessionId = sessionId;
-        this.#password = password;
-        this.#timeout = timeout;
-        return this.#use(connection);
-      } catch (error) {
-        failures.push(error instanceof Error ? error.message : String(error));
-      }
+    const inTurn = [...servers.slice(this.#nextServer), ...servers.slice(0, this.#nextServer)];
+    const known = { lastZxid: this.#lastZxid, sessionId: this.#sessionId, password: this.#password };
+    const request = { ...known, timeout: sessionTimeout };
+    const attached = await attachToOne(inTurn, request, credentials, this.#clock, this.#closing.signal);
+    const { connection, server, timeout, sessionId, password } = attached;
+    if (this.#ended !== null) return connection.end(this.#ended);
+    if (timeout <= 0) {
+      connection.end(new Error("the session has expired"));
+      return this.#end(new ZooKeeperError(ErrorCode.sessionExpired));
     }
-    throw new Error(`no server could be reached: ${failures.join("; ")}`);
+    this.#nextServer = servers.indexOf(server) + 1;
+    this.#sessionId = sessionId;
+    this.#password = password;
+    this.#timeout = timeout;
+    this.#use(connection);
   }
 
   #use(connection: Connection): void {

@@ -31,6 +31,8 @@ export interface ConnectionEvents {
 export interface Attached {
   /** The connection. */
   readonly connection: Connection;
+  /** Where it leads. */
+  readonly server: Server;
   /** The session timeout that the server grants, in milliseconds; 0 when the session has expired. */
   readonly timeout: number;
   /** The session. */
@@ -101,13 +103,43 @@ export class Connection {
   }
 }
 
+/** A server that has not answered the handshake for so long, in milliseconds, is left for the next. */
+const MIN_CONNECT_MS = 250;
+const MAX_CONNECT_MS = 3_000;
+
+/**
+ * Attaches to the first of `servers` that lets us, trying each once.
+ *
+ * @throws {Error} why each of them did not
+ */
+export async function attachToOne(
+  servers: readonly Server[],
+  request: ConnectRequest,
+  credentials: string | undefined,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Attached> {
+  const share = request.timeout / servers.length;
+  const timeoutMs = Math.min(Math.max(share, MIN_CONNECT_MS), MAX_CONNECT_MS);
+  const failures: string[] = [];
+  for (const server of servers) {
+    try {
+      return await attach(server, request, credentials, clock, timeoutMs, signal);
+    } catch (error) {
+      failures.push(error instanceof Error ? error.message : String(error));
+    }
+    if (signal.aborted) break;
+  }
+  throw new Error(`no server could be reached: ${failures.join("; ")}`);
+}
+
 /**
  * Connects to `server`, opens the session of `request` or attaches to it, and authenticates, all within `timeoutMs`. A
  * server that accepts connections but does not answer counts as down.
  *
  * @throws {Error} why it could not
  */
-export function attach(
+function attach(
   server: Server,
   request: ConnectRequest,
   credentials: string | undefined,
@@ -128,7 +160,7 @@ export function attach(
         const reply = readConnectReply(reader);
         // Authenticated before anything else can be sent, since what follows may need it.
         if (credentials !== undefined) connection.send([authFrame("digest", credentials)]);
-        resolve({ connection, ...reply });
+        resolve({ connection, server, ...reply });
       },
       drain() {},
       lost(error) {

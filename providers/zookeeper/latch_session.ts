@@ -26,6 +26,7 @@ import {
   type Stat,
   sync,
 } from "./protocol.ts";
+import { Renewals } from "./renewals.ts";
 
 /** A node of ours. */
 export interface LatchNode {
@@ -60,15 +61,6 @@ export interface LatchSessionOptions {
   readonly onSlower: (grantedTimeout: number) => void;
 }
 
-interface Renewal {
-  readonly path: string;
-  readonly signal: AbortSignal;
-  readonly resolve: (renewed: boolean) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
-/** A transaction stays far below the server's 1 MiB. */
-const MAX_RENEWALS_PER_TRANSACTION = 1_000;
 const NOTHING = new Uint8Array(0);
 /** For what nobody waits for: it ends with the connection at the latest. */
 const NEVER = new AbortController().signal;
@@ -92,7 +84,7 @@ export class LatchSession {
   readonly #terms = new Map<string, LatchNode>();
   /** The nodes to be deleted, until it is known that they are gone. */
   readonly #doomed = new Set<LatchNode>();
-  #renewals: Renewal[] = [];
+  readonly #renewals: Renewals;
   #sweepDue = Infinity;
   #cancelSweep = () => {};
 
@@ -112,6 +104,7 @@ export class LatchSession {
         options.onEnded(this);
       },
     });
+    this.#renewals = new Renewals(this.client);
   }
 
   /** The path of a group. */
@@ -220,11 +213,7 @@ export class LatchSession {
    * the same turn of the event loop share one.
    */
   renew(node: LatchNode, signal: AbortSignal): Promise<boolean> {
-    const path = node.created?.path;
-    if (path === undefined) return Promise.resolve(false);
-    return new Promise((resolve, reject) => {
-      if (this.#renewals.push({ path, signal, resolve, reject }) === 1) queueMicrotask(() => this.#sendRenewals());
-    });
+    return node.created === null ? Promise.resolve(false) : this.#renewals.renew(node.created.path, signal);
   }
 
   /** Writes who leads, in one transaction with a check of `node`, which must be first. Returns false when it is gone. */
@@ -304,42 +293,6 @@ export class LatchSession {
       await this.#createDirectory(parent, NodeKind.persistent, signal);
       await creating();
     }
-  }
-
-  #sendRenewals(): void {
-    const due = this.#renewals.filter(({ signal, reject }) => !signal.aborted || reject(signal.reason));
-    this.#renewals = [];
-    for (let at = 0; at < due.length; at += MAX_RENEWALS_PER_TRANSACTION) {
-      void this.#renewTogether(due.slice(at, at + MAX_RENEWALS_PER_TRANSACTION));
-    }
-  }
-
-  async #renewTogether(due: readonly Renewal[]): Promise<void> {
-    const [first] = due;
-    if (first === undefined) return;
-    if (due.length === 1) return void this.#renewOne(first);
-    // Given up when all have given up; until then the answer is still of use to one of them.
-    const abandoned = new AbortController();
-    let waiting = due.length;
-    const onAbort = () => --waiting === 0 && abandoned.abort(first.signal.reason);
-    for (const { signal } of due) signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      await this.client.call(multi(due.map(({ path }) => check(path))), abandoned.signal);
-      for (const { resolve } of due) resolve(true);
-    } catch (error) {
-      // One node that is gone fails them all, so each is asked for by itself.
-      if (isError(error, ErrorCode.noNode)) { for (const each of due) void this.#renewOne(each); }
-      else for (const { reject } of due) reject(error);
-    } finally {
-      for (const { signal } of due) signal.removeEventListener("abort", onAbort);
-    }
-  }
-
-  #renewOne({ path, signal, resolve, reject }: Renewal): Promise<void> {
-    return this.client.call(multi([check(path)]), signal).then(() => resolve(true), (error) => {
-      if (isError(error, ErrorCode.noNode)) resolve(false);
-      else reject(error);
-    });
   }
 
   #sweepAt(due: number): void {
