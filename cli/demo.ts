@@ -44,7 +44,7 @@ participants led at the same time.`,
 
 async function demo(invocation: Invocation): Promise<number> {
   const output = outputTo(process.stdout, invocation.json);
-  const given = invocation.provider !== undefined || process.env["ELECT_PROVIDER"] !== undefined;
+  const given = Boolean(invocation.provider || process.env["ELECT_PROVIDER"]);
   const directory = given ? null : await mkdtemp(join(tmpdir(), "elect-demo-"));
   const provider = directory === null ? targetOf(invocation) : pathToFileURL(directory).href;
   const over = new AbortController();
