@@ -59,7 +59,7 @@ export interface PostgresOptions {
   readonly table?: string;
   /** Whether to create the schema and the table if they are not there. @default true */
   readonly autoCreate?: boolean;
-  /** How long a statement may run, or wait for a lock, and a connection may take to be made. @default "5s" */
+  /** How long a statement may run, and a connection may take to be made. The wait for a row that is locked is shorter. @default "5s" */
   readonly statementTimeout?: Duration;
   /** Whether to prepare statements by name, which makes them several times faster. @default true, unless a pooler forbids it */
   readonly prepare?: boolean;
@@ -101,6 +101,8 @@ export function postgresProvider(options: PostgresOptions = {}): Provider {
   return new PostgresProvider(connections, statements, { autoCreate, listen, statementTimeout });
 }
 
+/** The longest wait for a row that another session has locked, in milliseconds: waiting calls keep connections from others. */
+const LOCK_TIMEOUT_MS = 1_000;
 /** How long a heartbeat waits for a row that another session has locked. It is locked for a moment, or by a person. */
 const RENEWAL_LOCK_TIMEOUT = "200ms";
 
@@ -126,7 +128,7 @@ class PostgresProvider implements Provider {
     this.#listener = new Listener(connections, statements.channel);
     this.#renewals = new Renewals((...args) => this.#sendRenewals(...args));
     // The shorter of the two limits is the one that the server names.
-    this.#lockTimeout = String(Math.ceil(options.statementTimeout * 0.9));
+    this.#lockTimeout = String(Math.min(Math.ceil(options.statementTimeout * 0.9), LOCK_TIMEOUT_MS));
     if (options.listen) this.watch = (electionGroup, { signal }) => this.#watch(electionGroup, signal);
   }
 

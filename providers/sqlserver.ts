@@ -43,8 +43,9 @@ export type { SqlServerDriver, SqlServerPool, SqlServerRequest } from "./sqlserv
 /** How to open the provider. All but `url`, `pool` and `driver` can be given as query parameters of the URL, too. */
 export interface SqlServerOptions {
   /**
-   * `sqlserver://user:password@host:port/database`, with `encrypt`, `trustServerCertificate`, `instanceName`, `appName` and
-   * `database` as parameters; or a connection string such as `Server=host,1433;Database=app;User Id=me;Password=secret`.
+   * `sqlserver://user:password@host:port/database`, with the options of the driver, such as `encrypt`,
+   * `trustServerCertificate` and `instanceName`, as parameters; or a connection string such as
+   * `Server=host,1433;Database=app;User Id=me;Password=secret`, which takes none of the options below.
    */
   readonly url?: string | URL;
   /** A connected `ConnectionPool` of `mssql`, or the like, to use instead. The provider does not close it. */
@@ -71,10 +72,11 @@ export interface SqlServerOptions {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { sqlserverProvider } from "@multilock/core/sqlserver";
  *
  * await using provider = sqlserverProvider({ url: "sqlserver://app@db.example.com/app", schema: "locks" });
- * console.assert(provider.name === "sqlserver");
+ * assert(provider.name === "sqlserver");
  * ```
  */
 export function sqlserverProvider(options: SqlServerOptions): Provider {

@@ -22,10 +22,12 @@ export function isConnectionString(target: string): boolean {
   return /^(?:[^:=]*=[^;]*;)*\s*(?:server|data source|addr|address|network address)\s*=/i.test(target);
 }
 
+const TEXTS = ["schema", "table", "statementTimeout"] as const;
+
 /**
- * Takes `target` apart.
+ * Takes `target` apart. A parameter of a URL that is not the provider's own is an option of the driver.
  *
- * @throws {TypeError} if it is neither a connection string nor a URL, or a parameter is not known or not of its kind
+ * @throws {TypeError} if it is neither a connection string nor a URL with a host, or a parameter is not of its kind
  */
 export function parseTarget(target: string): Target {
   if (isConnectionString(target)) return { config: target, parameters: {} };
@@ -33,49 +35,38 @@ export function parseTarget(target: string): Target {
   if (!URL.canParse(target)) throw refuse("it is neither a URL nor a connection string");
   const url = new URL(target);
   if (url.hostname === "") throw refuse("it names no host");
+  const search = url.searchParams;
   const parameters: Record<string, string | number | boolean> = {};
-  const options: Record<string, string | boolean> = {};
-  let database = decodeURIComponent(url.pathname.slice(1));
-  for (const [name, value] of url.searchParams) {
-    const kind = KINDS.get(name);
-    if (kind === undefined) {
-      throw refuse(`the parameter "${name}" is not known; known are ${[...KINDS.keys()].join(", ")}`);
-    }
-    if (kind.flag && value !== "true" && value !== "false") {
-      throw refuse(`"${name}" must be true or false, is "${value}"`);
-    }
-    const parsed = kind.flag ? value === "true" : kind.count ? Number(value) : value;
-    if (name === "database") database = value;
-    else if (kind.driver) options[name] = parsed as string | boolean;
-    else parameters[name] = parsed;
-  }
+  const take = (name: string, parse: (text: string) => string | number | boolean) => {
+    const text = search.get(name);
+    if (text !== null) parameters[name] = parse(text);
+    search.delete(name);
+  };
+  for (const name of TEXTS) take(name, String);
+  take("poolSize", Number);
+  take("autoCreate", (text) => {
+    if (text === "true" || text === "false") return text === "true";
+    throw refuse(`autoCreate must be true or false, is "${text}"`);
+  });
+  const database = search.get("database") ?? decodeURIComponent(url.pathname.slice(1));
+  search.delete("database");
   const config = {
     server: decodeURIComponent(url.hostname).replace(/^\[(.*)\]$/, "$1"),
     ...(url.port !== "" && { port: Number(url.port) }),
     ...(url.username !== "" && { user: decodeURIComponent(url.username) }),
     ...(url.password !== "" && { password: decodeURIComponent(url.password) }),
     ...(database !== "" && { database }),
-    options,
+    options: Object.fromEntries([...search].map(([name, text]) => [driverName(name), driverValue(text)])),
   };
   return { config, parameters };
 }
 
-interface Kind {
-  readonly flag?: true;
-  readonly count?: true;
-  readonly driver?: true;
+/** Connection strings write `TrustServerCertificate`, the driver's options begin with a small letter. */
+function driverName(name: string): string {
+  return name.charAt(0).toLowerCase() + name.slice(1);
 }
 
-/** The parameters of a URL. */
-const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
-  ["database", { driver: true }],
-  ["encrypt", { driver: true, flag: true }],
-  ["trustServerCertificate", { driver: true, flag: true }],
-  ["instanceName", { driver: true }],
-  ["appName", { driver: true }],
-  ["schema", {}],
-  ["table", {}],
-  ["autoCreate", { flag: true }],
-  ["statementTimeout", {}],
-  ["poolSize", { count: true }],
-]);
+function driverValue(text: string): string | number | boolean {
+  if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
+  return /^\d+$/.test(text) ? Number(text) : text;
+}

@@ -13,7 +13,7 @@ import { ProviderError } from "../../src/errors.ts";
 import type { Acquired, Held, Provider } from "../../src/provider.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { postgresServer, startPooler, startStandby } from "../servers/postgres.ts";
-import { findProgram } from "../servers/process.ts";
+import { programOf, type Runtime, RUNTIMES } from "../runner/runtimes.ts";
 import type { TestServer } from "../servers/server.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
@@ -149,14 +149,15 @@ withServer("acquire() encrypts, when the URL says so", async (server) => {
 
 withServer("[Symbol.asyncDispose]() lets the process end, when the server hangs", async (server, t) => {
   const program = fileURLToPath(new URL("postgres_close.ts", import.meta.url));
-  const runtimes: [string, string | null, string[]][] = [
-    ["deno", Deno.execPath(), ["run", "-A", "--no-check"]],
-    ["bun", await findProgram("bun"), ["run"]],
-    ["node", await findProgram("node24", "node"), []],
-  ];
-  for (const [name, command, args] of runtimes) {
-    if (command === null) console.error(`SKIPPED: closing in ${name}: it is not installed`);
-    else {
+  const flags: Readonly<Record<Runtime, readonly string[]>> = {
+    deno: ["run", "-A", "--no-check"],
+    bun: ["run"],
+    node: [],
+  };
+  for (const name of RUNTIMES) {
+    const args = flags[name];
+    const command = await programOf(name).catch((error) => console.error(`SKIPPED: closing in ${name}: ${error}`));
+    if (command) {
       await t.step(name, () => closesWhileFrozen(server, command, [...args, program, server.url]));
       const encrypted = `${server.url}?sslmode=no-verify`;
       await t.step(`${name}, encrypted`, () => closesWhileFrozen(server, command, [...args, program, encrypted]));

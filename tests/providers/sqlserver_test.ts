@@ -25,7 +25,7 @@ const statements = buildStatements("dbo", "multilock_leases");
 
 test("parseTarget() takes a URL apart", () => {
   const { config, parameters } = parseTarget(
-    "sqlserver://s%40:p%2Fw@db.example.com:1444/my%20app?encrypt=false&trustServerCertificate=true&schema=a]b&poolSize=2",
+    "sqlserver://s%40:p%2Fw@db.example.com:1444/my%20app?encrypt=false&TrustServerCertificate=True&packetSize=4096&schema=a]b&poolSize=2",
   );
   assert.deepEqual(config, {
     server: "db.example.com",
@@ -33,7 +33,7 @@ test("parseTarget() takes a URL apart", () => {
     user: "s@",
     password: "p/w",
     database: "my app",
-    options: { encrypt: false, trustServerCertificate: true },
+    options: { encrypt: false, trustServerCertificate: true, packetSize: 4096 },
   });
   assert.deepEqual(parameters, { schema: "a]b", poolSize: 2 });
   assert.deepEqual(parseTarget("mssql://[::1]?database=d").config, { server: "::1", database: "d", options: {} });
@@ -41,7 +41,7 @@ test("parseTarget() takes a URL apart", () => {
 
 test("parseTarget() throws without credentials, when it cannot understand", () => {
   for (
-    const bad of ["sqlserver://me:secret@:::/", "mssql://me:secret@h/?encrypt=maybe", "mssql://me:secret@h/?tabel=t"]
+    const bad of ["sqlserver://me:secret@:::/", "mssql://me:secret@h/?autoCreate=maybe", "mssql:me"]
   ) {
     assert.throws(() => parseTarget(bad), (error) => {
       assert.ok(error instanceof TypeError);
