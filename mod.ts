@@ -14,11 +14,12 @@
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { elect } from "@multilock/core";
  *
  * await using election = await elect("memory:", { electionGroup: "nightly-report" });
  * await election.run(async (term) => {
- *   console.assert(term.isValid);
+ *   assert(term.isValid);
  *   await Promise.resolve(); // the work; it stops when term.signal aborts
  * });
  * ```
@@ -32,8 +33,10 @@ import "./providers/file.ts";
 export { elect } from "./src/elect.ts";
 export {
   type AttemptOutcome,
+  type ChangesOptions,
   LeaderElection,
   type LeadershipStatus,
+  type ReleaseOptions,
   type Role,
   type WaitOptions,
 } from "./src/election.ts";

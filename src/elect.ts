@@ -23,6 +23,7 @@ import { openProvider } from "./registry.ts";
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { elect } from "@multilock/core";
  *
  * await using election = await elect("memory:", { electionGroup: "docs-elect" });
@@ -30,7 +31,7 @@ import { openProvider } from "./registry.ts";
  *   await Promise.resolve(); // the work of the leader, which stops when term.signal aborts
  *   return term.token;
  * });
- * console.assert(result === 1n);
+ * assert(result === 1n);
  * ```
  */
 export async function elect(target: string | URL | Provider, options: ElectionOptions): Promise<LeaderElection> {

@@ -62,12 +62,13 @@ export let ownProvider: (election: LeaderElection, reopen: () => Promise<Provide
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { LeaderElection } from "@multilock/core";
  * import { memoryProvider } from "@multilock/core/memory";
  *
  * await using election = new LeaderElection(memoryProvider(), { electionGroup: "docs-class" });
  * await election.start();
- * console.assert(election.isLeader);
+ * assert(election.isLeader);
  * ```
  */
 export class LeaderElection implements AsyncDisposable {

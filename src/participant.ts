@@ -331,6 +331,7 @@ export class Participant {
   }
 
   #publish(type: LeadershipChangeType, previous: LeaderInfo | null, reason?: LostReason): void {
+    if (!this.hub.active) return;
     this.hub.publish({
       type,
       at: new Date(this.#config.clock.wall()),

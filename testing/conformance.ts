@@ -22,11 +22,12 @@ export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./co
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { memoryProvider } from "@multilock/core/memory";
  * import { conformanceCases } from "@multilock/core/testing";
  *
  * const cases = conformanceCases({ name: "memory", open: () => memoryProvider({ name: "docs-conformance" }) });
- * console.assert(cases.length > 0); // register each with your test runner: test(each.name, each.run)
+ * assert(cases.length > 0); // register each with your test runner: test(each.name, each.run)
  * ```
  */
 export function conformanceCases(target: ConformanceTarget): ConformanceCase[] {

@@ -42,13 +42,14 @@ export interface Fault {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { memoryProvider } from "@multilock/core/memory";
  * import { FaultyProvider } from "@multilock/core/testing";
  *
  * const provider = new FaultyProvider(memoryProvider({ name: "docs-faulty" }));
  * provider.faults.read = { fail: true };
  * const outcome = await provider.read("group", { signal: AbortSignal.timeout(100) }).catch(() => "failed");
- * console.assert(outcome === "failed");
+ * assert(outcome === "failed");
  * ```
  */
 export class FaultyProvider implements Provider {

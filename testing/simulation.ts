@@ -40,10 +40,11 @@ let stores = 0;
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { makeScenario, simulate } from "@multilock/core/testing";
  *
  * const { violation } = await simulate(makeScenario(1));
- * console.assert(violation === null);
+ * assert(violation === null);
  * ```
  */
 export async function simulate(scenario: Scenario): Promise<SimulationResult> {

@@ -25,13 +25,14 @@ interface Timer {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { VirtualClock } from "@multilock/core/testing";
  *
  * const clock = new VirtualClock();
  * let rang = false;
  * clock.setTimer(() => rang = true, 1_000);
  * await clock.advance(1_000);
- * console.assert(rang);
+ * assert(rang);
  * ```
  */
 export class VirtualClock implements Clock {
