@@ -39,6 +39,7 @@ import {
   HELD,
   MISSING,
   NOT_HELD,
+  type OpenContainer,
   openContainer,
   refusalOf,
   STALE,
@@ -79,17 +80,21 @@ export interface AzureBlobOptions {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { azureBlobProvider } from "@multilock/core/azure-blob";
  *
  * await using provider = azureBlobProvider({ url: "azblob://account/elections?accountKey=a2V5" });
- * console.assert(provider.capabilities.minTimeout === 15_000);
+ * assert(provider.capabilities.minTimeout === 15_000);
  * ```
  *
  * @throws {TypeError} if there is neither a client nor a URL that is complete
  */
 export function azureBlobProvider(options: AzureBlobOptions): Provider {
   const { url, accountKey, client } = options;
-  if (client !== undefined) return new AzureBlobProvider(() => Promise.resolve(client), "");
+  if (client !== undefined) {
+    // Its connections are its owner's.
+    return new AzureBlobProvider(() => Promise.resolve({ container: client, close() {} }), "");
+  }
   if (url === undefined) throw new TypeError('Cannot open provider "azure-blob": it needs a url or a client');
   const target = parseAzureTarget(String(url), accountKey);
   return new AzureBlobProvider(() => openContainer(target), target.prefix);
@@ -128,14 +133,14 @@ class AzureBlobProvider implements Provider {
     durability:
       "Leases and tokens are as durable as the account's redundancy; the latter survive even a deleted container.",
   };
-  readonly #open: () => Promise<AzureContainer>;
+  readonly #open: () => Promise<OpenContainer>;
   readonly #prefix: string;
   /** What was last seen of each group. */
   readonly #looks = new Map<string, Look>();
   readonly #closing = new AbortController();
-  #container: Promise<AzureContainer> | null = null;
+  #opened: Promise<OpenContainer> | null = null;
 
-  constructor(open: () => Promise<AzureContainer>, prefix: string) {
+  constructor(open: () => Promise<OpenContainer>, prefix: string) {
     this.#open = open;
     this.#prefix = prefix;
   }
@@ -226,9 +231,11 @@ class AzureBlobProvider implements Provider {
     });
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the provider is closed"));
-    return Promise.resolve();
+    // That it could not be opened was told to whoever called.
+    const opened = await this.#opened?.catch(() => null);
+    opened?.close();
   }
 
   /**
@@ -378,11 +385,11 @@ class AzureBlobProvider implements Provider {
       const ends = AbortSignal.any([signal, this.#closing.signal]);
       try {
         // A driver that could not be loaded is asked for again.
-        this.#container ??= this.#open().catch((error) => {
-          this.#container = null;
+        this.#opened ??= this.#open().catch((error) => {
+          this.#opened = null;
           throw error;
         });
-        const container = await this.#container;
+        const { container } = await this.#opened;
         ends.throwIfAborted();
         return await work(ends, container);
       } catch (error) {

@@ -5,6 +5,8 @@
  */
 
 import { Buffer } from "node:buffer";
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
 import type { AzureTarget } from "./target.ts";
 
 /** What every call takes. */
@@ -67,14 +69,34 @@ export interface AzureLease {
   releaseLease(options: AzureCallOptions): Promise<unknown>;
 }
 
+/** A container, and how to let go of it. */
+export interface OpenContainer {
+  readonly container: AzureContainer;
+  /** Closes its connections, also those on which a call hangs. */
+  close(): void;
+}
+
 /**
  * Opens the driver. It must not retry: a lease write that is sent again four seconds later, as it does by default, would
- * count from then.
+ * count from then. And it gets connections of our own, since those that it shares by default would keep a process alive on
+ * Deno after the provider was closed: for seconds, or for as long as a server hangs.
  */
-export async function openContainer({ url, key }: AzureTarget): Promise<AzureContainer> {
-  const { AnonymousCredential, ContainerClient, StorageSharedKeyCredential } = await import("@azure/storage-blob");
+export async function openContainer({ url, key }: AzureTarget): Promise<OpenContainer> {
+  const { AnonymousCredential, ContainerClient, newPipeline, StorageSharedKeyCredential } = await import(
+    "@azure/storage-blob"
+  );
+  const agent = url.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
   const credential = key === null ? new AnonymousCredential() : new StorageSharedKeyCredential(key.account, key.value);
-  return new ContainerClient(url, credential, { retryOptions: { maxTries: 1 } }) as AzureContainer;
+  const pipeline = newPipeline(credential, { retryOptions: { maxTries: 1 } });
+  pipeline.factories.push({
+    create: (next) => ({
+      sendRequest(request) {
+        request.agent = agent;
+        return next.sendRequest(request);
+      },
+    }),
+  });
+  return { container: new ContainerClient(url, pipeline) as AzureContainer, close: () => agent.destroy() };
 }
 
 /** Returns the content of a download. */

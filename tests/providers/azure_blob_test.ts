@@ -133,7 +133,7 @@ function testServer(url: string): void {
     fail: (call: string) => boolean = () => false,
     at = url,
   ): Promise<AzureContainer> {
-    const container = await openContainer(parseAzureTarget(at));
+    const { container } = await openContainer(parseAzureTarget(at));
     function note<T>(call: string, work: () => Promise<T>): Promise<T> {
       calls.push(call);
       return fail(call) ? Promise.reject(new Error(`${call} is cut off`)) : work();
@@ -228,8 +228,8 @@ function testServer(url: string): void {
     const leases = await Promise.all(clients.map((client, i) => win(client, request(`group-${i}`))));
     assert.deepEqual((await clients[0]?.groups?.(soon()))?.sort(), leases.map((_, i) => `group-${i}`));
     // With the container everything is gone, and still the tokens grow, by Azure's own clock.
-    const container = await openContainer(parseAzureTarget(at)) as AzureContainer & { delete(): Promise<unknown> };
-    await container.delete();
+    const { container } = await openContainer(parseAzureTarget(at));
+    await (container as AzureContainer & { delete(): Promise<unknown> }).delete();
     const [client, lease] = [clients[0], leases[0]];
     assert.ok(client && lease);
     assert.equal(await client.read("group-0", soon()), null);
@@ -245,7 +245,7 @@ function testServer(url: string): void {
     const provider = open();
     const electionGroup = newGroup();
     await provider.release(await win(provider, request(electionGroup)), soon());
-    const container = await openContainer(parseAzureTarget(url));
+    const { container } = await openContainer(parseAzureTarget(url));
     const blob = container.getBlockBlobClient(`${electionGroup}.lease`);
     const stranger = blob.getBlobLeaseClient(randomUUID());
     // Without an end, as a person may have taken it.
