@@ -6,7 +6,10 @@
  */
 
 import { LeaderElection } from "../mod.ts";
+import { sleep, systemClock } from "../src/clock.ts";
 import { openBackends } from "./backend.ts";
+
+const COOLDOWN_MS = 100;
 
 for (const { name, backend } of await openBackends()) {
   const electionGroup = "bench-failover";
@@ -23,8 +26,10 @@ for (const { name, backend } of await openBackends()) {
     const leader = pair.find((election) => election.isLeader);
     const follower = pair.find((election) => !election.isLeader);
     if (leader === undefined || follower === undefined) throw new Error(`Cannot measure "${name}": nobody leads`);
+    // The follower led a moment ago: its cool-down must be over, and it must listen.
+    await sleep(systemClock, 2 * COOLDOWN_MS);
     b.start();
-    const handed = leader.releaseLeadership({ cooldown: "100ms" });
+    const handed = leader.releaseLeadership({ cooldown: COOLDOWN_MS });
     await follower.waitForLeadership();
     b.end();
     await handed;
