@@ -11,13 +11,17 @@ import type { AzureTarget } from "./target.ts";
 
 /** What every call takes. */
 export interface AzureCallOptions {
+  /** Ends it early. */
   readonly abortSignal: AbortSignal;
 }
 
 /** What a call may be conditional on. */
 export interface AzureConditions {
+  /** The lease that the blob has. */
   readonly leaseId?: string;
+  /** The ETag that the blob has. */
   readonly ifMatch?: string;
+  /** `*`: that there is no such blob. */
   readonly ifNoneMatch?: string;
 }
 
@@ -53,9 +57,13 @@ export interface AzureBlob {
 
 /** What reading a blob answers. */
 export interface AzureDownload {
+  /** The version of content and metadata. */
   readonly etag?: string;
+  /** `leased`, for example. */
   readonly leaseState?: string;
+  /** The metadata. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** The content. */
   readonly readableStreamBody?: AsyncIterable<string | Uint8Array>;
 }
 

@@ -151,7 +151,7 @@ export class ConsulClient {
     const parameters = new URLSearchParams({ ...query, ...(dc !== undefined && { dc }) });
     const headers: Record<string, string> = token === undefined ? {} : { "x-consul-token": token };
     try {
-      const response = await fetch(`${origin}/v1/${path}?${parameters}`, {
+      const response = await fetch(`${origin}/v1/${path}${parameters.size > 0 ? `?${parameters}` : ""}`, {
         method,
         headers,
         signal: controller.signal,
