@@ -10,6 +10,7 @@
  * `ELECT_TEST_<NAME>_URL` names a server to use; `ELECT_TEST_INSTALL=0` forbids to install packages.
  */
 
+import process from "node:process";
 import { BACKENDS, testFlags } from "./permissions.ts";
 import { prepareBackend, type ReadyBackend, stopBackends } from "./runner/backends.ts";
 import { endAll, execute, ROOT } from "./runner/command.ts";
@@ -33,9 +34,10 @@ const results: Result[] = [];
 const programs = new Map<Runtime, string>();
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, async () => {
+  process.on(signal, async () => {
     endAll();
     await stopBackends();
+    await Deno.remove(reports, { recursive: true });
     Deno.exit(130);
   });
 }

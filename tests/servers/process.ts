@@ -39,6 +39,13 @@ export interface ServerProcess {
   thaw(): Promise<void>;
 }
 
+// A process that is told to end must end its servers, too, which its `exit` does. One that listens for itself sees to that.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    if (process.listenerCount(signal) === 1) process.exit(1);
+  });
+}
+
 /** Starts a server and waits until it answers. */
 export async function startProcess(spec: ProcessSpec): Promise<ServerProcess> {
   let running = launch(spec);
