@@ -5,7 +5,7 @@
  */
 
 import { type FileHandle, link, mkdir, open, readdir, readFile, rename, stat, unlink, utimes } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { hasCode } from "./host.ts";
 import { directoryName, kindOfDirectory, type Listing, numberOf, parseListing } from "./names.ts";
@@ -23,14 +23,12 @@ export const UNCONFIRMED = 0;
 /** The files of one group. What is absent is an answer; every other failure rejects. */
 export class GroupDirectory {
   readonly #group: string;
-  readonly #root: string;
   readonly #path: string;
   readonly #files: Files;
 
   /** Names the directory of `group` in `root`, without I/O. */
   constructor(root: string, group: string, files: Files) {
     this.#group = group;
-    this.#root = root;
     this.#path = join(root, directoryName(group));
     this.#files = files;
   }
@@ -73,8 +71,7 @@ export class GroupDirectory {
   async write(record: TermRecord, signal: AbortSignal): Promise<void> {
     const path = this.pathOf(record.beat);
     // 0700 and 0600: a record tells who leads and what it says about itself.
-    await this.#files.mkdir(this.#root, { recursive: true, mode: 0o700 });
-    await this.#files.mkdir(this.#path, { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#path, this.#files);
     signal.throwIfAborted();
     await create(this.#files, path, JSON.stringify(record), async (file) => {
       await checkTimes(file);
@@ -204,7 +201,7 @@ async function groupOf(root: string, name: string, files: Files): Promise<string
 
 /** Goes through the steps that an election needs, on files of its own. */
 export async function probe(root: string, files: Files, signal: AbortSignal): Promise<void> {
-  await files.mkdir(root, { recursive: true, mode: 0o700 });
+  await makeDirectory(root, files);
   signal.throwIfAborted();
   const path = join(root, `~check-${crypto.randomUUID()}`);
   await create(files, path, "{}", checkTimes);
@@ -215,6 +212,21 @@ export async function probe(root: string, files: Files, signal: AbortSignal): Pr
   } finally {
     await files.unlink(path);
   }
+}
+
+/** Makes a directory, and those above it that are missing. One by one: in Node the recursive way hides why it failed. */
+async function makeDirectory(path: string, files: Files): Promise<void> {
+  const make = async () => {
+    try {
+      await files.mkdir(path, { mode: 0o700 });
+    } catch (error) {
+      if (!hasCode(error, "EEXIST")) throw error;
+    }
+  };
+  if (await absentIsNull(make()) !== null) return;
+  const above = dirname(path);
+  if (above !== path) await makeDirectory(above, files);
+  await make();
 }
 
 /** Writes a new file as a whole. What fails leaves none. */
