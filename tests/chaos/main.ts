@@ -5,7 +5,8 @@
 
 import { parseArgs } from "node:util";
 import { BACKENDS } from "../permissions.ts";
-import { chaos, type ChaosResult, isClean } from "./chaos.ts";
+import { chaos, isClean } from "./chaos.ts";
+import { HEAD, rowOf } from "./report.ts";
 
 const { values } = parseArgs({
   args: Deno.args.filter((argument) => argument !== "--"),
@@ -17,23 +18,12 @@ const { values } = parseArgs({
 });
 
 const backends = values.backend ?? ["file", ...BACKENDS.filter((name) => name !== "sqlserver")];
-console.log(
-  "| backend | faults | terms | overlaps | token regressions | longest leaderless | its bound | items done | lost | twice | refused | took |",
-);
-console.log("|---|---|---|---|---|---|---|---|---|---|---|---|");
+console.log(HEAD);
 let clean = true;
 for (const backend of backends) {
   const result = await chaos({ backend, faults: Number(values.faults), seed: Number(values.seed) });
-  console.log(row(result));
+  console.log(rowOf(result));
   for (const line of [...result.overlaps, ...result.regressions]) console.error(`${backend}: ${line}`);
   clean &&= isClean(result);
 }
 Deno.exit(clean ? 0 : 1);
-
-function row(result: ChaosResult): string {
-  const { backend, faults, terms, overlaps, regressions, leaderlessMs, boundMs, done, lost, doneTwice, fenced } =
-    result;
-  const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
-  const cells = [backend, faults, terms, overlaps.length, regressions.length, seconds(leaderlessMs), seconds(boundMs)];
-  return `| ${[...cells, done, lost, doneTwice, fenced, seconds(result.seconds * 1_000)].join(" | ")} |`;
-}
