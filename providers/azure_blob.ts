@@ -16,8 +16,7 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import { callBackend, parseMetadata } from "../src/call.ts";
+import { callBackend } from "../src/call.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
   Acquired,
@@ -32,20 +31,16 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import {
-  type AzureBlob,
   type AzureContainer,
-  EXISTS,
   explain,
-  HELD,
   MISSING,
   NOT_HELD,
   type OpenContainer,
   openContainer,
   refusalOf,
-  STALE,
-  textOf,
   unlessRefused,
 } from "./azure_blob/client.ts";
+import { describe, GroupBlob, type Look, toLease } from "./azure_blob/group_blob.ts";
 import { isConnectionString, parseAzureTarget } from "./azure_blob/target.ts";
 
 export type {
@@ -54,6 +49,7 @@ export type {
   AzureConditions,
   AzureContainer,
   AzureDownload,
+  AzureGrant,
   AzureLease,
 } from "./azure_blob/client.ts";
 
@@ -103,26 +99,6 @@ export function azureBlobProvider(options: AzureBlobOptions): Provider {
 /** How often a call tries again when the blob has changed under it. */
 const ATTEMPTS = 5;
 
-/** What a blob says of the last term that claimed it. */
-interface TermRecord {
-  readonly participantId: string;
-  readonly termId: string;
-  readonly token: bigint;
-  readonly acquiredAt: Date;
-  readonly heartbeatTimeout: number;
-  readonly metadata: Readonly<Record<string, string>>;
-}
-
-/** A blob as it was last seen. Only a hint: what is written is conditional on the ETag. */
-interface Look {
-  readonly etag: string;
-  readonly token: bigint;
-  /** Null in a blob that nobody has claimed yet. */
-  readonly record: TermRecord | null;
-  /** Whether the term of the record has the lease. */
-  readonly isHeld: boolean;
-}
-
 class AzureBlobProvider implements Provider {
   readonly name = "azure-blob";
   readonly capabilities: ProviderCapabilities = {
@@ -146,19 +122,15 @@ class AzureBlobProvider implements Provider {
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
-    const { electionGroup, termId } = request;
-    return this.#call("acquire", electionGroup, signal, async (abortSignal, container) => {
-      const blob = this.#blob(container, electionGroup);
-      const known = this.#looks.get(electionGroup);
-      let look = known === undefined
-        ? await this.#look(electionGroup, blob, abortSignal)
-        : await this.#confirm(electionGroup, known, blob, abortSignal);
+    return this.#callGroup("acquire", request.electionGroup, signal, async (blob) => {
+      const { known } = blob;
+      let look = known === undefined ? await blob.look() : await blob.confirm(known);
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        look ??= await this.#create(container, blob, abortSignal);
-        if (look?.isHeld && look.record?.termId !== termId) return { acquired: false, leader: describe(look) };
-        const claim = look === null ? "changed" : await this.#claim(request, look, blob, abortSignal);
+        look ??= await blob.create();
+        if (look?.isHeld && look.record?.termId !== request.termId) return { acquired: false, leader: describe(look) };
+        const claim = look === null ? "changed" : await this.#claim(request, look, blob);
         if (typeof claim === "object") return { acquired: true, lease: claim };
-        look = await this.#look(electionGroup, blob, abortSignal);
+        look = await blob.look();
         // Somebody has the lease and has not said who: the claim is under way, or was given up and will run out.
         if (claim === "held" && look?.isHeld === false) return { acquired: false, leader: null };
       }
@@ -166,42 +138,39 @@ class AzureBlobProvider implements Provider {
     });
   }
 
-  renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
-    const { electionGroup, termId } = lease;
-    return this.#call("renew", electionGroup, signal, async (abortSignal, container) => {
-      const blob = this.#blob(container, electionGroup);
-      const isOurs = await unlessRefused(NOT_HELD, () => blob.getBlobLeaseClient(termId).renewLease({ abortSignal }));
+  renew({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
+    return this.#callGroup("renew", electionGroup, signal, async (blob, abortSignal) => {
+      const isOurs = await unlessRefused(NOT_HELD, () => blob.leaseOf(termId).renewLease({ abortSignal }));
       if (isOurs === null) return "lost";
       if (metadata === undefined) return "renewed";
-      let look = this.#looks.get(electionGroup) ?? null;
+      let look = blob.known ?? null;
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        if (look?.record?.termId !== termId) look = await this.#download(electionGroup, blob, abortSignal, termId);
+        if (look?.record?.termId !== termId) look = await blob.download(termId);
         if (look?.record?.termId !== termId) return "lost";
-        const record = { ...look.record, metadata };
-        if (await this.#write(electionGroup, record, look.etag, blob, abortSignal)) return "renewed";
+        if (await blob.write({ ...look.record, metadata }, look.etag)) return "renewed";
         look = null;
       }
       throw new Error("the blob changes all the time");
     });
   }
 
-  release(lease: Pick<Lease, "electionGroup" | "termId">, { signal }: CallOptions): Promise<"released" | "notHolder"> {
-    const { electionGroup, termId } = lease;
-    return this.#call("release", electionGroup, signal, async (abortSignal, container) => {
-      const ours = this.#blob(container, electionGroup).getBlobLeaseClient(termId);
-      const done = await unlessRefused(NOT_HELD, () => ours.releaseLease({ abortSignal }));
-      const look = this.#looks.get(electionGroup);
-      if (look?.record?.termId === termId) this.#looks.set(electionGroup, { ...look, isHeld: false });
+  release(
+    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
+    { signal }: CallOptions,
+  ): Promise<"released" | "notHolder"> {
+    return this.#callGroup("release", electionGroup, signal, async (blob, abortSignal) => {
+      const done = await unlessRefused(NOT_HELD, () => blob.leaseOf(termId).releaseLease({ abortSignal }));
+      const { known } = blob;
+      if (known?.record?.termId === termId) blob.remember({ ...known, isHeld: false });
       return done === null ? "notHolder" : "released";
     });
   }
 
   read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
-    return this.#call("read", electionGroup, signal, async (abortSignal, container) => {
-      const blob = this.#blob(container, electionGroup);
-      const known = this.#looks.get(electionGroup);
-      let look = known?.isHeld ? await this.#confirm(electionGroup, known, blob, abortSignal) : null;
-      if (!look?.isHeld) look = await this.#look(electionGroup, blob, abortSignal);
+    return this.#callGroup("read", electionGroup, signal, async (blob) => {
+      const { known } = blob;
+      let look: Look | null = known?.isHeld ? await blob.confirm(known) : null;
+      if (!look?.isHeld) look = await blob.look();
       return look?.isHeld ? describe(look) : null;
     });
   }
@@ -245,134 +214,42 @@ class AzureBlobProvider implements Provider {
    * 3. Write the record and its token, on condition of the lease and the ETag.
    *
    * One that was given up on after step 1 runs out by itself. Until then the record is that of an earlier term, which has
-   * the lease no more, and so is not reported (see `#look`). One that was given up on in step 3, and is carried out late,
+   * the lease no more, and so is not reported (see `GroupBlob.look`). One that was given up on in step 3, and is carried out late,
    * finds another ETag or another lease, or is the same term's own claim, which asks again and finds it.
    */
-  async #claim(
-    request: AcquireRequest,
-    seen: Look,
-    blob: AzureBlob,
-    abortSignal: AbortSignal,
-  ): Promise<Lease | "held" | "changed"> {
+  async #claim(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "held" | "changed"> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const durationS = Math.ceil(heartbeatTimeout / 1_000);
-    let why = "";
-    const taken = await blob.getBlobLeaseClient(termId).acquireLease(durationS, { abortSignal }).catch((error) => {
-      why = refusalOf(error);
-      if (!HELD.has(why) && !MISSING.has(why)) throw error;
-      return null;
-    });
-    if (taken === null) return HELD.has(why) ? "held" : "changed";
-    const look = taken.etag === seen.etag ? seen : await this.#download(electionGroup, blob, abortSignal, termId);
+    const taken = await blob.take(termId, Math.ceil(heartbeatTimeout / 1_000));
+    if (typeof taken === "string") return taken;
+    const look = taken.etag === seen.etag ? seen : await blob.download(termId);
     if (look === null) return "changed";
     if (look.record?.termId === termId) {
-      return await this.#keep(electionGroup, look, look.record, metadata, blob, abortSignal);
+      blob.remember({ ...look, isHeld: true });
+      const isSame = JSON.stringify(look.record.metadata) === JSON.stringify(metadata);
+      const isKept = isSame || await blob.write({ ...look.record, metadata }, look.etag);
+      return isKept ? toLease(electionGroup, look.record) : "changed";
     }
     // Also a blob that was deleted and made anew gets a token beyond all before, since Azure's clock has gone on.
     const acquiredAt = taken.date ?? new Date(0);
     const now = BigInt(acquiredAt.getTime());
     const token = look.token < now ? now : look.token + 1n;
     const record = { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata };
-    const isWritten = await this.#write(electionGroup, record, look.etag, blob, abortSignal);
-    return isWritten ? toLease(electionGroup, record) : "changed";
+    return await blob.write(record, look.etag) ? toLease(electionGroup, record) : "changed";
   }
 
-  /** Answers the lease that its term asks for again, and has just been renewed. */
-  async #keep(
+  #callGroup<T>(
+    operation: ProviderOperation,
     electionGroup: string,
-    look: Look,
-    record: TermRecord,
-    metadata: Readonly<Record<string, string>>,
-    blob: AzureBlob,
-    abortSignal: AbortSignal,
-  ): Promise<Lease | "changed"> {
-    this.#looks.set(electionGroup, { ...look, isHeld: true });
-    const isSame = JSON.stringify(record.metadata) === JSON.stringify(metadata);
-    const isKept = isSame || await this.#write(electionGroup, { ...record, metadata }, look.etag, blob, abortSignal);
-    return isKept ? toLease(electionGroup, record) : "changed";
-  }
-
-  /** Writes a record under its lease. Returns false if the lease is over, or the blob is not the one that was seen. */
-  async #write(
-    electionGroup: string,
-    record: TermRecord,
-    ifMatch: string,
-    blob: AzureBlob,
-    abortSignal: AbortSignal,
-  ): Promise<boolean> {
-    const token = String(record.token);
-    const body = JSON.stringify({ ...record, token });
-    const conditions = { leaseId: record.termId, ifMatch };
-    const written = await unlessRefused(
-      STALE,
-      () => blob.upload(body, Buffer.byteLength(body), { conditions, metadata: { token }, abortSignal }),
+    signal: AbortSignal,
+    work: (blob: GroupBlob, abortSignal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    return this.#call(
+      operation,
+      electionGroup,
+      signal,
+      (abortSignal, container) =>
+        work(new GroupBlob(electionGroup, this.#prefix, container, this.#looks, abortSignal), abortSignal),
     );
-    if (written?.etag === undefined) return false;
-    this.#looks.set(electionGroup, { etag: written.etag, token: record.token, record, isHeld: true });
-    return true;
-  }
-
-  /** Makes the blob, and the container if need be. Returns null if another was faster. */
-  async #create(container: AzureContainer, blob: AzureBlob, abortSignal: AbortSignal): Promise<Look | null> {
-    const upload = () =>
-      blob.upload("", 0, { conditions: { ifNoneMatch: "*" }, metadata: { token: "0" }, abortSignal });
-    const made = await upload().catch(async (error: unknown) => {
-      const why = refusalOf(error);
-      if (EXISTS.has(why)) return null;
-      if (why !== "ContainerNotFound") throw error;
-      await container.createIfNotExists({ abortSignal });
-      return await unlessRefused(EXISTS, upload);
-    });
-    return made?.etag === undefined ? null : { etag: made.etag, token: 0n, record: null, isHeld: false };
-  }
-
-  /** Asks in one call whether the term that was last seen leading still does. Returns null if the blob is gone. */
-  async #confirm(electionGroup: string, known: Look, blob: AzureBlob, abortSignal: AbortSignal): Promise<Look | null> {
-    if (!known.isHeld || known.record === null) return known;
-    const look = await this.#download(electionGroup, blob, abortSignal, known.record.termId);
-    if (look !== null) return look;
-    const gone = { ...known, isHeld: false };
-    this.#looks.set(electionGroup, gone);
-    return gone;
-  }
-
-  /**
-   * Reads the blob, and whether the term in its record leads. That it is leased is not enough: the lease may be that of a
-   * claim which has not been written yet. To read on condition of a lease's id fails if that is not the one.
-   */
-  async #look(electionGroup: string, blob: AzureBlob, abortSignal: AbortSignal): Promise<Look | null> {
-    const look = await this.#download(electionGroup, blob, abortSignal);
-    if (!look?.isHeld || look.record === null) return look;
-    const conditions = { leaseId: look.record.termId };
-    const isHeld = await unlessRefused(NOT_HELD, () => blob.getProperties({ conditions, abortSignal })) !== null;
-    this.#looks.set(electionGroup, { ...look, isHeld });
-    return { ...look, isHeld };
-  }
-
-  /** Reads the blob, if `leaseId` has its lease where that is given. Returns null if not, or if there is no blob. */
-  async #download(
-    electionGroup: string,
-    blob: AzureBlob,
-    abortSignal: AbortSignal,
-    leaseId?: string,
-  ): Promise<Look | null> {
-    const conditions = leaseId === undefined ? {} : { leaseId };
-    const answer = await unlessRefused(NOT_HELD, () => blob.download(0, undefined, { conditions, abortSignal }));
-    if (answer === null) {
-      this.#looks.delete(electionGroup);
-      return null;
-    }
-    const token = /^\d{1,20}$/.exec(answer.metadata?.token ?? "")?.[0];
-    if (token === undefined || answer.etag === undefined) throw new Error("the blob holds something that is no lease");
-    const record = parseRecord(await textOf(answer));
-    const isLeased = leaseId === undefined ? answer.leaseState === "leased" : leaseId === record?.termId;
-    const look = { etag: answer.etag, token: BigInt(token), record, isHeld: record !== null && isLeased };
-    this.#looks.set(electionGroup, look);
-    return look;
-  }
-
-  #blob(container: AzureContainer, electionGroup: string): AzureBlob {
-    return container.getBlockBlobClient(`${this.#prefix}${electionGroup}.lease`);
   }
 
   #call<T>(
@@ -397,37 +274,6 @@ class AzureBlobProvider implements Provider {
       }
     });
   }
-}
-
-function parseRecord(json: string): TermRecord | null {
-  if (json === "") return null;
-  const { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata } = JSON.parse(json);
-  return {
-    participantId: String(participantId),
-    termId: String(termId),
-    token: BigInt(token),
-    acquiredAt: new Date(acquiredAt),
-    heartbeatTimeout: Number(heartbeatTimeout),
-    metadata: parseMetadata(JSON.stringify(metadata)),
-  };
-}
-
-function toLease(electionGroup: string, record: TermRecord): Lease {
-  const { participantId, termId, token, acquiredAt, heartbeatTimeout } = record;
-  return { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout };
-}
-
-function describe({ record }: Look): LeaderInfo | null {
-  return record && {
-    leaderId: record.participantId,
-    termId: record.termId,
-    token: record.token,
-    leadershipAcquiredAt: record.acquiredAt,
-    // Azure does not say when a lease was renewed: the holder may have done so just now.
-    lastHeartbeat: null,
-    metadata: record.metadata,
-    expiresIn: record.heartbeatTimeout,
-  };
 }
 
 registerProvider({

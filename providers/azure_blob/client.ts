@@ -67,10 +67,18 @@ export interface AzureDownload {
   readonly readableStreamBody?: AsyncIterable<string | Uint8Array>;
 }
 
+/** What taking a lease answers. */
+export interface AzureGrant {
+  /** The version of content and metadata. */
+  readonly etag?: string;
+  /** The time by Azure's clock, in whole seconds. */
+  readonly date?: Date;
+}
+
 /** The lease of a blob, as `BlobLeaseClient` is one. */
 export interface AzureLease {
   /** Takes it for so many seconds, or renews it if it is taken by the same id. */
-  acquireLease(durationS: number, options: AzureCallOptions): Promise<{ readonly etag?: string; readonly date?: Date }>;
+  acquireLease(durationS: number, options: AzureCallOptions): Promise<AzureGrant>;
   /** Renews it. */
   renewLease(options: AzureCallOptions): Promise<unknown>;
   /** Gives it back. */

@@ -1,0 +1,187 @@
+/**
+ * The blob of one group, as one call sees it.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { parseMetadata } from "../../src/call.ts";
+import type { LeaderInfo, Lease } from "../../src/provider.ts";
+import {
+  type AzureBlob,
+  type AzureContainer,
+  type AzureGrant,
+  type AzureLease,
+  EXISTS,
+  HELD,
+  MISSING,
+  NOT_HELD,
+  refusalOf,
+  STALE,
+  textOf,
+  unlessRefused,
+} from "./client.ts";
+
+/** What a blob says of the last term that claimed it. */
+export interface TermRecord {
+  readonly participantId: string;
+  readonly termId: string;
+  readonly token: bigint;
+  readonly acquiredAt: Date;
+  readonly heartbeatTimeout: number;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A blob as it was last seen. Only a hint: what is written is conditional on the ETag. */
+export interface Look {
+  readonly etag: string;
+  readonly token: bigint;
+  /** Null in a blob that nobody has claimed yet. */
+  readonly record: TermRecord | null;
+  /** Whether the term of the record has the lease. */
+  readonly isHeld: boolean;
+}
+
+/** The blob of one group, for the length of one call. What it sees outlasts the call, in the provider's looks. */
+export class GroupBlob {
+  readonly #electionGroup: string;
+  readonly #container: AzureContainer;
+  readonly #blob: AzureBlob;
+  readonly #looks: Map<string, Look>;
+  readonly #abortSignal: AbortSignal;
+
+  constructor(
+    electionGroup: string,
+    prefix: string,
+    container: AzureContainer,
+    looks: Map<string, Look>,
+    abortSignal: AbortSignal,
+  ) {
+    this.#electionGroup = electionGroup;
+    this.#container = container;
+    this.#blob = container.getBlockBlobClient(`${prefix}${electionGroup}.lease`);
+    this.#looks = looks;
+    this.#abortSignal = abortSignal;
+  }
+
+  /** What was last seen. */
+  get known(): Look | undefined {
+    return this.#looks.get(this.#electionGroup);
+  }
+
+  /** Returns a client for the lease of a term. */
+  leaseOf(termId: string): AzureLease {
+    return this.#blob.getBlobLeaseClient(termId);
+  }
+
+  /** Remembers a look. */
+  remember(look: Look): Look {
+    this.#looks.set(this.#electionGroup, look);
+    return look;
+  }
+
+  /**
+   * Reads the blob, and whether the term in its record leads. That it is leased is not enough: the lease may be that of a
+   * claim which has not been written yet. To read on condition of a lease's id fails if that is not the one.
+   */
+  async look(): Promise<Look | null> {
+    const look = await this.download();
+    if (!look?.isHeld || look.record === null) return look;
+    const options = { conditions: { leaseId: look.record.termId }, abortSignal: this.#abortSignal };
+    const isHeld = await unlessRefused(NOT_HELD, () => this.#blob.getProperties(options)) !== null;
+    return this.remember({ ...look, isHeld });
+  }
+
+  /** Asks in one call whether the term that was last seen leading still does. */
+  async confirm(known: Look): Promise<Look> {
+    if (!known.isHeld || known.record === null) return known;
+    return await this.download(known.record.termId) ?? this.remember({ ...known, isHeld: false });
+  }
+
+  /** Reads the blob, if `leaseId` has its lease where that is given. Returns null if not, or if there is no blob. */
+  async download(leaseId?: string): Promise<Look | null> {
+    const options = { conditions: leaseId === undefined ? {} : { leaseId }, abortSignal: this.#abortSignal };
+    const answer = await unlessRefused(NOT_HELD, () => this.#blob.download(0, undefined, options));
+    if (answer === null) {
+      this.#looks.delete(this.#electionGroup);
+      return null;
+    }
+    const token = /^\d{1,20}$/.exec(answer.metadata?.token ?? "")?.[0];
+    if (token === undefined || answer.etag === undefined) throw new Error("the blob holds something that is no lease");
+    const record = parseRecord(await textOf(answer));
+    const isLeased = leaseId === undefined ? answer.leaseState === "leased" : leaseId === record?.termId;
+    return this.remember({ etag: answer.etag, token: BigInt(token), record, isHeld: record !== null && isLeased });
+  }
+
+  /** Writes a record under its lease. Returns false if the lease is over, or the blob is not the one that was seen. */
+  async write(record: TermRecord, ifMatch: string): Promise<boolean> {
+    const token = String(record.token);
+    const body = JSON.stringify({ ...record, token });
+    const conditions = { leaseId: record.termId, ifMatch };
+    const options = { conditions, metadata: { token }, abortSignal: this.#abortSignal };
+    const written = await unlessRefused(STALE, () => this.#blob.upload(body, Buffer.byteLength(body), options));
+    if (written?.etag === undefined) return false;
+    this.remember({ etag: written.etag, token: record.token, record, isHeld: true });
+    return true;
+  }
+
+  /** Takes the lease for a term. Returns `held` if another has it, and `changed` if there is no blob any more. */
+  async take(termId: string, durationS: number): Promise<AzureGrant | "held" | "changed"> {
+    try {
+      return await this.leaseOf(termId).acquireLease(durationS, { abortSignal: this.#abortSignal });
+    } catch (error) {
+      const why = refusalOf(error);
+      if (HELD.has(why)) return "held";
+      if (MISSING.has(why)) return "changed";
+      throw error;
+    }
+  }
+
+  /** Makes the blob, and the container if need be. Returns null if another was faster. */
+  async create(): Promise<Look | null> {
+    const abortSignal = this.#abortSignal;
+    const options = { conditions: { ifNoneMatch: "*" }, metadata: { token: "0" }, abortSignal };
+    const upload = () => this.#blob.upload("", 0, options);
+    const made = await upload().catch(async (error: unknown) => {
+      const why = refusalOf(error);
+      if (EXISTS.has(why)) return null;
+      if (why !== "ContainerNotFound") throw error;
+      await this.#container.createIfNotExists({ abortSignal });
+      return await unlessRefused(EXISTS, upload);
+    });
+    return made?.etag === undefined ? null : { etag: made.etag, token: 0n, record: null, isHeld: false };
+  }
+}
+
+function parseRecord(json: string): TermRecord | null {
+  if (json === "") return null;
+  const { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata } = JSON.parse(json);
+  return {
+    participantId: String(participantId),
+    termId: String(termId),
+    token: BigInt(token),
+    acquiredAt: new Date(acquiredAt),
+    heartbeatTimeout: Number(heartbeatTimeout),
+    metadata: parseMetadata(JSON.stringify(metadata)),
+  };
+}
+
+/** Returns the lease of a record. */
+export function toLease(electionGroup: string, record: TermRecord): Lease {
+  const { participantId, termId, token, acquiredAt, heartbeatTimeout } = record;
+  return { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout };
+}
+
+/** Describes the term of a look. */
+export function describe({ record }: Look): LeaderInfo | null {
+  return record && {
+    leaderId: record.participantId,
+    termId: record.termId,
+    token: record.token,
+    leadershipAcquiredAt: record.acquiredAt,
+    // Azure does not say when a lease was renewed: the holder may have done so just now.
+    lastHeartbeat: null,
+    metadata: record.metadata,
+    expiresIn: record.heartbeatTimeout,
+  };
+}
