@@ -10,14 +10,13 @@ export class Actor {
   readonly taken: string[] = [];
   #pending: { name: string; go: () => void } | null = null;
   #arrived: () => void = () => {};
-  #free = false;
+  #free = true;
 
   /** Makes an actor; it is free until {@linkcode Actor.hold}. */
   constructor() {
     this.files = Object.fromEntries(
       Object.entries(nodeFiles).map(([name, call]) => [name, this.#stepped(name, call as Step)]),
     ) as Files;
-    this.#free = true;
   }
 
   /** From now on, every step waits. */
