@@ -1,9 +1,9 @@
 /**
  * The state machine of one participant.
  *
- * `stopped` → `start` → **follower** → `acquire` answers *acquired* → **leader** → the term ends → **follower** … → `stop` →
- * `stopped`. A term ends at once when the backend says `lost` or its deadline passes; it is given up gracefully (`stepDown`)
- * on a release, an unhealthy check and a stop.
+ * Stopped, `start` makes it a follower. A follower whose `acquire` answers *acquired* becomes the leader, and a follower again
+ * when its term ends; `stop` leads back from everywhere. A term ends at once when the backend says `lost` or its deadline
+ * passes; it is given up gracefully (`stepDown`) on a release, an unhealthy check and a stop.
  *
  * @module
  */

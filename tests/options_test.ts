@@ -34,7 +34,7 @@ test("resolveOptions() derives what was not given from heartbeatTimeout", () => 
 });
 
 test("pitfall 34: names that no backend should see are refused, with the rule and the value", () => {
-  for (const name of ["", "a/b", "a\n", "a b", "a'b", 'a"b', "ä", "a".repeat(256), "../x\0"]) {
+  for (const name of ["", "a/b", "a\n", "a b", "a'b", 'a"b', "\u00e4", "a".repeat(256), "../x\0"]) {
     assert.throws(
       () => resolveOptions({ electionGroup: name }),
       (error: Error) => error instanceof TypeError && /electionGroup .* must match/.test(error.message),

@@ -27,7 +27,7 @@ export class Stage {
   }
 
   /** Makes a participant of the group `g`, with a clock of its own if `skew` is given. It is not started. */
-  actor(participantId: string, options: Partial<ElectionOptions> = {}, skew?: Skew): Actor {
+  actor(participantId: string, options?: Partial<ElectionOptions>, skew?: Skew): Actor {
     const provider = new FaultyProvider(this.open(), this.clock);
     const clock = skew === undefined ? this.clock : this.clock.skewed(skew);
     const election = new LeaderElection(provider, {
