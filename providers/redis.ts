@@ -21,7 +21,7 @@
  * @module
  */
 
-import { callBackend, parseMetadata, providerError } from "../src/call.ts";
+import { callBackend, providerError } from "../src/call.ts";
 import { type Duration, parseDuration } from "../src/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
@@ -36,7 +36,8 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
-import { clientMaker, type RedisTls } from "./redis/client.ts";
+import { explain, toDate, toLeader } from "./redis/answers.ts";
+import { checkClient, clientMaker, parseUrl, type RedisTls } from "./redis/client.ts";
 import { Connection, type RedisClient } from "./redis/connection.ts";
 import { ACQUIRE, PROBE, READ, RELEASE, RENEW, type Script } from "./redis/scripts.ts";
 import { Subscriptions } from "./redis/subscriptions.ts";
@@ -69,10 +70,11 @@ export interface RedisOptions {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { redisProvider } from "@multilock/core/redis";
  *
  * await using provider = redisProvider({ url: "redis://cache.example.com", prefix: "app:" });
- * console.assert(provider.name === "redis");
+ * assert(provider.name === "redis");
  * ```
  */
 export function redisProvider(options: RedisOptions = {}): Provider {
@@ -231,50 +233,6 @@ class RedisProvider implements Provider {
         throw explain(error, key);
       }
     });
-  }
-}
-
-/** Says which key it is that holds something else than a lease. */
-function explain(error: unknown, key: string): unknown {
-  const message = error instanceof Error ? error.message : String(error);
-  if (!/\b(WRONGTYPE|FOREIGN)\b/.test(message)) return error;
-  return new Error(`the key "${key}" is not a lease: ${message.replace(/^.*\bFOREIGN /, "")}`, { cause: error });
-}
-
-/** Reads `{termId, participantId, token, acquiredAt, renewedAt, metadata, expiresIn}`, as the scripts answer it. */
-function toLeader(fields: readonly unknown[]): LeaderInfo {
-  const [termId, leaderId, token, acquiredAt, renewedAt, metadata, expiresIn] = fields;
-  return {
-    leaderId: String(leaderId),
-    termId: String(termId),
-    token: BigInt(String(token)),
-    leadershipAcquiredAt: toDate(acquiredAt),
-    lastHeartbeat: toDate(renewedAt),
-    metadata: parseMetadata(String(metadata)),
-    // In its last millisecond a lease has 0 left. One whose expiry somebody took away has no end.
-    expiresIn: Number(expiresIn) < 0 ? null : Math.max(Number(expiresIn), 1),
-  };
-}
-
-function toDate(microseconds: unknown): Date {
-  return new Date(Math.floor(Number(microseconds) / 1_000));
-}
-
-function parseUrl(target: string | URL): URL {
-  const url = URL.canParse(String(target)) ? new URL(target) : null;
-  if (url === null || !["redis:", "rediss:"].includes(url.protocol)) {
-    throw new TypeError("Cannot open redis: the URL must look like redis://user:password@host:6379/0");
-  }
-  return url;
-}
-
-function checkClient(client: RedisClient): void {
-  const { options } = client as { options?: { autoResendUnfulfilledCommands?: boolean; keyPrefix?: string } };
-  if (options?.autoResendUnfulfilledCommands === true) {
-    throw new TypeError("Cannot use the redis client: its autoResendUnfulfilledCommands must be false");
-  }
-  if (options?.keyPrefix) {
-    throw new TypeError("Cannot use the redis client: give prefix to the provider, not keyPrefix");
   }
 }
 

@@ -55,3 +55,23 @@ export function clientMaker(
     return new Redis(settings) as unknown as RedisClient;
   };
 }
+
+/** Reads the URL of a server. Its text stays out of the error: it may hold a password. */
+export function parseUrl(target: string | URL): URL {
+  const url = URL.canParse(String(target)) ? new URL(target) : null;
+  if (url === null || !["redis:", "rediss:"].includes(url.protocol)) {
+    throw new TypeError("Cannot open redis: the URL must look like redis://user:password@host:6379/0");
+  }
+  return url;
+}
+
+/** Refuses a client that would send a command again, or to other keys than ours. */
+export function checkClient(client: RedisClient): void {
+  const { options } = client as { options?: { autoResendUnfulfilledCommands?: boolean; keyPrefix?: string } };
+  if (options?.autoResendUnfulfilledCommands === true) {
+    throw new TypeError("Cannot use the redis client: its autoResendUnfulfilledCommands must be false");
+  }
+  if (options?.keyPrefix) {
+    throw new TypeError("Cannot use the redis client: give prefix to the provider, not keyPrefix");
+  }
+}
