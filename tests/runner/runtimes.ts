@@ -56,7 +56,8 @@ export function testCommand(
   const reporters = ["junit", report, "spec", "stdout"].map((value, i) =>
     i % 2 === 0 ? `--test-reporter=${value}` : `--test-reporter-destination=${value}`
   );
-  return [program, "--test", "--test-concurrency=2", "--test-timeout=300000", ...reporters, ...files];
+  // One file after the other, as the others do: files that share a server kill it for each other.
+  return [program, "--test", "--test-concurrency=1", "--test-timeout=300000", ...reporters, ...files];
 }
 
 /** Returns the search path for programs that tests start: with Deno on it, also where it came by npx. */
