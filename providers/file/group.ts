@@ -168,11 +168,14 @@ export class Group {
   }
 
   /** Touches the file of a term under its unique name. False if it is gone: then so is the term, and no other was touched. */
-  #touch(holding: Holding): Promise<boolean> {
+  async #touch(holding: Holding): Promise<boolean> {
     // Later than all before, also when the clock stands still or falls back; and taken at once, before anything is awaited,
     // so that of two touches under way each writes a value of its own.
-    holding.mtime = Math.max(Math.floor(this.#clock.wall()), holding.mtime + 1);
-    return this.#directory.touch(holding.beat, holding.mtime);
+    const mtime = Math.max(Math.floor(this.#clock.wall()), holding.mtime + 1);
+    holding.mtime = mtime;
+    if (!(await this.#directory.touch(holding.beat, mtime))) return false;
+    this.#observer.touched(holding.beat, mtime);
+    return true;
   }
 }
 

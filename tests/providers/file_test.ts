@@ -207,6 +207,19 @@ test("renew() refuses a lease that expired, and goes on refusing it", async () =
   assert.equal(await holder.renew(lease, soon()), "lost");
 });
 
+test("acquire() passes over an expired lease of its own provider without another wait, but not before", async () => {
+  const time = new VirtualClock();
+  const provider = fileProvider({ directory: newRoot(), clock: time.skewed({}) });
+  const lease = await win(provider, request("g"));
+  time.jump(LEASE_MS / 2);
+  assert.equal(await provider.renew(lease, { ...soon(), metadata: { a: "b" } }), "renewed");
+  assert.deepEqual((await provider.read("g", soon()))?.metadata, { a: "b" });
+  time.jump(LEASE_MS);
+  await lose(provider, request("g"));
+  time.jump(LEASE_MS * 0.001);
+  assert.equal((await win(provider, request("g"))).token, 2n);
+});
+
 test("renew() and release() work through another provider, as after a restart of the caller", async () => {
   const directory = newRoot();
   const lease = await win(fileProvider({ directory }), request("g"));
