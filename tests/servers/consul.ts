@@ -169,10 +169,11 @@ async function bullseyeSource(): Promise<string> {
   const files = [...names.map((name) => join(directory, name)), "/etc/apt/sources.list"];
   const texts = await Promise.all(files.map((file) => readFile(file, "utf8").catch(() => "")));
   const uri = texts.join("\n").match(/^(?:URIs:\s*|deb\s+(?:\[[^\]]*\]\s+)?)(\S+\/debian)\/?(?=\s|$)/m)?.[1];
+  if (uri === undefined) throw new Error("apt has no source of Debian's packages");
   const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
   return [
     "Types: deb",
-    `URIs: ${uri ?? "http://deb.debian.org/debian"}`,
+    `URIs: ${uri}`,
     `Suites: ${SUITE}`,
     "Components: main",
     `Signed-By: ${keyring}`,
