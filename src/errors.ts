@@ -7,11 +7,13 @@
 
 /** The base class of every error that an election raises, other than a caller's mistake. */
 export class ElectionError extends Error {
+  /** The name of the class. */
   override name = "ElectionError";
 }
 
 /** Raised when the parts of a configuration cannot work together, for example timing that would not be safe. */
 export class ConfigError extends ElectionError {
+  /** The name of the class. */
   override name = "ConfigError";
 }
 
@@ -31,6 +33,7 @@ export type ProviderOperation =
  * out, or may yet carry out, what was asked of it.
  */
 export class ProviderError extends ElectionError {
+  /** The name of the class. */
   override name = "ProviderError";
   /** The name of the provider, such as `"redis"`. */
   readonly provider: string;
@@ -54,6 +57,7 @@ export type LostReason = "expired" | "lost" | "released" | "stopped" | "unhealth
 
 /** Raised, and the reason `term.signal` aborts with, when a term has ended or is being given up. */
 export class LeadershipLostError extends ElectionError {
+  /** The name of the class. */
   override name = "LeadershipLostError";
   /** Why the term ended. */
   readonly reason: LostReason;

@@ -96,6 +96,7 @@ export class FaultyProvider implements Provider {
     return this.#call("healthCheck", options, (o) => this.#inner.healthCheck(o));
   }
 
+  /** Does nothing: whoever opened the wrapped provider closes it. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }

@@ -215,7 +215,7 @@ function serverTests(url: string, open: (options?: { clock?: Clock }) => Provide
     const watchers = [0, 1].map(() => follow(provider, electionGroup, "p") ?? assert.fail());
     await Promise.all(watchers.map((watcher) => watcher.more(0)));
     assert.equal(await provider.release(holder, soon()), "released");
-    let leading: Lease | null = null;
+    let token = 0n;
     for (let turn = 0; turn < 4; turn++) {
       const granted: Lease[] = [];
       await until("one of the two leads", async () => {
@@ -224,8 +224,9 @@ function serverTests(url: string, open: (options?: { clock?: Clock }) => Provide
         return granted.length > 0;
       });
       assert.equal(granted.length, 1);
-      assert.ok(granted[0] !== undefined && granted[0].token > (leading?.token ?? 0n));
-      leading = granted[0];
+      const [leading = assert.fail()] = granted;
+      assert.ok(leading.token > token);
+      token = leading.token;
       await lose(provider, request(electionGroup));
       assert.equal(await provider.renew(leading, soon()), "renewed");
       assert.equal(await provider.release(leading, soon()), "released");

@@ -57,7 +57,7 @@ export async function startTdsServer(answers: Answer[], { deaf = false } = {}): 
     socket.on("close", () => sockets.delete(socket));
     let received = new Uint8Array();
     let isSetUp = false;
-    socket.on("data", (chunk) => {
+    socket.on("data", (chunk: Uint8Array) => {
       received = concat(received, chunk);
       while (received.length >= HEADER_LENGTH) {
         const view = new DataView(received.buffer, received.byteOffset);
