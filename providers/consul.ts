@@ -68,10 +68,11 @@ export interface ConsulOptions {
  *
  * @example
  * ```ts
+ * import assert from "node:assert/strict";
  * import { consulProvider } from "@multilock/core/consul";
  *
  * await using provider = consulProvider({ url: "consul://127.0.0.1:8500/elections?dc=east" });
- * console.assert(provider.name === "consul");
+ * assert(provider.name === "consul");
  * ```
  *
  * @throws {TypeError} if the URL is malformed or has a parameter that is unknown

@@ -6,7 +6,7 @@
 /** Flags by provider. */
 export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = {
   memory: [],
-  file: ["--allow-read=DIR", "--allow-write=DIR"],
+  file: ["--allow-read=DIR,/proc", "--allow-write=DIR"],
   postgres: ["--allow-net=HOST:PORT", "--allow-env=USER,NODE_PG_FORCE_NATIVE,PG*"],
   sqlserver: ["--allow-net=HOST:PORT", "--allow-env"],
   redis: ["--allow-net=HOST:PORT", "--allow-env"],
