@@ -83,49 +83,58 @@ class MemoryProvider implements Provider {
     this.#clock = clock;
   }
 
-  // deno-lint-ignore require-await -- async, so that an aborted signal rejects
-  async acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
-    signal.throwIfAborted();
-    const group = this.#group(request.electionGroup);
-    let held = this.#live(group);
-    if (held !== null && held.lease.termId !== request.termId) return { acquired: false, leader: this.#describe(held) };
-    if (held === null) {
-      const { electionGroup, participantId, termId, heartbeatTimeout } = request;
-      const acquiredAt = new Date(this.#clock.wall());
-      const lease: Lease = { electionGroup, participantId, termId, token: ++group.token, acquiredAt, heartbeatTimeout };
-      held = group.held = { lease, metadata: {}, renewedAt: 0, renewedAtWall: 0 };
-    }
-    this.#renew(held, request.metadata);
-    return { acquired: true, lease: held.lease };
+  acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
+    return atOnce(signal, () => {
+      const group = this.#group(request.electionGroup);
+      let held = this.#live(group);
+      if (held !== null && held.lease.termId !== request.termId) {
+        return { acquired: false, leader: this.#describe(held) };
+      }
+      if (held === null) {
+        const { electionGroup, participantId, termId, heartbeatTimeout } = request;
+        const acquiredAt = new Date(this.#clock.wall());
+        const lease: Lease = {
+          electionGroup,
+          participantId,
+          termId,
+          token: ++group.token,
+          acquiredAt,
+          heartbeatTimeout,
+        };
+        held = group.held = { lease, metadata: {}, renewedAt: 0, renewedAtWall: 0 };
+      }
+      this.#renew(held, request.metadata);
+      return { acquired: true, lease: held.lease };
+    });
   }
 
-  // deno-lint-ignore require-await -- as above
-  async renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
-    signal.throwIfAborted();
-    const held = this.#live(this.#store.get(lease.electionGroup));
-    if (held?.lease.termId !== lease.termId) return "lost";
-    this.#renew(held, metadata ?? held.metadata);
-    return "renewed";
+  renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
+    return atOnce(signal, () => {
+      const held = this.#live(this.#store.get(lease.electionGroup));
+      if (held?.lease.termId !== lease.termId) return "lost";
+      this.#renew(held, metadata ?? held.metadata);
+      return "renewed";
+    });
   }
 
-  // deno-lint-ignore require-await -- as above
-  async release(
+  release(
     lease: Pick<Lease, "electionGroup" | "termId">,
     { signal }: CallOptions,
   ): Promise<"released" | "notHolder"> {
-    signal.throwIfAborted();
-    const group = this.#store.get(lease.electionGroup);
-    if (group === undefined || this.#live(group)?.lease.termId !== lease.termId) return "notHolder";
-    group.held = null;
-    for (const wake of group.watchers) wake();
-    return "released";
+    return atOnce(signal, () => {
+      const group = this.#store.get(lease.electionGroup);
+      if (group === undefined || this.#live(group)?.lease.termId !== lease.termId) return "notHolder";
+      group.held = null;
+      for (const wake of group.watchers) wake();
+      return "released";
+    });
   }
 
-  // deno-lint-ignore require-await -- as above
-  async read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
-    signal.throwIfAborted();
-    const held = this.#live(this.#store.get(electionGroup));
-    return held === null ? null : this.#describe(held);
+  read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
+    return atOnce(signal, () => {
+      const held = this.#live(this.#store.get(electionGroup));
+      return held === null ? null : this.#describe(held);
+    });
   }
 
   async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
@@ -151,15 +160,12 @@ class MemoryProvider implements Provider {
     }
   }
 
-  // deno-lint-ignore require-await -- as above
-  async groups({ signal }: CallOptions): Promise<string[]> {
-    signal.throwIfAborted();
-    return [...this.#store].filter(([, group]) => group.token > 0n).map(([name]) => name);
+  groups({ signal }: CallOptions): Promise<string[]> {
+    return atOnce(signal, () => [...this.#store].filter(([, { token }]) => token > 0n).map(([name]) => name));
   }
 
-  // deno-lint-ignore require-await -- as above
-  async healthCheck({ signal }: CallOptions): Promise<void> {
-    signal.throwIfAborted();
+  healthCheck({ signal }: CallOptions): Promise<void> {
+    return atOnce(signal, () => {});
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -199,6 +205,14 @@ class MemoryProvider implements Provider {
       expiresIn: this.#expiresIn(held),
     };
   }
+}
+
+/** Does `step` now, unless `signal` has aborted; what it throws rejects. */
+function atOnce<T>(signal: AbortSignal, step: () => T): Promise<T> {
+  return new Promise((resolve) => {
+    signal.throwIfAborted();
+    resolve(step());
+  });
 }
 
 registerProvider({

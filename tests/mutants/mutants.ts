@@ -229,8 +229,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the holder known by its name only",
     file: MEMORY,
-    find: "if (held !== null && held.lease.termId !== request.termId) return",
-    replace: "if (held !== null && held.lease.participantId !== request.participantId) return",
+    find: "if (held !== null && held.lease.termId !== request.termId) {",
+    replace: "if (held !== null && held.lease.participantId !== request.participantId) {",
   },
   {
     name: "release by group, whoever holds it",
