@@ -61,7 +61,7 @@ if (isThere) {
       assert.equal((await output.read()).value, "hung\n");
       const start = performance.now();
       assert.ok((await child.status).success);
-      assert.ok(performance.now() - start < 4_000, `it went on for ${performance.now() - start} ms`);
+      assert.ok(performance.now() - start < 10_000, `it went on for ${performance.now() - start} ms`);
       await output.cancel();
     } finally {
       await server.thaw();

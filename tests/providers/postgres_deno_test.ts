@@ -194,7 +194,7 @@ async function closesWhileFrozen(server: TestServer, command: string, args: stri
     assert.equal((await lines.next()).value, "rejected,rejected,rejected");
     const [code] = await exited;
     assert.equal(code, 0);
-    assert.ok(performance.now() - start < 4_000, "it must not wait for the server");
+    assert.ok(performance.now() - start < 10_000, "it must not wait for the server");
   } finally {
     child.kill("SIGKILL");
     await server.thaw();
