@@ -39,7 +39,7 @@ for (const [backend, { promise }] of results) {
       const result = await promise;
       console.log(rowOf(result));
       if (!isClean(result)) {
-        throw new Error([rowOf(result), ...result.overlaps, ...result.regressions].join("\n"));
+        throw new Error([rowOf(result), ...result.overlaps.values(), ...result.regressions].join("\n"));
       }
     },
   });

@@ -11,6 +11,8 @@ export interface Arena {
   readonly contestants: readonly [Contestant, ...Contestant[]];
   /** Null where the backend has no server. */
   readonly server: TestServer | null;
+  /** Whether the server still knows its leases after it was killed. */
+  readonly isDurable: boolean;
   /** How long a lease lives, in milliseconds; what a fault's length is measured by. */
   readonly leaseMs: number;
   /** The participant that was last seen to lead. */
@@ -110,6 +112,7 @@ const CRASH: Fault = {
   run(arena, random) {
     const { server } = arena;
     if (server === null) return KILL.run(arena, random);
+    if (!arena.isDurable) return FREEZE.run(arena, random);
     return disturb(arena, () => server.kill(), random.ms(0, arena.leaseMs / 2), () => server.restart());
   },
 };

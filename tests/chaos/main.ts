@@ -23,7 +23,7 @@ let clean = true;
 for (const backend of backends) {
   const result = await chaos({ backend, faults: Number(values.faults), seed: Number(values.seed) });
   console.log(rowOf(result));
-  for (const line of [...result.overlaps, ...result.regressions]) console.error(`${backend}: ${line}`);
+  for (const line of [...result.overlaps.values(), ...result.regressions]) console.error(`${backend}: ${line}`);
   clean &&= isClean(result);
 }
 Deno.exit(clean ? 0 : 1);

@@ -17,7 +17,7 @@ export function rowOf(result: ChaosResult): string {
     backend,
     faults,
     terms,
-    overlaps.length,
+    overlaps.size,
     regressions.length,
     inSeconds(leaderlessMs),
     inSeconds(boundMs),

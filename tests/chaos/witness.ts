@@ -20,7 +20,8 @@ interface Reign {
 /** What was seen. */
 export interface Testimony {
   terms: number;
-  overlaps: string[];
+  /** Pairs of terms that ran at the same time, and for how long they were seen to. */
+  overlaps: Map<string, string>;
   regressions: string[];
   /** Items that were done. */
   done: number;
@@ -32,7 +33,7 @@ export interface Testimony {
 
 /** The witness, and the fenced sink that the leaders work for. */
 export class Witness {
-  readonly testimony: Testimony = { terms: 0, overlaps: [], regressions: [], done: 0, doneTwice: 0, fenced: 0 };
+  readonly testimony: Testimony = { terms: 0, overlaps: new Map(), regressions: [], done: 0, doneTwice: 0, fenced: 0 };
   /** When somebody was last seen to run, by the monotonic clock. */
   lastSeen = -Infinity;
   /** Whoever ran last. */
@@ -106,8 +107,9 @@ export class Witness {
     const { newest } = this;
     if (newest === null || newest === reign) return;
     const since = (now - newest.began).toFixed(1);
-    this.testimony.overlaps.push(
-      `${reign.id} under ${reign.token} ran ${since} ms after ${newest.id} had begun under ${newest.token}`,
+    this.testimony.overlaps.set(
+      `${reign.token} ${newest.token}`,
+      `${reign.id} under ${reign.token} ran until ${since} ms after ${newest.id} had begun under ${newest.token}`,
     );
   }
 
