@@ -1,6 +1,6 @@
 /**
  * For those who write a provider, or who test a program that elects: the conformance suite, a clock that moves only when
- * told to, and a provider that fails on demand.
+ * told to, a provider that fails on demand, and a check of what a lease told its clients.
  *
  * @module
  */
@@ -9,6 +9,15 @@ export { conformanceCases } from "./conformance.ts";
 export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./conformance.ts";
 export { FaultyProvider } from "./faulty_provider.ts";
 export type { Fault, FaultyOperation } from "./faulty_provider.ts";
+export { checkLinearizability, RegisterRecorder } from "./linearizability.ts";
+export type {
+  LinearizabilityOptions,
+  LinearizabilityResult,
+  RegisterAnswer,
+  RegisterOperation,
+  RegisterRules,
+  RegisterViolation,
+} from "./linearizability.ts";
 export { makeScenario, shrink, simulate } from "./simulation.ts";
 export type { Scenario, SimulationResult, Violation } from "./simulation.ts";
 export type {

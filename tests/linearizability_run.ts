@@ -1,0 +1,190 @@
+/** Clients that do at random what elections do with a lease, and what they should not, for a history to check. */
+
+import assert from "node:assert/strict";
+import { type Clock, sleep, systemClock } from "../src/clock.ts";
+import type { Lease, Provider } from "../src/provider.ts";
+import type { ConformanceFaults } from "../testing/conformance.ts";
+import {
+  checkLinearizability,
+  type LinearizabilityOptions,
+  type RegisterOperation,
+  RegisterRecorder,
+} from "../testing/linearizability.ts";
+import { Random } from "../testing/simulation/random.ts";
+
+/** What is to be driven. */
+export interface Drive {
+  /** One for each client, recorded. */
+  readonly providers: readonly Provider[];
+  readonly groups: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly heartbeatTimeout: number;
+  readonly durationMs: number;
+  /** The longest pause between two calls of one client to one group. */
+  readonly paceMs: number;
+  /** Whether clients also renew the terms of others. @default true */
+  readonly renewsOthers?: boolean;
+}
+
+/** Drives every group through every client, each at its own pace, until the time is over. */
+export async function drive(given: Drive): Promise<void> {
+  const endsAt = given.clock.monotonic() + given.durationMs;
+  await Promise.all(given.groups.flatMap((group) => {
+    const past: Lease[] = [];
+    return given.providers.map(async (provider, i) => {
+      const random = given.random.fork();
+      const actor = new Actor(provider, group, `client-${i}`, past, given, random);
+      while (given.clock.monotonic() < endsAt) {
+        await sleep(given.clock, random.between(0, given.paceMs));
+        // That its outcome is unknown is in the recorder's history.
+        await actor.step().catch(() => {});
+      }
+    });
+  }));
+}
+
+/** One client of one group. It calls one after the other. */
+class Actor {
+  #lease: Lease | null = null;
+  /** The term that it asks for: the same again, as long as it does not know what came of it. */
+  #termId: string | null = null;
+  readonly #provider: Provider;
+  readonly #group: string;
+  readonly #id: string;
+  /** Terms that anybody had in this group, and some that may still be held. */
+  readonly #past: Lease[];
+  readonly #given: Drive;
+  readonly #random: Random;
+
+  constructor(provider: Provider, group: string, id: string, past: Lease[], given: Drive, random: Random) {
+    this.#provider = provider;
+    this.#group = group;
+    this.#id = id;
+    this.#past = past;
+    this.#given = given;
+    this.#random = random;
+  }
+
+  async step(): Promise<void> {
+    const random = this.#random;
+    const dice = random.next();
+    const lease = this.#lease;
+    if (dice < 0.2) return void await this.#call((signal) => this.#provider.read(this.#group, { signal }));
+    if (dice < 0.3) return await this.#meddle();
+    if (lease === null) return await this.#acquire(this.#termId ?? this.#newTerm());
+    if (dice < 0.75) {
+      const metadata = random.chance(0.2) ? { metadata: { dice: String(dice) } } : {};
+      const answer = await this.#call((signal) => this.#provider.renew(lease, { signal, ...metadata }));
+      if (answer === "lost") this.#lease = null;
+    } else if (dice < 0.83) {
+      await this.#acquire(lease.termId);
+    } else if (dice < 0.91) {
+      await this.#call((signal) => this.#provider.release(lease, { signal }));
+      this.#lease = null;
+    } else if (dice < 0.95) {
+      // As if the process had ended: others have to wait until the lease expires.
+      this.#lease = null;
+    }
+  }
+
+  /** The late call of an old term, or the eviction of one that may lead. */
+  async #meddle(): Promise<void> {
+    const recent = this.#past.slice(-3);
+    const lease = recent[Math.floor(this.#random.next() * recent.length)];
+    if (lease === undefined) return;
+    const mayRenew = this.#given.renewsOthers !== false || lease.participantId === this.#id;
+    if (mayRenew && this.#random.chance(0.7)) await this.#call((signal) => this.#provider.renew(lease, { signal }));
+    else await this.#call((signal) => this.#provider.release(lease, { signal }));
+  }
+
+  #newTerm(): string {
+    return this.#termId = crypto.randomUUID();
+  }
+
+  async #acquire(termId: string): Promise<void> {
+    const { heartbeatTimeout } = this.#given;
+    const request = { electionGroup: this.#group, participantId: this.#id, termId, heartbeatTimeout, metadata: {} };
+    const answer = await this.#call((signal) => this.#provider.acquire(request, { signal }));
+    this.#termId = null;
+    this.#lease = answer.acquired ? answer.lease : null;
+    if (answer.acquired && this.#past.at(-1)?.termId !== termId) this.#past.push(answer.lease);
+  }
+
+  /** Bounds a call, now and then so tightly that it has hardly left. */
+  async #call<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { clock, heartbeatTimeout } = this.#given;
+    const limitMs = this.#random.chance(0.1) ? this.#random.between(0, 6) : Math.min(heartbeatTimeout / 2, 2_000);
+    const controller = new AbortController();
+    const cancel = clock.setTimer(() => controller.abort(new Error("out of time")), limitMs);
+    try {
+      return await work(controller.signal);
+    } finally {
+      cancel();
+    }
+  }
+}
+
+/** A run against a real backend. */
+export interface RegisterRun {
+  readonly name: string;
+  readonly open: () => Provider;
+  readonly faults?: ConformanceFaults;
+  readonly heartbeatTimeout: number;
+  readonly durationMs: number;
+  readonly paceMs: number;
+  /** How long the server is frozen: shortly, and for longer than a lease where that is not too long. */
+  readonly freezesMs?: readonly [number, number];
+  readonly expiry?: LinearizabilityOptions["expiry"];
+  /** See {@linkcode Drive.renewsOthers}. */
+  readonly renewsOthers?: boolean;
+}
+
+/** Drives four clients on three groups while the server freezes, dies and comes back, and checks what they were told. */
+export async function checkRegister(run: RegisterRun): Promise<void> {
+  const seed = Number(crypto.getRandomValues(new Uint32Array(1))[0]);
+  const { heartbeatTimeout, durationMs, paceMs, renewsOthers = true } = run;
+  const recorder = new RegisterRecorder();
+  const providers = [1, 2, 3, 4].map((i) => recorder.wrap(run.open(), `client ${i}`));
+  const groups = [1, 2, 3].map((i) => `linearizability-${crypto.randomUUID()}-${i}`);
+  try {
+    const random = new Random(seed);
+    await Promise.all([
+      drive({ providers, groups, clock: systemClock, random, heartbeatTimeout, durationMs, paceMs, renewsOthers }),
+      trouble(run),
+    ]);
+  } finally {
+    await Promise.all(providers.map((provider) => provider[Symbol.asyncDispose]()));
+  }
+  const { operations } = recorder;
+  const { violations, undecided, states } = checkLinearizability(operations, { expiry: run.expiry ?? "final" });
+  console.log(`${run.name}: ${summarize(operations)}; ${states} states, seed ${seed}`);
+  assert.deepEqual(violations.map(({ electionGroup, table }) => `${electionGroup}\n${table}`), []);
+  assert.deepEqual(undecided, []);
+  const terms = new Set(operations.filter(({ answer }) => answer === "granted").map(({ seen }) => seen?.token));
+  assert.ok(terms.size >= 5, "too little happened for this to say anything");
+}
+
+async function trouble({ faults = {}, durationMs, freezesMs = [100, 1_000] }: RegisterRun): Promise<void> {
+  const wait = (ms: number) => sleep(systemClock, ms);
+  const { kill, restart, freeze, thaw } = faults;
+  if (!freeze || !thaw || !kill || !restart) return;
+  await wait(durationMs * 0.25);
+  await freeze();
+  await wait(freezesMs[0]);
+  await thaw();
+  await wait(durationMs * 0.15);
+  await kill();
+  await wait(100);
+  await restart();
+  await wait(durationMs * 0.15);
+  await freeze();
+  await wait(freezesMs[1]);
+  await thaw();
+}
+
+function summarize(operations: readonly RegisterOperation[]): string {
+  const answers = Map.groupBy(operations, ({ answer }) => answer);
+  const counts = [...answers].map(([answer, { length }]) => `${length} ${answer}`).sort().join(", ");
+  return `${operations.length} calls: ${counts}`;
+}
