@@ -11,7 +11,8 @@ export interface RegisterRules {
   /**
    * What an expired lease is that nobody has taken over. `"final"`: over for everybody at the same moment, as where the
    * backend's clock decides. `"revocable"`: the least that the contract asks for. Then those who look may differ until a
-   * successor is there, and the term may still renew, which gives it the lease back.
+   * successor is there, and the term may still renew, which gives it the lease back, unless it was told that it is lost.
+   * A provider may also tell that to a term of which it does not know whether it is released yet.
    */
   readonly expiry: "final" | "revocable";
   /** By how much a clock that measures a lease may be fast, as a fraction. */
@@ -30,7 +31,7 @@ export interface RegisterState {
   readonly token: bigint | null;
   /** The largest token that anybody was told. */
   readonly lastToken: bigint;
-  /** `lapsed`: expired, but revocable; `over`: its own term was told so. */
+  /** `lapsed`: expired, but revocable; `over`: its own term was told so, or has given it up. */
   readonly life: "live" | "lapsed" | "over";
   /** When the last acquire or renewal of the term was sent: the backend cannot have counted from before that. */
   readonly renewedAt: number;
@@ -85,7 +86,7 @@ function answers(
     case "renewed":
       return prolonged(here, operation);
     case "lost":
-      if (!isHolder) return [here];
+      if (!isHolder || here.life === "over") return [here];
       return expired(here, rules).map((end) => end.termId === null ? end : { ...end, life: "over" });
     case "released":
       return isHolder ? [freed(here)] : [];
@@ -98,7 +99,9 @@ function answers(
     case "unknown":
       // Whether it was carried out is left open. An unknown renewal never helps: no lease must end.
       if (operation.operation === "acquire") return granted(here, operation, rules);
-      return operation.operation === "release" && isHolder ? [freed(here)] : [];
+      if (operation.operation !== "release" || !isHolder) return [];
+      // Its own provider may have let go before the backend has.
+      return rules.expiry === "final" ? [freed(here)] : [freed(here), { ...here, life: "over" }];
   }
 }
 
