@@ -88,7 +88,7 @@ export class Lookout {
           if (signal.aborted) return;
           failures = 0;
           this.#live = true;
-          this.#hint();
+          this.hint();
         }
       } catch (error) {
         if (!signal.aborted) this.#onBroken(error);
@@ -96,12 +96,13 @@ export class Lookout {
       if (signal.aborted) return;
       this.#live = false;
       // Polling at the interval stood still while hints came; it must not wait for the end of that long wait.
-      this.#hint();
+      this.hint();
       await this.#backend.queue.pause(backoff(failures, this.#config), signal);
     }
   }
 
-  #hint(): void {
+  /** Ends the present wait, or the next one, within the spread of a hint. */
+  hint(): void {
     // The first hint decides: those that come during its spread lead to the same look.
     if (this.#hinted) return;
     this.#hinted = true;

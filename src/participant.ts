@@ -25,8 +25,6 @@ import { Waiters } from "./waiters.ts";
 interface Session {
   /** Aborts when the session is to end. */
   readonly stopped: AbortController;
-  /** Resolves when `stopped` aborts. */
-  readonly ended: Promise<void>;
   readonly lookout: Lookout;
   /** Resolves when the first look has come to an end, well or badly. */
   readonly ready: PromiseWithResolvers<void>;
@@ -137,7 +135,11 @@ export class Participant {
   /** Keeps the lease, and puts off the next term, until `settled` resolves. */
   keepWork(settled: Promise<void>): void {
     this.#work.add(settled);
-    void settled.finally(() => this.#work.delete(settled));
+    void settled.finally(() => {
+      this.#work.delete(settled);
+      // While it lasted, looks only watched; now they may campaign.
+      this.#session?.lookout.hint();
+    });
   }
 
   /** Builds the error of a call that cannot be served. */
@@ -146,13 +148,11 @@ export class Participant {
   }
 
   #open(): Session {
-    const stopped = new AbortController();
     if (this.#isClosed) this.hub = new ChangeHub(this.#config.clock);
     this.#isClosed = false;
     this.#coolUntil = -Infinity;
     const session: Session = {
-      stopped,
-      ended: new Promise((resolve) => stopped.signal.addEventListener("abort", () => resolve(), { once: true })),
+      stopped: new AbortController(),
       lookout: new Lookout(this.#config, this.backend, (error) => this.#log("debug", "the hints broke off", { error })),
       ready: Promise.withResolvers<void>(),
       acquiring: null,
@@ -166,10 +166,6 @@ export class Participant {
   async #campaign(session: Session): Promise<void> {
     const { lookout, stopped: { signal } } = session;
     for (let failures = 0; !signal.aborted;) {
-      // S7: a new term does not begin before the work of the old one has settled.
-      while (this.#work.size > 0 && this.#term === null && !signal.aborted) {
-        await Promise.race([...this.#work, session.ended]);
-      }
       let delay: number;
       try {
         delay = await this.#look(session);
@@ -197,7 +193,9 @@ export class Participant {
     const { signal } = session.stopped;
     await this.backend.connect();
     const cooling = this.#coolUntil - this.#config.clock.monotonic();
-    const campaigns = !this.#config.observer && cooling <= 0 && await this.backend.isHealthy();
+    // S7: a new term does not begin before the work of the old one has settled.
+    const rests = this.#config.observer || cooling > 0 || this.#work.size > 0;
+    const campaigns = !rests && await this.backend.isHealthy();
     let leader: LeaderInfo | null;
     if (campaigns && !signal.aborted) {
       const answer = await this.#acquire(session);
@@ -346,6 +344,10 @@ export class Participant {
   #log(level: "debug" | "info" | "warn", message: string, properties: Record<string, unknown>): void {
     const { logger, detailed, electionGroup, participantId } = this.#config;
     if (logger === undefined || (level === "debug" && !detailed)) return;
-    logger[level](message, { electionGroup, participantId, ...properties });
+    try {
+      logger[level](message, { electionGroup, participantId, ...properties });
+    } catch {
+      // A logger that fails must not take the election with it, and there is nobody else to tell.
+    }
   }
 }

@@ -285,6 +285,42 @@ test("start() resolves, when the backend hangs", async () => {
   assert.equal(stage.clock.monotonic() >= 2_000 && stage.clock.monotonic() < 2_100, true);
 });
 
+test("start() resolves and the leader is seen, though work of an earlier term never settles", async () => {
+  const stage = new Stage();
+  const [a, b] = [stage.actor("a"), stage.actor("b")];
+  await stage.start(a);
+  const stuck = gate();
+  void a.election.run(() => stuck.promise).catch(() => {});
+  await stage.clock.advance(10);
+  await stage.finish(a.election.stop());
+  await stage.start(b);
+  await stage.start(a);
+  assert.equal(a.election.status.currentLeader?.leaderId, "b");
+  await stage.finish(b.election.stop());
+  await stage.during(20_000, () => assert.equal(a.election.isLeader, false));
+  // Settled, it holds up nothing any more, and nobody waits for the next look that was planned.
+  stuck.resolve();
+  await stage.clock.advance(20);
+  assert.equal(a.election.isLeader, true);
+});
+
+test("a logger that throws disturbs nothing", async () => {
+  const stage = new Stage();
+  const fail = () => {
+    throw new Error("disk full");
+  };
+  const logger = { debug: fail, info: fail, warn: fail, error: fail };
+  const a = stage.actor("a", { logger, enableDetailedLogging: true });
+  a.provider.faults.acquire = { fail: true };
+  await stage.start(a);
+  delete a.provider.faults.acquire;
+  await stage.clock.advance(1_000);
+  assert.equal(a.election.isLeader, true);
+  const changes = a.election.changes();
+  await stage.finish(a.election.stop());
+  assert.equal((await changes.toArray()).at(-1)?.type, "lost");
+});
+
 test("start() stops the election, when its signal or that of the options aborts", async () => {
   const stage = new Stage();
   const [one, two] = [new AbortController(), new AbortController()];
