@@ -59,8 +59,8 @@ const MODULE_OF_SCHEME: Readonly<Record<string, string>> = {
  */
 export function registerProvider(definition: ProviderDefinition): void {
   const { name, protocols } = definition;
-  if (typeof name !== "string" || !/^[a-z][a-z0-9-]*$/.test(name)) {
-    throw new TypeError(`Cannot register provider "${name}": a name must match /^[a-z][a-z0-9-]*$/`);
+  if (typeof name !== "string" || !/^[A-Za-z][A-Za-z0-9_.-]*$/.test(name)) {
+    throw new TypeError(`Cannot register provider "${name}": a name must match /^[A-Za-z][A-Za-z0-9_.-]*$/`);
   }
   if (!Array.isArray(protocols) || !protocols.every((scheme) => /^[a-z][a-z0-9+.-]*:$/.test(scheme))) {
     throw new TypeError(`Cannot register provider "${name}": protocols must be schemes such as "redis:"`);
