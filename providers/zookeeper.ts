@@ -137,6 +137,8 @@ class ZooKeeperProvider implements Provider {
       const held = this.#sessions.holding(lease.electionGroup, lease.termId);
       if (held === null) return "lost";
       const { session, node } = held;
+      // The term has asked again, and nobody knows yet whether its new node leads: that it exists says nothing.
+      if (!node.first) throw new Error("an acquire of the same term has no answer yet");
       session.hold(node, lease.termId, lease.heartbeatTimeout);
       if (!session.client.isConnected) await session.client.connected();
       checkTimeout(session, lease.heartbeatTimeout);
@@ -261,7 +263,8 @@ class ZooKeeperProvider implements Provider {
       session.leader(node.group, children, signal),
       this.#queue.lost(node, session),
     ]);
-    return { acquired: false, leader };
+    // An earlier node of the same term, which was not renewed in time, is about to be deleted: it refuses in nobody's name.
+    return { acquired: false, leader: leader?.termId === termId ? null : leader };
   }
 
   /** Takes note that `electionGroup` is held, so that who asks next looks before it makes a node, most likely in vain. */
