@@ -70,6 +70,8 @@ export class Observer {
       // Swept between the two steps: then there is a higher one.
       if (mtime === null) continue;
       const sight = await this.#see(listing, number, mtime, this.#clock.monotonic());
+      // Nothing to read there: if it has been swept meanwhile, that is no record that cannot be read.
+      if (sight.record === null && await this.#directory.modified(String(number)) === null) continue;
       this.#seen = sight;
       if (number > this.#highest) this.#highest = number;
       return { ...sight, asOf, listing };

@@ -287,3 +287,27 @@ test("acquire() by a process that remembers a removed directory, beside one that
     if (answer.acquired) assert.equal(answer.lease.token, 4n);
   }
 });
+
+test("acquire() and read() look again, when the record that they were about to read is swept", async () => {
+  for (const call of ["acquire", "read"] as const) {
+    for (let count = 0, ended = false; !ended; count++) {
+      const directory = join(parent, crypto.randomUUID());
+      const leading = fileProvider({ directory });
+      const lease = await win(leading);
+      const actor = new Actor();
+      const looking = new FileProvider(directory, systemClock, actor.files);
+      const look = await actor.begin(async () => {
+        if (call === "read") return (await looking.read("g", soon()))?.token;
+        const answer = await looking.acquire(request(), soon());
+        return answer.acquired ? answer.lease.token : answer.leader?.token;
+      });
+      await steps(look, count);
+      ended = look.done;
+      // The next leader sweeps what is older than its own term.
+      assert.equal(await leading.release(lease, soon()), "released");
+      await leading.acquire(request(), soon());
+      const token = await look.finish();
+      assert.ok(token === undefined || token >= 1n, `${call} after ${count} steps: ${token}`);
+    }
+  }
+});
