@@ -293,17 +293,18 @@ test("read() never sees half a record, while processes write, kill and are kille
     }
   })();
   // Awaited below; until then it must not be an unhandled rejection.
-  reading.catch(() => {});
+  reading.catch(() => watching = false);
   try {
     for (const contender of contenders) contender.tell("campaign");
     for (let token = 1; contenders.length > 0; token++) {
       const { contender } = await leaderAmong(contenders, token);
+      for (const enough = reads + 10; watching && reads < enough;) await sleep(systemClock, 1);
       contenders.splice(contenders.indexOf(contender), 1);
       await contender[Symbol.asyncDispose]();
     }
     watching = false;
     await reading;
-    assert.ok(reads > 50 && highest <= 4n, `${reads} reads, up to term ${highest}`);
+    assert.ok(highest <= 4n, `up to term ${highest}`);
     assert.equal(await observer.read("g", soon()), null);
   } finally {
     watching = false;
