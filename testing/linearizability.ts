@@ -120,7 +120,7 @@ function firstContradiction(
   const ends = history.map(({ answeredAt }) => answeredAt).filter(Number.isFinite).sort((a, b) => a - b);
   const until = (end: number) =>
     history.filter(({ invokedAt }) => invokedAt <= end)
-      .map((each) => each.answeredAt <= end ? each : { ...forget(each), answeredAt: Infinity });
+      .map((each) => each.answeredAt <= end ? each : forget(each));
   let [low, high] = [0, ends.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -130,8 +130,9 @@ function firstContradiction(
   return until(ends[low] ?? Infinity);
 }
 
+/** Like any call of unknown outcome, it may then be carried out at any later time. */
 function forget(operation: RegisterOperation): RegisterOperation {
-  return { ...operation, answer: "unknown", seen: null };
+  return { ...operation, answer: "unknown", seen: null, answeredAt: Infinity };
 }
 
 /** Leaves out what explains nothing any more. */
