@@ -223,7 +223,9 @@ class AzureBlobProvider implements Provider {
     if (typeof taken === "string") return taken;
     const look = taken.etag === seen.etag ? seen : await blob.download(termId);
     if (look === null) return "changed";
-    if (look.record?.termId === termId) {
+    // Seen free, and not written since: this term has ended, and what begins is another grant, with a token of its own.
+    const hasEnded = look === seen && !seen.isHeld;
+    if (look.record?.termId === termId && !hasEnded) {
       blob.remember({ ...look, isHeld: true });
       const isSame = JSON.stringify(look.record.metadata) === JSON.stringify(metadata);
       const isKept = isSame || await blob.write({ ...look.record, metadata }, look.etag);

@@ -300,6 +300,18 @@ function testServer(url: string): void {
     assert.equal(await provider.renew(lease, { ...soon(), metadata: { a: "3" } }), "lost");
   });
 
+  test("acquire() gives a term that was released a larger token, when it asks again", async () => {
+    const [provider, other] = [open(), open()];
+    const asked = request(newGroup());
+    const first = await win(provider, asked);
+    assert.equal(await other.release(first, soon()), "released");
+    const second = await win(provider, asked);
+    assert.ok(second.token > first.token, `${second.token} after ${first.token}`);
+    assert.equal((await win(provider, asked)).token, second.token, "held, it keeps it");
+    assert.equal(await provider.release(second, soon()), "released");
+    assert.ok((await win(provider, asked)).token > second.token);
+  });
+
   test("healthCheck() makes what elections need, and says what is wrong", async () => {
     const provider = open({ url: newContainer() });
     await provider.healthCheck(soon());
