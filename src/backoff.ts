@@ -23,3 +23,8 @@ export function backoff(failures: number, { retryBaseDelay, retryMaxDelay, rando
   const bound = Math.min(retryMaxDelay, retryBaseDelay * 2 ** Math.min(failures, 30));
   return bound * (0.1 + 0.9 * random());
 }
+
+/** Returns `interval`, less up to a quarter at random, so that those who share it do not act in phase. */
+export function jittered(interval: number, random: () => number): number {
+  return interval * (1 - random() / 4);
+}

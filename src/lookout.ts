@@ -4,7 +4,7 @@
  * @module
  */
 
-import { backoff } from "./backoff.ts";
+import { backoff, jittered } from "./backoff.ts";
 import type { Backend } from "./backend.ts";
 import type { ElectionConfig } from "./options.ts";
 import type { LeaderInfo } from "./provider.ts";
@@ -38,7 +38,7 @@ export class Lookout {
   /** Returns the milliseconds after which the group is to be looked at again, having just seen `leader`. */
   delayAfter(leader: LeaderInfo | null): number {
     const { random, electionInterval, heartbeatTimeout } = this.#config;
-    const interval = electionInterval * (1 - random() / 4);
+    const interval = jittered(electionInterval, random);
     // Nobody leads, so somebody soon will, without a hint: look again quickly at first, then ever more slowly.
     if (leader === null) return Math.min(interval, backoff(this.#vacantLooks++, this.#config));
     this.#vacantLooks = 0;

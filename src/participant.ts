@@ -9,7 +9,7 @@
  */
 
 import { Backend, type Metadata } from "./backend.ts";
-import { backoff } from "./backoff.ts";
+import { backoff, jittered } from "./backoff.ts";
 import { ChangeHub, type LeadershipChangeType } from "./changes.ts";
 import { instant } from "./clock.ts";
 import { ElectionError, type LostReason } from "./errors.ts";
@@ -176,7 +176,7 @@ export class Participant {
         // A run of quick retries, then the usual interval: a backend that stays down is not hammered.
         const { maxRetryAttempts, electionInterval, random } = this.#config;
         failures = failures < maxRetryAttempts ? failures + 1 : 0;
-        delay = failures > 0 ? backoff(failures - 1, this.#config) : electionInterval * (1 - random() / 4);
+        delay = failures > 0 ? backoff(failures - 1, this.#config) : jittered(electionInterval, random);
       }
       session.ready.resolve();
       if (this.#term !== null) {
