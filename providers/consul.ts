@@ -129,13 +129,15 @@ class ConsulProvider implements Provider {
     }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const isOurs = this.#looks.isHeldBy(look, termId);
-      if (!isOurs && !this.#looks.isFree(look)) return { acquired: false, leader: this.#looks.describe(look) };
+      // Whoever asks again has had no answer: what its term left behind, nobody leads by.
+      const isFree = look.record?.termId === termId || this.#looks.isFree(look);
+      if (!isOurs && !isFree) return { acquired: false, leader: this.#looks.describe(look) };
       const written = isOurs
         ? await this.#beat(electionGroup, look, request.metadata, signal)
         : await this.#take(request, look, signal);
       if (written?.record) return { acquired: true, lease: leaseOf(electionGroup, written, written.record) };
       const seen = look;
-      look = await this.#look(electionGroup, signal, { consistent: "" });
+      look = await this.#look(electionGroup, signal);
       // Nothing has changed, and yet we could not take it: either our session is gone, and the next attempt makes another,
       // or Consul holds the key back for a while, because the session of a stranger who held it has expired.
       const isHeldBack = !isOurs && look.index === seen.index && !await this.#sessions.forgetGone(signal);
@@ -147,30 +149,26 @@ class ConsulProvider implements Provider {
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     const { electionGroup, termId } = lease;
     return this.#call("renew", electionGroup, signal, async () => {
-      const isOurs = (look: Look) => this.#looks.isHeldBy(look, termId);
-      const done = await this.#change(
-        electionGroup,
-        signal,
-        isOurs,
-        (look) => this.#beat(electionGroup, look, metadata, signal),
-      );
-      return done ? "renewed" : "lost";
+      const outcome = await this.#change(lease, signal, async (look) => {
+        if (this.#looks.isHeldBy(look, termId)) {
+          return await this.#beat(electionGroup, look, metadata, signal) && "renewed";
+        }
+        // Unlocked, it cannot be locked again by a late heartbeat, which names an older index. It is not given back: that would
+        // let others in before we have told our caller, who may still be within the term.
+        if (!this.#looks.hasStoodStill(look)) return "lost";
+        // Nobody leads by it, but a late heartbeat may be on its way. It must not revive what is called lost here.
+        return await this.#giveBack(electionGroup, look, signal) && "lost";
+      });
+      return outcome ?? "lost";
     });
   }
 
   release(lease: Pick<Lease, "electionGroup" | "termId">, { signal }: CallOptions): Promise<"released" | "notHolder"> {
-    const { electionGroup, termId } = lease;
+    const { electionGroup } = lease;
     return this.#call("release", electionGroup, signal, async () => {
-      const key = operationsOn(this.#keys.of(electionGroup));
       // Also if its session has ended or its time is over: a record that is not given back holds up the next term.
-      const isOurs = (look: Look) => look.record?.termId === termId;
-      const done = await this.#change(electionGroup, signal, isOurs, async ({ index, session }) => {
-        // The key stays, and with it the group; empty, it is free for everybody at once.
-        const give = session === "" ? [key.clear(index)] : [key.checkIndex(index), key.unlock(session)];
-        const written = await this.#client.write(give, signal);
-        return written === null ? null : this.#looks.remember(electionGroup, written, "", null);
-      });
-      return done ? "released" : "notHolder";
+      const done = await this.#change(lease, signal, (look) => this.#giveBack(electionGroup, look, signal));
+      return done === null ? "notHolder" : "released";
     });
   }
 
@@ -287,28 +285,41 @@ class ConsulProvider implements Provider {
     return written === null ? null : this.#looks.remember(electionGroup, written, session, next);
   }
 
-  /** Does `step` on the record as it was last seen, or as it is, until it succeeds. Returns false if it is not `isOurs`. */
-  async #change(
-    electionGroup: string,
+  /**
+   * Ends the term whose record `look` shows: on condition of its index, so that no late write of this term comes after. The
+   * key stays, and with it the group; empty, it is free for everybody at once. Returns null if something was written since.
+   */
+  async #giveBack(electionGroup: string, { index, session }: Look, signal: AbortSignal): Promise<Look | null> {
+    const key = operationsOn(this.#keys.of(electionGroup));
+    const give = session === "" ? [key.clear(index)] : [key.checkIndex(index), key.unlock(session)];
+    const written = await this.#client.write(give, signal);
+    return written === null ? null : this.#looks.remember(electionGroup, written, "", null);
+  }
+
+  /** Does `step` on the record of a term as it was last seen, or as it is, until it succeeds. Null if it has none any more. */
+  async #change<T>(
+    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
     signal: AbortSignal,
-    isOurs: (look: Look) => boolean,
-    step: (look: Look) => Promise<Look | null>,
-  ): Promise<boolean> {
+    step: (look: Look) => Promise<T | null>,
+  ): Promise<T | null> {
     let look = this.#looks.get(electionGroup);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (look === undefined || !isOurs(look)) {
-        // That it is not ours is a verdict: it takes a read that no deposed server of Consul can answer.
-        look = await this.#look(electionGroup, signal, { consistent: "" });
-        if (!isOurs(look)) return false;
-      }
-      if (await step(look) !== null) return true;
+      if (look?.record?.termId !== termId) look = await this.#look(electionGroup, signal);
+      if (look.record?.termId !== termId) return null;
+      const done = await step(look);
+      if (done !== null) return done;
       look = undefined;
     }
     throw new Error("the record changes all the time");
   }
 
-  async #look(electionGroup: string, signal: AbortSignal, query: Record<string, string> = {}): Promise<Look> {
-    const answer = await this.#client.request({ path: kvPath(this.#keys.of(electionGroup)), query, signal });
+  /**
+   * Looks at the key as it is now. Without `consistent`, a server that has just started may answer before it has read its log
+   * to the end, and one that was deposed may not know it.
+   */
+  async #look(electionGroup: string, signal: AbortSignal): Promise<Look> {
+    const path = kvPath(this.#keys.of(electionGroup));
+    const answer = await this.#client.request({ path, query: { consistent: "" }, signal });
     return this.#looks.see(electionGroup, answer);
   }
 

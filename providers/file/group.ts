@@ -30,6 +30,9 @@ interface Holding {
   touchedAt: number;
 }
 
+/** How often a term that asks again may find that what it had is over. */
+const MAX_ATTEMPTS = 10;
+
 /** What follows nobody. */
 const NOBODY: Predecessor = { number: "0", mtime: null };
 
@@ -50,23 +53,31 @@ export class Group {
   /** See {@linkcode Provider.acquire}. */
   async acquire(request: AcquireRequest, signal: AbortSignal): Promise<Acquired | Held> {
     const askedAt = this.#clock.monotonic();
-    // Before the look: what another call learns meanwhile must not pass for what this one has looked at.
-    const known = this.#observer.highest;
-    let look = await this.#observer.look();
-    const after = look === null ? NOBODY : await this.#observer.judge(look, request.heartbeatTimeout);
-    if (after !== null) {
-      const number = (look !== null && look.number > known ? look.number : known) + 1n;
-      await this.#claim(request, number, after, signal);
-      // Won, lost, or done by an earlier call whose answer was lost: the directory knows.
-      look = await this.#observer.look();
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      // Before the look: what another call learns meanwhile must not pass for what this one has looked at.
+      const known = this.#observer.highest;
+      let look = await this.#observer.look();
+      const after = look === null ? NOBODY : await this.#observer.judge(look, request.heartbeatTimeout);
+      if (after !== null) {
+        const number = (look !== null && look.number > known ? look.number : known) + 1n;
+        await this.#claim(request, number, after, signal);
+        // Won, lost, or done by an earlier call whose answer was lost: the directory knows.
+        look = await this.#observer.look();
+      }
+      if (look === null) return { acquired: false, leader: null };
+      if (look.record?.termId !== request.termId) return { acquired: false, leader: await this.#observer.holder(look) };
+      const lease = leaseOf(look.record, look.number);
+      if (look.mtime === UNCONFIRMED) {
+        const granted = await this.#confirm(look, look.record, askedAt, signal);
+        return granted ? { acquired: true, lease } : { acquired: false, leader: null };
+      }
+      if (await this.renew(lease, request.metadata, signal) === "renewed") return { acquired: true, lease };
+      // What the term had is over: it was evicted or has expired. Nobody leads by it, since who asks has had no answer; so it
+      // may be given up here, lest a late heartbeat revives it, and the term begins anew under the next number.
+      signal.throwIfAborted();
+      await this.#directory.release(look.record.beat);
     }
-    if (look === null) return { acquired: false, leader: null };
-    if (look.record?.termId !== request.termId) return { acquired: false, leader: this.#observer.describe(look) };
-    const lease = leaseOf(look.record, look.number);
-    const granted = look.mtime === UNCONFIRMED
-      ? await this.#confirm(look, look.record, askedAt, signal)
-      : await this.renew(lease, request.metadata, signal) === "renewed";
-    return granted ? { acquired: true, lease } : { acquired: false, leader: null };
+    throw new Error("its term is ended again and again");
   }
 
   /** See {@linkcode Provider.renew}. */

@@ -129,15 +129,18 @@ export class Observer {
     return after.mtime === null || await this.#directory.modified(after.number) === after.mtime;
   }
 
-  /** Returns the leader that `look` shows; null if its lease is free, or has not been granted to it yet. */
+  /** Returns the leader that `look` shows; null if its lease is free, or was not granted. */
   async leader(look: Look): Promise<LeaderInfo | null> {
-    if (await this.judge(look) !== null) return null;
-    if (look.mtime === UNCONFIRMED && !(await this.claimStands(look))) return null;
-    return this.describe(look);
+    return await this.judge(look) === null ? await this.holder(look) : null;
   }
 
-  /** Describes the record of `look`, whether it leads or not. */
-  describe({ number, record, metadata, mtime, since }: Sight): LeaderInfo {
+  /** Describes whose record it is that stands in the way; null if its claim does not stand, and so was granted to nobody. */
+  async holder(look: Look): Promise<LeaderInfo | null> {
+    if (look.mtime === UNCONFIRMED && look.record !== null && !(await this.claimStands(look))) return null;
+    return this.#describe(look);
+  }
+
+  #describe({ number, record, metadata, mtime, since }: Sight): LeaderInfo {
     if (record === null) {
       throw new Error(
         `${this.#directory.pathOf(String(number))} is not a record of this group; ` +

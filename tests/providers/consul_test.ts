@@ -176,6 +176,44 @@ function testServer(url: string): void {
     assert.equal(await leader.renew(lease, soon()), "renewed");
   });
 
+  test("renew() that says lost ends the term, for a late heartbeat too", async () => {
+    const post = new Post();
+    const clock = new MovingClock();
+    const leader = open({ fetch: post.fetch, clock });
+    const lease = await win(leader, request(newGroup()));
+    const late = post.hold('"check-index"');
+    const renewal = leader.renew(lease, soon());
+    await late.arrived;
+    clock.moveOn(lease.heartbeatTimeout * 1.001);
+    assert.equal(await leader.renew(lease, soon()), "lost");
+    late.letGo();
+    assert.equal(await renewal, "lost");
+    assert.equal(await leader.renew(lease, soon()), "lost");
+    await win(open(), request(lease.electionGroup));
+  });
+
+  test("acquire() and read() ask for the newest state, which a server that starts may not have read yet", async () => {
+    const post = new Post();
+    const [leader, rival] = [open({ fetch: post.fetch }), open({ fetch: post.fetch })];
+    const lease = await win(leader, request(newGroup()));
+    assert.ok(!(await rival.acquire(request(lease.electionGroup), soon())).acquired);
+    await rival.read(lease.electionGroup, soon());
+    assert.equal(await leader.release({ ...lease, termId: randomUUID() }, soon()), "notHolder");
+    const looks = post.sent.filter((sent) => sent.startsWith("GET "));
+    assert.equal(looks.length, 4);
+    for (const look of looks) assert.match(look, /\?consistent/);
+  });
+
+  test("acquire() begins its term anew, when it asks again after its session was destroyed", async () => {
+    const provider = open();
+    const wanted = request(newGroup());
+    const lease = await win(provider, wanted);
+    await http("PUT", `session/destroy/${(await entry(lease.electionGroup)).Session}`);
+    const again = await win(provider, wanted);
+    assert.ok(again.token > lease.token);
+    assert.equal(await provider.renew(again, soon()), "renewed");
+  });
+
   test("acquire() takes over in time, and not before, as the observer's clock counts", async () => {
     const { rival, lease, wanted, clock } = await standoff(new Post(), new Post());
     clock.moveOn(-lease.heartbeatTimeout * 0.002);

@@ -119,7 +119,11 @@ test("acquire() withdraws beside a late renewal, and the group is free again a l
   // The claim that was withdrawn counts for nobody, but it stands.
   assert.equal(await leading.read("g", soon()), null);
   assert.equal(await leading.renew(lease, soon()), "lost");
-  await lose(contender);
+  assert.deepEqual(
+    await contender.acquire(request(), soon()),
+    { acquired: false, leader: null },
+    "nobody is in the way",
+  );
   time.jump(LEASE_MS * 0.9);
   await lose(contender);
   time.jump(LEASE_MS * 0.102);
@@ -252,6 +256,27 @@ test("renew() says lost, when the term was released by another while it stalled 
   const { electionGroup, termId } = lease;
   assert.equal(await fileProvider({ directory }).release({ electionGroup, termId }, soon()), "released");
   assert.equal(await renewal.finish(), "lost");
+});
+
+test("acquire() begins its term anew, when another ends it at any step while it asks again", async () => {
+  const tokens = new Set<bigint>();
+  for (let count = 0, ended = false; !ended; count++) {
+    const directory = join(parent, crypto.randomUUID());
+    const actor = new Actor();
+    const asking = new FileProvider(directory, new VirtualClock(), actor.files);
+    const asked = request();
+    const lease = await win(asking, asked);
+    const again = await actor.begin(() => asking.acquire(asked, soon()));
+    await steps(again, count);
+    ended = again.done;
+    assert.equal(await fileProvider({ directory }).release(lease, soon()), "released");
+    const answer = await again.finish();
+    assert.ok(answer.acquired, `ended after ${count} steps`);
+    const { token } = answer.lease;
+    assert.equal(await asking.renew(answer.lease, soon()), token === lease.token ? "lost" : "renewed");
+    tokens.add(token);
+  }
+  assert.deepEqual([...tokens].sort(), [1n, 2n]);
 });
 
 test("release() that stalls until a successor leads leaves it alone", async () => {

@@ -1,8 +1,7 @@
 /** A real Azurite for the tests: Microsoft's own emulator of Azure Blob Storage, from npm, run by Deno. */
 
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   connectable,
   findProgram,
@@ -15,8 +14,10 @@ import {
 import type { ServerKind, TestServer } from "./server.ts";
 
 const PACKAGE = "npm:azurite@3.37.0";
-/** Azurite writes its records to disk this often, in milliseconds. */
+/** Azurite writes its records, and where the content of each is, to two files, each this often, in milliseconds. */
 const SAVE_MS = 5_000;
+/** How long a save may take on a busy machine. */
+const SAVING_MS = 1_500;
 
 /** Starts Azurite with its default account, whose key is public. */
 export const azuriteServer: ServerKind = {
@@ -56,9 +57,12 @@ export async function startAzurite({ account }: AzuriteSetup = {}): Promise<Test
       ? `http://${account.name}:${encodeURIComponent(account.key)}@127.0.0.1:${port}/${account.name}/elections`
       : `http://127.0.0.1:${port}/devstoreaccount1/elections`,
     ...server,
-    /** Real storage answers a write when it is safe, Azurite up to five seconds before: only then is it ended. */
+    /**
+     * Real storage answers a write when it is safe, Azurite up to five seconds before: only then is it ended. That a file is
+     * newer does not tell that much: its save may have begun earlier, and the other file may still lack what it refers to.
+     */
     async kill() {
-      await saved(join(directory, "__azurite_db_blob__.json"), Date.now());
+      await delay(SAVE_MS + SAVING_MS);
       await server.kill();
     },
     async stop() {
@@ -66,15 +70,6 @@ export async function startAzurite({ account }: AzuriteSetup = {}): Promise<Test
       await removeDirectory(directory);
     },
   };
-}
-
-/** Waits until `file` is newer than `since`, but no longer than a save can take: nothing may have changed. */
-async function saved(file: string, since: number): Promise<void> {
-  for (const end = since + SAVE_MS + 1_000; Date.now() < end;) {
-    const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 }));
-    if (mtimeMs > since) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 async function deno(): Promise<string> {
