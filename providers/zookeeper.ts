@@ -231,8 +231,15 @@ class ZooKeeperProvider implements Provider {
     if (!node.first) {
       let children = isNew && !this.#held.has(electionGroup) ? [] : await session.list(electionGroup, signal);
       if (isNew && children.length === 0) children = await session.create(node, signal);
-      node.first = node.created !== null && predecessorOf(children, nameOf(node.created.path)) === null;
-      if (!node.first) return await this.#lost(node, session, termId, children, signal);
+      // Ends: each further round was brought about by the end of a node that stood before this one.
+      for (;;) {
+        const before = node.created === null ? undefined : predecessorOf(children, nameOf(node.created.path));
+        node.first = before === null;
+        if (before === null) break;
+        const held = await this.#lost(node, session, termId, before, children, signal);
+        if (held !== null) return held;
+        children = await session.list(electionGroup, signal);
+      }
     }
     const writes = node.kind === "place" || Object.keys(metadata).length > 0;
     const isThere = writes
@@ -250,19 +257,26 @@ class ZooKeeperProvider implements Provider {
     return { acquired: true, lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout } };
   }
 
+  /**
+   * Refuses the lease to `node`, which has another `before` it. Null if that has ended meanwhile, so that `node` may be first: a
+   * term is not refused if anybody could have seen it lead.
+   */
   async #lost(
     node: LatchNode,
     session: LatchSession,
     termId: string,
+    before: string | undefined,
     children: readonly string[],
     signal: AbortSignal,
-  ): Promise<Held> {
+  ): Promise<Held | null> {
+    const [leader, neverLed] = await Promise.all([
+      session.leader(node.group, children, signal),
+      node.kind === "place" || before === undefined || session.withdraw(node, before, signal),
+    ]);
+    if (!neverLed) return null;
     session.letGo(node, termId);
     this.#remember(node.group);
-    const [leader] = await Promise.all([
-      session.leader(node.group, children, signal),
-      this.#queue.lost(node, session),
-    ]);
+    await this.#queue.lost(node, session);
     // An earlier node of the same term, which was not renewed in time, is about to be deleted: it refuses in nobody's name.
     return { acquired: false, leader: leader?.termId === termId ? null : leader };
   }

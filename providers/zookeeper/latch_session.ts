@@ -255,6 +255,24 @@ export class LatchSession {
     }
   }
 
+  /**
+   * Deletes `node` while the one named `before` still stands before it, in one transaction: so it was never the first. Returns
+   * false if either is gone.
+   */
+  async withdraw(node: LatchNode, before: string, signal: AbortSignal): Promise<boolean> {
+    const { path } = node.created ?? {};
+    if (path === undefined) return true;
+    try {
+      await this.client.call(multi([check(`${this.directory(node.group)}/${before}`), remove(path)]), signal);
+    } catch (error) {
+      if (isError(error, ErrorCode.noNode)) return false;
+      throw error;
+    }
+    node.created = null;
+    node.asked = false;
+    return true;
+  }
+
   /** Deletes `node`, now or when there is a connection again; resolves after the first try. Never rejects. */
   doom(node: LatchNode): Promise<void> {
     if (this.client.ended !== null) return Promise.resolve();

@@ -84,6 +84,24 @@ function faultTests(port: number): void {
     assert.equal(await other.read(asked.electionGroup, soon()), null, "it had made one node, not two");
   });
 
+  test("acquire() is granted, when the leader releases while it is about to be refused", async () => {
+    await using proxy = await startProxy(port);
+    await using provider = through(proxy);
+    await using other = direct();
+    const held = request(`meanwhile-${randomUUID()}`);
+    const leading = await other.acquire(held, soon());
+    assert.ok(leading.acquired);
+    // By then its node has been made, and that of the leader been seen before it.
+    proxy.onRequest = async (type) => {
+      if (type !== MULTI) return;
+      proxy.onRequest = () => {};
+      assert.equal(await other.release(leading.lease, soon()), "released");
+    };
+    const answer = await provider.acquire(request(held.electionGroup), soon());
+    assert.ok(answer.acquired, "others may have seen its node lead");
+    assert.equal((await other.read(held.electionGroup, soon()))?.token, answer.lease.token);
+  });
+
   test("acquire() leaves nothing for longer than its lease, when it is not repeated", async () => {
     await using proxy = await startProxy(port);
     await using provider = through(proxy);
