@@ -66,6 +66,8 @@ async function demo(invocation: Invocation): Promise<number> {
 }
 
 async function play(stage: Stage): Promise<void> {
+  // Who hands over must have somebody to hand over to: on a busy machine, processes take seconds to start.
+  await stage.assembled();
   const first = await stage.nextLeader();
   await stage.rest();
   stage.kill(first, "is killed with SIGKILL, and can tell nobody");
@@ -98,6 +100,7 @@ class Stage {
   readonly #start = systemClock.monotonic();
   readonly #players = new Map<string, ChildProcess>();
   readonly #reigns: Reign[] = [];
+  #entered = 0;
   #announced = 0;
   #leftAt: number | null = null;
   #changed: () => void = () => {};
@@ -117,15 +120,16 @@ class Stage {
     player.stdin?.on("error", () => {});
     player.stdin?.write(`${JSON.stringify(instructions)}\n`);
     if (player.stdout) readLines(player.stdout, (line) => this.#take(name, JSON.parse(line) as Report));
-    this.#say(name, `enters election group ${GROUP}`, { event: "entered", pid: player.pid });
+  }
+
+  /** Waits until all participants campaign. */
+  async assembled(): Promise<void> {
+    await this.#until(() => this.#entered === this.#players.size);
   }
 
   /** Waits for the next reign, and announces it. */
   async nextLeader(): Promise<string> {
-    while (this.#reigns.length <= this.#announced) {
-      this.#check();
-      await new Promise<void>((resolve) => this.#changed = resolve);
-    }
+    await this.#until(() => this.#reigns.length > this.#announced);
     const reign = this.#reigns[this.#announced++];
     if (reign === undefined) throw new ElectionError("Cannot find the next leader");
     const handOffMs = this.#leftAt === null ? null : systemClock.monotonic() - this.#leftAt;
@@ -189,7 +193,11 @@ class Stage {
   }
 
   #take(name: string, report: Report): void {
-    if (report.event !== "leads") return;
+    if (report.event === "started") {
+      this.#entered++;
+      this.#say(name, `has entered election group ${GROUP}`, { event: "entered", pid: this.#players.get(name)?.pid });
+      return this.#changed();
+    }
     const token = BigInt(report.token);
     const reign = this.#reigns.find((reign) => reign.name === name && reign.token === token);
     if (reign !== undefined) {
@@ -200,9 +208,20 @@ class Stage {
     }
   }
 
+  async #until(holds: () => boolean): Promise<void> {
+    while (!holds()) {
+      this.#check();
+      await new Promise<void>((resolve) => this.#changed = resolve);
+    }
+  }
+
   #check(): void {
     if (!this.#signal.aborted) return;
-    throw new ElectionError(`Cannot show an election: nobody came to lead ${GROUP} within ${LIMIT_MS / 1_000} s`);
+    const missing = this.#players.size - this.#entered;
+    const why = missing > 0
+      ? `${missing} of ${this.#players.size} participants did not start`
+      : `nobody came to lead ${GROUP}`;
+    throw new ElectionError(`Cannot show an election: ${why} within ${LIMIT_MS / 1_000} s`);
   }
 
   #say(name: string, text: string, data: Readonly<Record<string, unknown>>): void {
