@@ -140,33 +140,39 @@ export interface RegisterRun {
   readonly renewsOthers?: boolean;
 }
 
+/** How many runs may go by in which so many calls were not answered that the search does not come to an end. */
+const MAX_RUNS = 3;
+
 /** Drives four clients on three groups while the server freezes, dies and comes back, and checks what they were told. */
 export async function checkRegister(run: RegisterRun): Promise<void> {
+  for (let runs = 1;; runs++) {
+    const operations = await record(run);
+    const { violations, undecided } = checkLinearizability(operations, { expiry: run.expiry ?? "final" });
+    if (violations.length > 0) {
+      assert.fail(
+        violations.map(({ electionGroup, table }) => `no lease explains ${electionGroup}:\n${table}`).join("\n\n"),
+      );
+    }
+    const terms = new Set(operations.filter(({ answer }) => answer === "granted").map(({ seen }) => seen?.token));
+    // A busy machine answers few calls in time. That says nothing either way, so it is done again.
+    if (undecided.length === 0 && terms.size >= 5) return;
+    assert.ok(runs < MAX_RUNS, `${runs} runs say nothing: undecided ${undecided.join()}, ${terms.size} terms`);
+  }
+}
+
+async function record(run: RegisterRun): Promise<readonly RegisterOperation[]> {
   const seed = Number(crypto.getRandomValues(new Uint32Array(1))[0]);
-  const { heartbeatTimeout, durationMs, paceMs, renewsOthers = true } = run;
   const recorder = new RegisterRecorder();
   const providers = [1, 2, 3, 4].map((i) => recorder.wrap(run.open(), `client ${i}`));
   const groups = [1, 2, 3].map((i) => `linearizability-${crypto.randomUUID()}-${i}`);
   try {
     const random = new Random(seed);
-    await Promise.all([
-      drive({ providers, groups, clock: systemClock, random, heartbeatTimeout, durationMs, paceMs, renewsOthers }),
-      trouble(run),
-    ]);
+    await Promise.all([drive({ ...run, providers, groups, clock: systemClock, random }), trouble(run)]);
   } finally {
     await Promise.all(providers.map((provider) => provider[Symbol.asyncDispose]()));
   }
-  const { operations } = recorder;
-  const { violations, undecided, states } = checkLinearizability(operations, { expiry: run.expiry ?? "final" });
-  console.log(`${run.name}: ${summarize(operations)}; ${states} states, seed ${seed}`);
-  if (violations.length > 0) {
-    assert.fail(
-      violations.map(({ electionGroup, table }) => `no lease explains ${electionGroup}:\n${table}`).join("\n\n"),
-    );
-  }
-  assert.deepEqual(undecided, []);
-  const terms = new Set(operations.filter(({ answer }) => answer === "granted").map(({ seen }) => seen?.token));
-  assert.ok(terms.size >= 5, "too little happened for this to say anything");
+  console.log(`${run.name}: ${summarize(recorder.operations)}, seed ${seed}`);
+  return recorder.operations;
 }
 
 /** Freezes the server shortly, kills and restarts it, and freezes it for longer, as far as that can be done. */

@@ -30,7 +30,7 @@ interface Holding {
   touchedAt: number;
 }
 
-/** How often a term that asks again may find that what it had is over. */
+/** How often a term that asks again may find that what it had is over, before it gives up. */
 const MAX_ATTEMPTS = 10;
 
 /** What follows nobody. */
@@ -72,10 +72,8 @@ export class Group {
         return granted ? { acquired: true, lease } : { acquired: false, leader: null };
       }
       if (await this.renew(lease, request.metadata, signal) === "renewed") return { acquired: true, lease };
-      // What the term had is over: it was evicted or has expired. Nobody leads by it, since who asks has had no answer; so it
-      // may be given up here, lest a late heartbeat revives it, and the term begins anew under the next number.
+      // What it had is over, since it expired or was evicted. The term begins anew, under the next number.
       signal.throwIfAborted();
-      await this.#directory.release(look.record.beat);
     }
     throw new Error("its term is ended again and again");
   }
@@ -88,10 +86,15 @@ export class Group {
   ): Promise<"renewed" | "lost"> {
     const askedAt = this.#clock.monotonic();
     const holding = await this.#holdingOf(lease, askedAt);
-    // An expired lease is gone, also if nobody took it over: somebody may have been told so.
-    if (holding === null || askedAt - holding.touchedAt >= lease.heartbeatTimeout) return "lost";
+    if (holding === null) return "lost";
     const { beat, number } = holding;
     signal.throwIfAborted();
+    // An expired lease is gone, also if nobody took it over: somebody may have been told so. Its holder stopped leading before.
+    // The mark makes that true for a heartbeat of ours that is still on its way, and spares the others the wait.
+    if (askedAt - holding.touchedAt >= lease.heartbeatTimeout) {
+      if ((await this.#directory.list()).numbers.at(-1) === number) await this.#end(beat);
+      return "lost";
+    }
     if (metadata && !(await this.#directory.replaceMetadata(beat, JSON.stringify(metadata), signal))) return "lost";
     signal.throwIfAborted();
     // 1. Write. Whoever judged this term to stand still, and has not linked a higher number yet, will see this after
@@ -111,10 +114,7 @@ export class Group {
     const look = await this.#observer.look();
     if (look?.record?.termId !== termId || await this.#observer.judge(look) !== null) return "notHolder";
     signal.throwIfAborted();
-    // The mark carries the unique name of this term's file: however late it comes, it says nothing about another term.
-    if (!(await this.#directory.release(look.record.beat))) return "notHolder";
-    await this.#directory.nudge(this.#clock.wall());
-    return "released";
+    return await this.#end(look.record.beat) ? "released" : "notHolder";
   }
 
   /** See {@linkcode Provider.read}. */
@@ -159,6 +159,16 @@ export class Group {
     await this.#directory.sync();
     await this.#directory.sweep(listing, number, signal);
     if (!signal.aborted) await this.#directory.nudge(this.#clock.wall());
+    return true;
+  }
+
+  /**
+   * Marks a term as over, and hints at that. False if it is marked already, or gone. The mark carries the unique name of the
+   * term's file: however late it comes, it says nothing about another term.
+   */
+  async #end(beat: string): Promise<boolean> {
+    if (!(await this.#directory.release(beat))) return false;
+    await this.#directory.nudge(this.#clock.wall());
     return true;
   }
 

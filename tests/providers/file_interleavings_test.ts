@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileProvider } from "../../providers/file.ts";
+import { type Files, nodeFiles } from "../../providers/file/directory.ts";
 import { ownHolder } from "../../providers/file/host.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { sleep, systemClock } from "../../src/clock.ts";
@@ -244,6 +245,33 @@ test("renew() says lost, when its term ended and its successors came and went wh
     assert.equal(await renewal.finish(), "lost", `stalled before ${stalledAt}`);
     assert.equal(await others.renew(last, soon()), "renewed");
   }
+});
+
+test("renew() that says lost ends the term, for a heartbeat that is late too", async () => {
+  const directory = join(parent, crypto.randomUUID());
+  const time = new VirtualClock();
+  const [arrived, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let stalls = false;
+  const utimes: Files["utimes"] = async (...args) => {
+    if (stalls) {
+      stalls = false;
+      arrived.resolve();
+      await go.promise;
+    }
+    await nodeFiles.utimes(...args);
+  };
+  const leading = new FileProvider(directory, time, { ...nodeFiles, utimes });
+  const lease = await win(leading);
+  time.jump(LEASE_MS - 1);
+  stalls = true;
+  const late = leading.renew(lease, soon());
+  await arrived.promise;
+  time.jump(1);
+  assert.equal(await leading.renew(lease, soon()), "lost");
+  go.resolve();
+  assert.equal(await late, "lost");
+  assert.equal(await leading.renew(lease, soon()), "lost");
+  assert.equal((await win(fileProvider({ directory, clock: time }))).token, 2n);
 });
 
 test("renew() says lost, when the term was released by another while it stalled before its look", async () => {
