@@ -4,12 +4,15 @@
  * @module
  */
 
-/** Returns a URL or connection string with every password, key, signature and token replaced by `***`. */
+/**
+ * Returns a URL or connection string with every password, key, signature and token replaced by `***`. A password that should have
+ * been percent-encoded and was not, so that the URL is none, is hidden too: rather too much than too little.
+ */
 export function redact(target: string | URL): string {
   return String(target)
-    .replace(/(\/\/[^/?#@:]*):[^/?#]*@/g, "$1:***@")
     .replace(
       /\b(password|pwd|pass|accountkey|sharedaccesssignature|secret|sig|token|auth)=("[^"]*"|'[^']*'|[^;&#\s]*)/gi,
       "$1=***",
-    );
+    )
+    .replace(/(\/\/[^/?#@:\s]*):\S*@/g, "$1:***@");
 }

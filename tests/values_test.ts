@@ -27,6 +27,8 @@ test("redact() hides every form of credential, and nothing else", () => {
     ["redis://user:hunter2@host:6379/0", "redis://user:***@host:6379/0"],
     ["redis://:hunter2@host", "redis://:***@host"],
     ["postgres://u:p@ss:hunter2@host/db?sslmode=require", "postgres://u:***@host/db?sslmode=require"],
+    ["redis://u:hun/t?e#r@2@host:6379/0", "redis://u:***@host:6379/0"],
+    ["consul://host:8500?token=hun@ter2", "consul://host:8500?token=***"],
     ["Server=db;User Id=sa;Password=hunter2;Encrypt=true", "Server=db;User Id=sa;Password=***;Encrypt=true"],
     ["AccountName=a;AccountKey=hunter2==;X=y", "AccountName=a;AccountKey=***;X=y"],
     ["https://a.blob.core.windows.net/c?sv=1&sig=hunter2&se=2", "https://a.blob.core.windows.net/c?sv=1&sig=***&se=2"],
