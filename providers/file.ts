@@ -24,6 +24,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "../src/clock.ts";
 import type { Provider } from "../src/provider.ts";
+import { redact } from "../src/redact.ts";
 import { registerProvider } from "../src/registry.ts";
 import { nodeFiles } from "./file/directory.ts";
 import { FileProvider } from "./file/provider.ts";
@@ -69,7 +70,7 @@ function directoryOf(url: string): string {
     return /^file:\//i.test(url) ? fileURLToPath(url) : resolve(decoded.slice("file:".length));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TypeError(`Cannot open file provider "${url}": ${why}`, { cause });
+    throw new TypeError(redact(`Cannot open file provider "${url}": ${why}`), { cause });
   }
 }
 

@@ -33,6 +33,8 @@ export function parseTarget(url: string): ZooKeeperTarget {
   const match = /^zookeeper:\/\/(?:([^/?#]*)@)?([^/?#@]*)([^?#]*)(?:\?([^#]*))?$/i.exec(url);
   if (match === null) throw refuse('it must look like "zookeeper://host:2181,host:2181/root"');
   const [, user, hosts = "", path = "", query = ""] = match;
+  // Most likely a password that was not encoded: what follows would name a part of it.
+  if (`${path}${query}`.includes("@")) throw refuse("a slash, ? or @ in a password or root must be percent-encoded");
   const settings = new URLSearchParams(query);
   for (const key of settings.keys()) {
     if (key !== "sessionTimeout") throw refuse(`unknown setting "${key}"; known is sessionTimeout`);

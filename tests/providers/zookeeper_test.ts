@@ -36,6 +36,7 @@ test("zookeeperProvider() throws, when its URL or a setting is not usable, and t
     ...["zookeeper:a", "zookeeper://", "zookeeper://a,,b", "zookeeper://a:0", "zookeeper://a:65536", "zookeeper://a:b"],
     ...["zookeeper://a//x", "zookeeper://a/./x", "zookeeper://a/zookeeper/x", "zookeeper://a/%zz", "zookeeper://a/x#y"],
     ...["zookeeper://u@a", "zookeeper://u:@a", "zookeeper://u:secret@a?x=1", "zookeeper://u:secret@", "redis://a"],
+    ...["zookeeper://u:secret/x@a", "zookeeper://u:secret?x@a"],
     "zookeeper://a?sessionTimeout=soon",
   ];
   for (const url of bad) {
