@@ -21,7 +21,7 @@
  */
 
 import { callBackend, parseMetadata, providerError } from "../src/call.ts";
-import { type Duration, parseDuration } from "../src/duration.ts";
+import type { Duration } from "../src/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
   Acquired,
@@ -35,6 +35,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { resolveSqlBounds } from "../src/sql_table.ts";
 import { Connections, type PostgresPool } from "./postgres/connections.ts";
 import { explain, LeaseTable } from "./postgres/lease_table.ts";
 import { CannotListenError, Listener } from "./postgres/listener.ts";
@@ -89,12 +90,7 @@ export function postgresProvider(options: PostgresOptions = {}): Provider {
     ? { connectionString: undefined, parameters: {} }
     : splitUrl(String(options.url));
   const merged: PostgresOptions = { ...parameters, ...options };
-  const poolSize = merged.poolSize ?? 4;
-  if (!Number.isInteger(poolSize) || poolSize < 1) {
-    throw new RangeError(`Cannot use poolSize "${poolSize}": it must be a whole number from 1`);
-  }
-  const statementTimeout = parseDuration(merged.statementTimeout ?? "5s", "statementTimeout");
-  if (statementTimeout < 1) throw new RangeError('Cannot use statementTimeout "0": it must be at least 1 ms');
+  const { poolSize, statementTimeout } = resolveSqlBounds(merged);
   const { pool, prepare = true, autoCreate = true, listen = true } = merged;
   const connections = new Connections({ connectionString, pool, poolSize, statementTimeout, prepare });
   const statements = buildStatements(merged.schema ?? "public", merged.table ?? "multilock_leases");

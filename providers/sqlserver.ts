@@ -19,7 +19,7 @@
  */
 
 import { callBackend, parseMetadata } from "../src/call.ts";
-import { type Duration, parseDuration } from "../src/duration.ts";
+import type { Duration } from "../src/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
   Acquired,
@@ -33,6 +33,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { resolveSqlBounds } from "../src/sql_table.ts";
 import { Connections, type Row, type SqlServerDriver, type SqlServerPool } from "./sqlserver/connections.ts";
 import { explain, LeaseTable } from "./sqlserver/lease_table.ts";
 import { buildStatements, type Statements } from "./sqlserver/statements.ts";
@@ -87,12 +88,8 @@ export function sqlserverProvider(options: SqlServerOptions): Provider {
     ? { config: undefined, parameters: {} }
     : parseTarget(String(options.url));
   const merged: SqlServerOptions = { ...parameters, ...options };
-  const { pool, driver, poolSize = 4, autoCreate = true } = merged;
-  if (!Number.isInteger(poolSize) || poolSize < 1) {
-    throw new RangeError(`Cannot use poolSize "${poolSize}": it must be a whole number from 1`);
-  }
-  const statementTimeout = parseDuration(merged.statementTimeout ?? "5s", "statementTimeout");
-  if (statementTimeout < 1) throw new RangeError('Cannot use statementTimeout "0": it must be at least 1 ms');
+  const { poolSize, statementTimeout } = resolveSqlBounds(merged);
+  const { pool, driver, autoCreate = true } = merged;
   const statements = buildStatements(merged.schema ?? "dbo", merged.table ?? "multilock_leases");
   const connections = new Connections({ config, pool, driver, poolSize, statementTimeout });
   return new SqlServerProvider(connections, statements, autoCreate);

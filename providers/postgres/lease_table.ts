@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SqlTable } from "../../src/sql_table.ts";
 import { type Connections, sqlState } from "./connections.ts";
 import type { Statement, Statements } from "./statements.ts";
 
@@ -12,43 +13,29 @@ const CREATED_BY_ANOTHER: ReadonlySet<string> = new Set(["23505", "42P06", "42P0
 const NO_TABLE = "42P01";
 const NO_SCHEMA = "3F000";
 
-/** How often a call creates the table: once, and again if somebody drops it in between. */
-const MAX_CREATIONS = 3;
-
 /** Runs the statements of one table. */
 export class LeaseTable {
   readonly #connections: Connections;
   readonly #statements: Statements;
   readonly #autoCreate: boolean;
-  #creating: Promise<void> | null = null;
+  readonly #table: SqlTable;
 
   /** Makes it, without I/O. */
   constructor(connections: Connections, statements: Statements, autoCreate: boolean) {
     this.#connections = connections;
     this.#statements = statements;
     this.#autoCreate = autoCreate;
+    this.#table = new SqlTable((error) => sqlState(error) === NO_TABLE, autoCreate ? () => this.#create() : null);
   }
 
-  /** Runs a statement that needs the table. One that failed for lack of it has done nothing, and may run again. */
-  async write(statement: Statement, values: () => unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
-    for (let creations = 0;; creations++) {
-      try {
-        return await this.#connections.run(statement, values, signal);
-      } catch (error) {
-        if (!this.#autoCreate || sqlState(error) !== NO_TABLE || creations === MAX_CREATIONS) throw error;
-        await (this.#creating ??= this.#create().finally(() => this.#creating = null));
-      }
-    }
+  /** Runs a statement that needs the table. */
+  write(statement: Statement, values: () => unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
+    return this.#table.write(() => this.#connections.run(statement, values, signal));
   }
 
-  /** Runs a statement that only reads. Without the table there is nothing to read: no rows. */
-  async read(statement: Statement, values: unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
-    try {
-      return await this.#connections.run(statement, () => values, signal);
-    } catch (error) {
-      if (this.#autoCreate && sqlState(error) === NO_TABLE) return [];
-      throw error;
-    }
+  /** Runs a statement that only reads. */
+  read(statement: Statement, values: unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
+    return this.#table.read(() => this.#connections.run(statement, () => values, signal));
   }
 
   /** @throws {Error} if elections would not work, saying why */
@@ -63,7 +50,7 @@ export class LeaseTable {
     }
   }
 
-  /** Not bound to the call that found the table missing: others wait for it too. The statement timeout bounds it. */
+  /** The statement timeout bounds it. */
   async #create(): Promise<void> {
     const { createTable, createSchema } = this.#statements;
     const { signal } = new AbortController();

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SqlTable } from "../../src/sql_table.ts";
 import type { Connections, Parameters, Row } from "./connections.ts";
 import type { Statements } from "./statements.ts";
 
@@ -11,38 +12,26 @@ import type { Statements } from "./statements.ts";
 export class LeaseTable {
   readonly #connections: Connections;
   readonly #statements: Statements;
-  readonly #autoCreate: boolean;
-  #creating: Promise<void> | null = null;
+  readonly #table: SqlTable;
 
   /** Makes it, without I/O. */
   constructor(connections: Connections, statements: Statements, autoCreate: boolean) {
     this.#connections = connections;
     this.#statements = statements;
-    this.#autoCreate = autoCreate;
+    this.#table = new SqlTable(isNoTable, autoCreate ? () => this.#create() : null);
   }
 
-  /** Runs a batch that needs the table. One that failed for lack of it has done nothing, and may run again, once. */
-  async write(sql: string, parameters: Parameters, signal: AbortSignal): Promise<readonly Row[]> {
-    try {
-      return await this.#connections.run(sql, parameters, signal);
-    } catch (error) {
-      if (!this.#autoCreate || !isNoTable(error)) throw error;
-    }
-    await (this.#creating ??= this.#create().finally(() => this.#creating = null));
-    return await this.#connections.run(sql, parameters, signal);
+  /** Runs a batch that needs the table. */
+  write(sql: string, parameters: Parameters, signal: AbortSignal): Promise<readonly Row[]> {
+    return this.#table.write(() => this.#connections.run(sql, parameters, signal));
   }
 
-  /** Runs a batch that only reads. Without the table there is nothing to read: no rows. */
-  async read(sql: string, parameters: Parameters, signal: AbortSignal): Promise<readonly Row[]> {
-    try {
-      return await this.#connections.run(sql, parameters, signal);
-    } catch (error) {
-      if (this.#autoCreate && isNoTable(error)) return [];
-      throw error;
-    }
+  /** Runs a batch that only reads. */
+  read(sql: string, parameters: Parameters, signal: AbortSignal): Promise<readonly Row[]> {
+    return this.#table.read(() => this.#connections.run(sql, parameters, signal));
   }
 
-  /** Not bound to the call that found the table missing: others wait for it too. The statement timeout bounds it. */
+  /** The statement timeout bounds it. */
   async #create(): Promise<void> {
     const { findSchema, createSchema, createTable } = this.#statements;
     const { signal } = new AbortController();
