@@ -13,19 +13,21 @@
  */
 
 import { type Clock, sleep } from "../../src/clock.ts";
-import { attachToOne, type Connection, type Server } from "./connection.ts";
+import { answer, type Call, Calls } from "./calls.ts";
+import { type Attached, attachToOne, type Connection, type Server } from "./connection.ts";
 import type { JuteReader } from "./jute.ts";
 import {
   bareFrame,
   ErrorCode,
   isError,
-  numberRequest,
   OpCode,
   type Operation,
-  requestFrame,
+  readEventPath,
+  readReplyHeader,
   Xid,
   ZooKeeperError,
 } from "./protocol.ts";
+import { Watches } from "./watches.ts";
 
 /** How to open a session. */
 export interface ClientOptions {
@@ -43,20 +45,10 @@ export interface ClientOptions {
   readonly onEnded?: (reason: Error) => void;
 }
 
-/** A request that is not written yet, or not answered. */
-interface Call {
-  readonly operation: Operation<unknown>;
-  readonly frame: Uint8Array;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly onEvent: (() => void) | undefined;
-  /** When it was written, by the monotonic clock; negative before. */
-  writtenAt: number;
-}
-
 /** How long `close` waits for the server to confirm. */
 const CLOSE_MS = 1_000;
 const RETRY_MS = 100;
+const NO_SESSION = { sessionId: 0n, password: new Uint8Array(16), timeout: 0 };
 
 /** One session. It connects when made; when it has ended, for whatever reason, make another. */
 export class ZooKeeperClient {
@@ -67,15 +59,12 @@ export class ZooKeeperClient {
   #attaching: Promise<void>;
   #ended: Error | null = null;
   #nextServer = 0;
-  #sessionId = 0n;
-  #password: Uint8Array = new Uint8Array(16);
-  #timeout = 0;
+  /** As the server knows it; the timeout is 0 before it does. */
+  #session: Pick<Attached, "sessionId" | "password" | "timeout"> = NO_SESSION;
   #attachments = 0;
   #lastZxid = 0n;
-  #xid = 0;
-  #unwritten: Call[] = [];
-  readonly #unanswered = new Map<number, Call>();
-  readonly #watches = new Map<string, Set<() => void>>();
+  readonly #calls = new Calls();
+  readonly #watches = new Watches();
   #heardAt: number;
   #sentAt = 0;
   #cancelTimer = () => {};
@@ -90,7 +79,7 @@ export class ZooKeeperClient {
 
   /** The session timeout that the server granted, in milliseconds; 0 before it has. */
   get sessionTimeout(): number {
-    return this.#timeout;
+    return this.#session.timeout;
   }
 
   /** Why the session has ended; null while it has not. */
@@ -146,17 +135,16 @@ export class ZooKeeperClient {
       if (this.#ended !== null) return reject(this.#ended);
       if (this.#connection === null) return reject(new ZooKeeperError(ErrorCode.connectionLoss));
       const settle = () => signal.removeEventListener("abort", onAbort);
-      const call: Call = {
+      // The first of a turn of the event loop waits for those that follow.
+      if (this.#calls.unwritten === 0) queueMicrotask(() => this.#flush());
+      const call = this.#calls.add({
         operation,
-        frame: requestFrame(operation),
         resolve: (value) => (settle(), resolve(value as T)),
         reject: (reason) => (settle(), reject(reason)),
         onEvent,
-        writtenAt: -1,
-      };
+      });
       const onAbort = () => this.#abort(call, signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
-      if (this.#unwritten.push(call) === 1) queueMicrotask(() => this.#flush());
     });
   }
 
@@ -169,26 +157,23 @@ export class ZooKeeperClient {
     const connection = this.#connection;
     this.#connection = null;
     this.#end(new Error("the client was closed"));
-    await connection?.finish(bareFrame(this.#nextXid(), OpCode.closeSession), this.#clock, CLOSE_MS);
+    await connection?.finish(bareFrame(this.#calls.nextXid(), OpCode.closeSession), this.#clock, CLOSE_MS);
   }
 
   /** Tries each server once, and last the one that was left last. */
   async #attach(): Promise<void> {
     const { servers, sessionTimeout, credentials } = this.#options;
     const inTurn = [...servers.slice(this.#nextServer), ...servers.slice(0, this.#nextServer)];
-    const known = { lastZxid: this.#lastZxid, sessionId: this.#sessionId, password: this.#password };
-    const request = { ...known, timeout: sessionTimeout };
+    const request = { ...this.#session, lastZxid: this.#lastZxid, timeout: sessionTimeout };
     const attached = await attachToOne(inTurn, request, credentials, this.#clock, this.#closing.signal);
-    const { connection, server, timeout, sessionId, password } = attached;
+    const { connection, server, ...session } = attached;
     if (this.#ended !== null) return connection.end(this.#ended);
-    if (timeout <= 0) {
+    if (session.timeout <= 0) {
       connection.end(new Error("the session has expired"));
       return this.#end(new ZooKeeperError(ErrorCode.sessionExpired));
     }
     this.#nextServer = servers.indexOf(server) + 1;
-    this.#sessionId = sessionId;
-    this.#password = password;
-    this.#timeout = timeout;
+    this.#session = session;
     this.#use(connection);
   }
 
@@ -222,7 +207,7 @@ export class ZooKeeperClient {
         return await this.#attaching;
       } catch (error) {
         // The server has not heard from us for a whole session: it has expired, or will when the server is back.
-        if (this.#clock.monotonic() - this.#heardAt > this.#timeout) return this.#end(error);
+        if (this.#clock.monotonic() - this.#heardAt > this.sessionTimeout) return this.#end(error);
       }
       // Between two rounds a call fails at once, with the reason of the last.
       await sleep(this.#clock, RETRY_MS * (1 + Math.random()), this.#closing.signal).catch(() => {});
@@ -242,18 +227,14 @@ export class ZooKeeperClient {
   }
 
   #failAll(error: Error): void {
-    const calls = [...this.#unanswered.values(), ...this.#unwritten];
-    this.#unanswered.clear();
-    this.#unwritten = [];
-    for (const call of calls) call.reject(error);
-    for (const path of [...this.#watches.keys()]) this.#fire(path);
+    this.#calls.failAll(error);
+    this.#watches.fireAll();
   }
 
   #abort(call: Call, reason: unknown): void {
     call.reject(reason);
-    const index = this.#unwritten.indexOf(call);
-    if (index >= 0) this.#unwritten.splice(index, 1);
-    else if (this.#heardAt < call.writtenAt && this.#clock.monotonic() - call.writtenAt > this.#timeout / 4) {
+    if (this.#calls.remove(call)) return;
+    if (this.#heardAt < call.writtenAt && this.#clock.monotonic() - call.writtenAt > this.sessionTimeout / 4) {
       this.#connection?.end(new Error("the server does not answer"));
     }
   }
@@ -261,61 +242,29 @@ export class ZooKeeperClient {
   /** Writes what is to be written, unless the connection is full: what it cannot take may still be aborted here. */
   #flush(): void {
     const connection = this.#connection;
-    if (connection === null || connection.isFull || this.#unwritten.length === 0) return;
-    const now = this.#sentAt = this.#clock.monotonic();
-    const calls = this.#unwritten;
-    this.#unwritten = [];
-    connection.send(calls.map((call) => {
-      const xid = this.#nextXid();
-      call.writtenAt = now;
-      this.#unanswered.set(xid, call);
-      const { watches } = call.operation;
+    if (connection === null || connection.isFull || this.#calls.unwritten === 0) return;
+    this.#sentAt = this.#clock.monotonic();
+    const { calls, frames } = this.#calls.write(this.#sentAt);
+    for (const { operation: { watches }, onEvent } of calls) {
       // Before it is sent, so that no event can come first.
-      if (watches !== undefined && call.onEvent) this.#watch(watches, call.onEvent);
-      return numberRequest(call.frame, xid);
-    }));
-  }
-
-  #nextXid(): number {
-    // Replies are told by it, so it stays positive; the negative ones have meanings of their own.
-    this.#xid = this.#xid % 0x7fffffff + 1;
-    return this.#xid;
+      if (watches !== undefined && onEvent) this.#watches.add(watches, onEvent);
+    }
+    connection.send(frames);
   }
 
   #receive(reader: JuteReader): void {
     this.#heardAt = this.#clock.monotonic();
-    const xid = reader.int();
-    const zxid = reader.long();
-    const code = reader.int();
+    const { xid, zxid, code } = readReplyHeader(reader);
     if (xid === Xid.ping) return;
+    if (xid === Xid.event) return this.#watches.fire(readEventPath(reader));
     if (xid === Xid.auth) {
       if (code !== 0) this.#end(new ZooKeeperError(code));
       return;
     }
-    if (xid === Xid.event) {
-      reader.int();
-      reader.int();
-      return this.#fire(reader.string());
-    }
-    const call = this.#unanswered.get(xid);
-    if (call === undefined) throw new Error(`a reply to request ${xid}, which was not made`);
-    this.#unanswered.delete(xid);
+    const call = this.#calls.answered(xid);
     if (zxid > this.#lastZxid) this.#lastZxid = zxid;
-    if (code === 0) this.#answer(call, reader);
+    if (code === 0) answer(call, reader);
     else this.#refuse(call, code);
-  }
-
-  #answer(call: Call, reader: JuteReader): void {
-    let value: unknown;
-    try {
-      value = call.operation.read(reader);
-    } catch (error) {
-      call.reject(error);
-      // A transaction's refusal comes in the body of its reply. Anything else that cannot be read is no reply.
-      if (!(error instanceof ZooKeeperError)) throw error;
-      return;
-    }
-    call.resolve(value);
   }
 
   #refuse(call: Call, code: number): void {
@@ -323,35 +272,24 @@ export class ZooKeeperClient {
     const { type, watches } = call.operation;
     // Only a look at a node that does not exist leaves a watch although it failed: for its creation.
     const leavesWatch = type === OpCode.exists && code === ErrorCode.noNode;
-    if (watches !== undefined && call.onEvent && !leavesWatch) this.#watches.get(watches)?.delete(call.onEvent);
+    if (watches !== undefined && call.onEvent && !leavesWatch) this.#watches.remove(watches, call.onEvent);
     call.reject(error);
     if (isError(error, ErrorCode.sessionExpired)) this.#end(error);
     if (isError(error, ErrorCode.sessionMoved)) this.#connection?.end(error);
   }
 
-  #watch(path: string, onEvent: () => void): void {
-    const listeners = this.#watches.get(path) ?? new Set();
-    this.#watches.set(path, listeners.add(onEvent));
-  }
-
-  #fire(path: string): void {
-    const listeners = this.#watches.get(path);
-    this.#watches.delete(path);
-    for (const listener of listeners ?? []) listener();
-  }
-
   /** Pings when idle for a third of the session; drops the connection when it was silent for two thirds. */
   #keepAlive(): void {
     this.#cancelTimer();
-    const due = Math.min(this.#sentAt + this.#timeout / 3, this.#heardAt + this.#timeout * 2 / 3);
+    const due = Math.min(this.#sentAt + this.sessionTimeout / 3, this.#heardAt + this.sessionTimeout * 2 / 3);
     this.#cancelTimer = this.#clock.setTimer(() => {
       const connection = this.#connection;
       const now = this.#clock.monotonic();
       if (connection === null) return;
-      if (now - this.#heardAt >= this.#timeout * 2 / 3) {
+      if (now - this.#heardAt >= this.sessionTimeout * 2 / 3) {
         return connection.end(new Error(`no sign of life for ${Math.round(now - this.#heardAt)} ms`));
       }
-      if (now - this.#sentAt >= this.#timeout / 3) {
+      if (now - this.#sentAt >= this.sessionTimeout / 3) {
         this.#sentAt = now;
         // A full connection has a request on its way, which says the same.
         if (!connection.isFull) connection.send([bareFrame(Xid.ping, OpCode.ping)]);

@@ -224,6 +224,18 @@ export function connectFrame(request: ConnectRequest): Uint8Array {
     .buffer(request.password).boolean(false).frame();
 }
 
+/** What each reply begins with. */
+export function readReplyHeader(reader: JuteReader): { xid: number; zxid: bigint; code: number } {
+  return { xid: reader.int(), zxid: reader.long(), code: reader.int() };
+}
+
+/** Reads the path of an event; what has happened there, and to the session, its reader finds out by looking. */
+export function readEventPath(reader: JuteReader): string {
+  reader.int();
+  reader.int();
+  return reader.string();
+}
+
 /** Decodes the server's first frame. A session that has expired comes back as timeout 0. */
 export function readConnectReply(reader: JuteReader): { timeout: number; sessionId: bigint; password: Uint8Array } {
   reader.int();
