@@ -45,11 +45,12 @@ import type {
   WatchOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
-import { decodeGroup, inOrder, nameOf, parseName, predecessorOf } from "./zookeeper/latch.ts";
+import { decodeGroup, nameOf, predecessorOf } from "./zookeeper/latch.ts";
 import { LatchQueue } from "./zookeeper/latch_queue.ts";
-import { type LatchNode, latchNode, type LatchSession } from "./zookeeper/latch_session.ts";
+import { type LatchNode, latchNode } from "./zookeeper/latch_node.ts";
+import type { LatchSession } from "./zookeeper/latch_session.ts";
 import { ErrorCode, getChildren, isError } from "./zookeeper/protocol.ts";
-import { checkTimeout, longestLeaseIn, Sessions, sessionTimeoutFor } from "./zookeeper/sessions.ts";
+import { checkSessionTimeout, checkTimeout, longestLeaseIn, MIN_LEASE_MS, Sessions } from "./zookeeper/sessions.ts";
 import { parseTarget, type ZooKeeperTarget } from "./zookeeper/target.ts";
 
 /** How to open the provider. */
@@ -89,20 +90,10 @@ export interface ZooKeeperOptions {
 export function zookeeperProvider(options: ZooKeeperOptions): Provider {
   const target = parseTarget(options.url);
   const sessionTimeout = options.sessionTimeout ?? target.sessionTimeout;
-  if (
-    sessionTimeout !== undefined &&
-    !(Number.isInteger(sessionTimeout) && sessionTimeout >= sessionTimeoutFor(MIN_TIMEOUT_MS))
-  ) {
-    throw new RangeError(
-      `Cannot use sessionTimeout ${sessionTimeout}: it must be a whole number of milliseconds, at least ${
-        sessionTimeoutFor(MIN_TIMEOUT_MS)
-      }`,
-    );
-  }
+  if (sessionTimeout !== undefined) checkSessionTimeout(sessionTimeout);
   return new ZooKeeperProvider(target, sessionTimeout, options.clock ?? systemClock, options.logger);
 }
 
-const MIN_TIMEOUT_MS = 1_000;
 const MAX_REMEMBERED = 100_000;
 
 class ZooKeeperProvider implements Provider {
@@ -118,7 +109,7 @@ class ZooKeeperProvider implements Provider {
     this.capabilities = {
       watch: true,
       timeAuthority: "server",
-      minTimeout: MIN_TIMEOUT_MS,
+      minTimeout: MIN_LEASE_MS,
       ...(sessionTimeout !== undefined && { maxTimeout: longestLeaseIn(sessionTimeout) }),
       durability: "Leases and tokens survive as long as a majority of the servers keeps its disks.",
     };
@@ -139,13 +130,13 @@ class ZooKeeperProvider implements Provider {
       const { session, node } = held;
       // The term has asked again, and nobody knows yet whether its new node leads: that it exists says nothing.
       if (!node.first) throw new Error("an acquire of the same term has no answer yet");
-      session.hold(node, lease.termId, lease.heartbeatTimeout);
+      session.terms.hold(node, lease.termId, lease.heartbeatTimeout);
       if (!session.client.isConnected) await session.client.connected();
       checkTimeout(session, lease.heartbeatTimeout);
       const renewed = metadata === undefined
         ? await session.renew(node, signal)
         : await session.record(node, lease.termId, metadata, signal);
-      if (!renewed) session.letGo(node, lease.termId);
+      if (!renewed) session.terms.letGo(node, lease.termId);
       return renewed ? "renewed" : "lost";
     });
   }
@@ -156,9 +147,12 @@ class ZooKeeperProvider implements Provider {
   ): Promise<"released" | "notHolder"> {
     return this.#call("release", lease.electionGroup, signal, async () => {
       const held = this.#sessions.holding(lease.electionGroup, lease.termId);
-      if (held === null) return await this.#evict(lease, signal);
+      if (held === null) {
+        const session = await this.#sessions.connected();
+        return await session.evict(lease.electionGroup, lease.termId, signal) ? "released" : "notHolder";
+      }
       const { session, node } = held;
-      session.letGo(node, lease.termId);
+      session.terms.letGo(node, lease.termId);
       this.#held.delete(lease.electionGroup);
       try {
         await session.client.connected();
@@ -222,10 +216,10 @@ class ZooKeeperProvider implements Provider {
     signal.throwIfAborted();
     checkTimeout(session, heartbeatTimeout);
     // A known term: its outcome was lost on the way. A place: granted to no term before, and to no other from now on.
-    const node = session.termNode(electionGroup, termId) ??
+    const node = session.terms.node(electionGroup, termId) ??
       await this.#queue.claim(electionGroup, participantId, session, signal) ??
       latchNode(electionGroup, participantId, "term", termId);
-    session.hold(node, termId, heartbeatTimeout);
+    session.terms.hold(node, termId, heartbeatTimeout);
     if (node.created === null && node.asked) await session.locate(node, signal);
     const isNew = node.created === null;
     if (!node.first) {
@@ -247,7 +241,7 @@ class ZooKeeperProvider implements Provider {
       : isNew || await session.renew(node, signal);
     if (!isThere || node.created === null) {
       // Somebody has deleted it: what it was granted to is over. A node made anew cannot be gone in the same way.
-      session.letGo(node, termId);
+      session.terms.letGo(node, termId);
       return await this.#acquire(request, signal);
     }
     this.#queue.won(node);
@@ -274,7 +268,7 @@ class ZooKeeperProvider implements Provider {
       node.kind === "place" || before === undefined || session.withdraw(node, before, signal),
     ]);
     if (!neverLed) return null;
-    session.letGo(node, termId);
+    session.terms.letGo(node, termId);
     this.#remember(node.group);
     await this.#queue.lost(node, session);
     // An earlier node of the same term, which was not renewed in time, is about to be deleted: it refuses in nobody's name.
@@ -285,23 +279,6 @@ class ZooKeeperProvider implements Provider {
   #remember(electionGroup: string): void {
     if (this.#held.size >= MAX_REMEMBERED) this.#held.clear();
     this.#held.add(electionGroup);
-  }
-
-  /** Releases a term that this provider does not hold. */
-  async #evict(
-    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-    signal: AbortSignal,
-  ): Promise<"released" | "notHolder"> {
-    const session = await this.#sessions.connected();
-    const children = await session.list(electionGroup, signal, true);
-    const leader = await session.leader(electionGroup, children, signal);
-    const [head] = inOrder(children);
-    if (head === undefined || leader?.termId !== termId) return "notHolder";
-    if (parseName(head).kind === "foreign") {
-      throw new Error(`${leader.leaderId} leads through Curator, which would not notice that its node is gone`);
-    }
-    const path = `${session.directory(electionGroup)}/${head}`;
-    return await session.erasePath(path, signal) ? "released" : "notHolder";
   }
 
   #call<T>(operation: ProviderOperation, thing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

@@ -12,7 +12,8 @@
 import { abortable } from "../../src/call.ts";
 import type { Clock } from "../../src/clock.ts";
 import { inOrder, nameOf, predecessorOf } from "./latch.ts";
-import { type LatchNode, latchNode, type LatchSession } from "./latch_session.ts";
+import { type LatchNode, latchNode } from "./latch_node.ts";
+import type { LatchSession } from "./latch_session.ts";
 import { ErrorCode, exists, getChildren, getData, isError, type Operation } from "./protocol.ts";
 
 /** The place of one participant in one group, shared by all its watches. */

@@ -8,7 +8,18 @@ import type { Clock } from "../../src/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import { ZooKeeperClient } from "./client.ts";
 import type { Server } from "./connection.ts";
-import { describeLeader, encodeGroup, encodeRecord, hasSequence, inOrder, latchPrefix, nameOf } from "./latch.ts";
+import { HeldTerms } from "./held_terms.ts";
+import {
+  describeLeader,
+  encodeGroup,
+  encodeRecord,
+  hasSequence,
+  inOrder,
+  latchPrefix,
+  nameOf,
+  parseName,
+} from "./latch.ts";
+import type { LatchNode } from "./latch_node.ts";
 import {
   check,
   create,
@@ -28,26 +39,6 @@ import {
 } from "./protocol.ts";
 import { Renewals } from "./renewals.ts";
 
-/** A node of ours. */
-export interface LatchNode {
-  readonly group: string;
-  readonly participantId: string;
-  /** Whether it was made to lead at once, or to wait. */
-  readonly kind: "term" | "place";
-  /** By which its name is recognized when the answer to its creation was lost. */
-  readonly guid: string;
-  /** Whether its creation was asked for, so that it may exist. */
-  asked: boolean;
-  /** Where it is, once that is known. */
-  created: { readonly path: string; readonly stat: Stat } | null;
-  /** Whether it is the first of its group. Once it is, it remains so: all earlier ones are gone, new ones come after. */
-  first: boolean;
-  /** For a place that was granted: when, by the server's clock. */
-  grantedAt: number | null;
-  /** When the lease that it stands for has not been renewed for too long, by the monotonic clock. */
-  expiresAt: number;
-}
-
 /** How to open a session. */
 export interface LatchSessionOptions {
   readonly servers: readonly Server[];
@@ -65,31 +56,20 @@ const NOTHING = new Uint8Array(0);
 /** For what nobody waits for: it ends with the connection at the latest. */
 const NEVER = new AbortController().signal;
 
-/** Makes a node that is not asked for yet. */
-export function latchNode(group: string, participantId: string, kind: "term" | "place", guid: string): LatchNode {
-  const unknown = { asked: false, created: null, first: false, grantedAt: null, expiresAt: Infinity };
-  return { group, participantId, kind, guid, ...unknown };
-}
-
-function termKey(group: string, termId: string): string {
-  return `${group}/${termId}`;
-}
-
 /** One session. */
 export class LatchSession {
   /** The connection. */
   readonly client: ZooKeeperClient;
+  /** The terms that have nodes in it. */
+  readonly terms: HeldTerms;
   readonly #options: LatchSessionOptions;
-  /** The nodes that stand for a term, granted or of unknown outcome, by group and term. */
-  readonly #terms = new Map<string, LatchNode>();
   /** The nodes to be deleted, until it is known that they are gone. */
   readonly #doomed = new Set<LatchNode>();
   readonly #renewals: Renewals;
-  #sweepDue = Infinity;
-  #cancelSweep = () => {};
 
   constructor(options: LatchSessionOptions) {
     this.#options = options;
+    this.terms = new HeldTerms(options.clock, (node) => void this.doom(node));
     this.client = new ZooKeeperClient({
       ...options,
       onAttached: () => {
@@ -98,9 +78,8 @@ export class LatchSession {
         for (const node of this.#doomed) void this.#bury(node);
       },
       onEnded: () => {
-        this.#terms.clear();
+        this.terms.clear();
         this.#doomed.clear();
-        this.#cancelSweep();
         options.onEnded(this);
       },
     });
@@ -110,32 +89,6 @@ export class LatchSession {
   /** The path of a group. */
   directory(group: string): string {
     return `${this.#options.root}/${encodeGroup(group)}`;
-  }
-
-  /** The node that stands for `termId` in `group`. */
-  termNode(group: string, termId: string): LatchNode | undefined {
-    return this.#terms.get(termKey(group, termId));
-  }
-
-  /**
-   * Lets `node` stand for `termId`, for `timeoutMs` from now or until this is called again. Whoever does not come back has
-   * stopped to renew, or never learned what he was granted: the session lives on, so the node must be deleted. Since this
-   * is called after the caller has read the clock, and counts the full time, the term is over by then for its holder.
-   */
-  hold(node: LatchNode, termId: string, timeoutMs: number): void {
-    const { clock } = this.#options;
-    const key = termKey(node.group, termId);
-    const other = this.#terms.get(key);
-    if (other !== undefined && other !== node) void this.doom(other);
-    this.#terms.set(key, node);
-    node.expiresAt = clock.monotonic() + timeoutMs;
-    this.#sweepAt(node.expiresAt);
-  }
-
-  /** Takes note that `node` does not stand for `termId` any more. The node itself stays. */
-  letGo(node: LatchNode, termId: string): void {
-    const key = termKey(node.group, termId);
-    if (this.#terms.get(key) === node) this.#terms.delete(key);
   }
 
   /** Creates `node` and lists its group, in one round-trip time. Makes its parents first where they are missing. */
@@ -256,6 +209,22 @@ export class LatchSession {
   }
 
   /**
+   * Ends a term that some other session holds. Returns false if it does not lead.
+   *
+   * @throws {Error} if it leads through Curator
+   */
+  async evict(group: string, termId: string, signal: AbortSignal): Promise<boolean> {
+    const children = await this.list(group, signal, true);
+    const leader = await this.leader(group, children, signal);
+    const [head] = inOrder(children);
+    if (head === undefined || leader?.termId !== termId) return false;
+    if (parseName(head).kind === "foreign") {
+      throw new Error(`${leader.leaderId} leads through Curator, which would not notice that its node is gone`);
+    }
+    return await this.erasePath(`${this.directory(group)}/${head}`, signal);
+  }
+
+  /**
    * Deletes `node` while the one named `before` still stands before it, in one transaction: so it was never the first. Returns
    * false if either is gone.
    */
@@ -311,30 +280,6 @@ export class LatchSession {
       await this.#createDirectory(parent, NodeKind.persistent, signal);
       await creating();
     }
-  }
-
-  #sweepAt(due: number): void {
-    if (due >= this.#sweepDue) return;
-    this.#cancelSweep();
-    this.#sweepDue = due;
-    const { clock } = this.#options;
-    this.#cancelSweep = clock.setTimer(() => this.#sweep(), due - clock.monotonic());
-  }
-
-  /** Deletes the nodes of terms that were not renewed in time, and comes back when the next may be due. */
-  #sweep(): void {
-    this.#sweepDue = Infinity;
-    const now = this.#options.clock.monotonic();
-    let next = Infinity;
-    for (const [key, node] of this.#terms) {
-      if (node.expiresAt > now) {
-        next = Math.min(next, node.expiresAt);
-        continue;
-      }
-      this.#terms.delete(key);
-      void this.doom(node);
-    }
-    this.#sweepAt(next);
   }
 
   async #bury(node: LatchNode): Promise<void> {

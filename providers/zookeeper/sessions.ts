@@ -6,7 +6,8 @@
 
 import type { Clock } from "../../src/clock.ts";
 import type { Logger } from "../../src/logger.ts";
-import { type LatchNode, LatchSession } from "./latch_session.ts";
+import type { LatchNode } from "./latch_node.ts";
+import { LatchSession } from "./latch_session.ts";
 import type { ZooKeeperTarget } from "./target.ts";
 
 /** How to open sessions. */
@@ -20,6 +21,8 @@ export interface SessionsOptions {
   readonly onEnded: (session: LatchSession) => void;
 }
 
+/** The shortest lease, in milliseconds. */
+export const MIN_LEASE_MS = 1_000;
 /** For a session that holds no lease. */
 const DEFAULT_TIMEOUT_MS = 15_000;
 
@@ -29,6 +32,15 @@ const DEFAULT_TIMEOUT_MS = 15_000;
  */
 export function sessionTimeoutFor(heartbeatTimeout: number): number {
   return heartbeatTimeout + Math.ceil(heartbeatTimeout / 10);
+}
+
+/** @throws {RangeError} if a session timeout is not a number of milliseconds, or too short for any lease */
+export function checkSessionTimeout(sessionTimeout: number): void {
+  const least = sessionTimeoutFor(MIN_LEASE_MS);
+  if (Number.isInteger(sessionTimeout) && sessionTimeout >= least) return;
+  throw new RangeError(
+    `Cannot use sessionTimeout ${sessionTimeout}: it must be a whole number of milliseconds, at least ${least}`,
+  );
 }
 
 /** Returns the longest lease that fits a session timeout. */
@@ -87,7 +99,7 @@ export class Sessions {
   /** The session and node of a term that is held here, or may be. One that was not renewed in time is not. */
   holding(electionGroup: string, termId: string): { session: LatchSession; node: LatchNode } | null {
     for (const session of this.#open.values()) {
-      const node = session.termNode(electionGroup, termId);
+      const node = session.terms.node(electionGroup, termId);
       if (node !== undefined) return { session, node };
     }
     return null;
