@@ -4,11 +4,10 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
 import { setImmediate } from "node:timers";
+import { Gate } from "./gate.ts";
+import type { Operation } from "./operations.ts";
 
-/** What `consul lock` marks its keys with. Too large for a number, it is written into requests as text. */
-const LOCK_FLAGS = "3304740253564472344";
 /** An agent serves at most 200 connections of one address by default; these, and the watches, leave room for others. */
 const MAX_REQUESTS = 32;
 /** The most operations of one transaction, and a size of request that is always allowed. */
@@ -56,52 +55,6 @@ export interface ConsulAnswer {
 
 /** What became of a transaction: the index of its writes, or null if a condition did not hold and nothing was written. */
 export type Written = number | null;
-
-/** One operation of a transaction, as JSON. */
-export type Operation = string;
-
-/** Lets only so many do something at a time; the others wait for their turn. */
-export class Gate {
-  #free: number;
-  readonly #waiting = new Set<() => void>();
-
-  constructor(limit: number) {
-    this.#free = limit;
-  }
-
-  /** Waits for a place. Returns a function that gives it back. */
-  async enter(signal: AbortSignal): Promise<() => void> {
-    signal.throwIfAborted();
-    if (this.#free === 0) await this.#turn(signal);
-    else this.#free--;
-    return () => this.#leave();
-  }
-
-  #turn(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const admit = () => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      };
-      const onAbort = () => {
-        this.#waiting.delete(admit);
-        reject(signal.reason);
-      };
-      this.#waiting.add(admit);
-      signal.addEventListener("abort", onAbort, { once: true });
-    });
-  }
-
-  /** The place goes to whoever waited longest, or is free again. */
-  #leave(): void {
-    const [next] = this.#waiting;
-    if (next === undefined) this.#free++;
-    else {
-      this.#waiting.delete(next);
-      next();
-    }
-  }
-}
 
 interface Together {
   readonly operations: readonly Operation[];
@@ -272,35 +225,4 @@ function whenAll(signals: readonly AbortSignal[]): AbortSignal {
 function explain(error: unknown): unknown {
   if (!(error instanceof Error) || !(error.cause instanceof Error)) return error;
   return new Error(`${error.message}: ${error.cause.message || error.cause.name}`, { cause: error });
-}
-
-/** Returns operations on `key`. Every write gives value and flags, since it replaces both. */
-export function operationsOn(key: string): {
-  /** Fails unless the last write to the key has this index. */
-  checkIndex(index: number): Operation;
-  /** Fails if there is such a key. */
-  checkMissing(): Operation;
-  /** Locks the key for `session`; fails if another has it. */
-  lock(session: string, value: Uint8Array): Operation;
-  /** Unlocks the key and empties it; fails unless `session` has it. */
-  unlock(session: string): Operation;
-  /** Empties the key; fails unless the last write to it has this index. */
-  clear(index: number): Operation;
-} {
-  const name = JSON.stringify(key);
-  const write = (verb: string, condition: string, value: string) =>
-    `{"KV":{"Verb":"${verb}","Key":${name},"Flags":${LOCK_FLAGS},${condition},"Value":"${value}"}}`;
-  return {
-    checkIndex: (index) => `{"KV":{"Verb":"check-index","Key":${name},"Index":${index}}}`,
-    checkMissing: () => `{"KV":{"Verb":"check-not-exists","Key":${name}}}`,
-    lock: (session, value) =>
-      write("lock", `"Session":${JSON.stringify(session)}`, Buffer.from(value).toString("base64")),
-    unlock: (session) => write("unlock", `"Session":${JSON.stringify(session)}`, ""),
-    clear: (index) => write("cas", `"Index":${index}`, ""),
-  };
-}
-
-/** Whether `flags`, as a number that lost its last digits, are those of a lock. */
-export function isLock(flags: number): boolean {
-  return flags === Number(LOCK_FLAGS);
 }

@@ -7,7 +7,8 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../src/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
-import { type ConsulAnswer, isLock } from "./http.ts";
+import type { ConsulAnswer } from "./http.ts";
+import { isLock } from "./operations.ts";
 import { decodeRecord, type TermRecord } from "./record.ts";
 
 /** How much faster than the holder's clock ours may run, as a fraction. */
