@@ -45,6 +45,25 @@ export interface LeadershipChange {
   readonly lostLeadership: boolean;
 }
 
+/** Makes a change. */
+export function leadershipChange(
+  type: LeadershipChangeType,
+  at: Date,
+  previous: LeaderInfo | null,
+  current: LeaderInfo | null,
+  reason?: LostReason,
+): LeadershipChange {
+  return {
+    type,
+    at,
+    previous,
+    current,
+    ...(reason !== undefined && { reason }),
+    becameLeader: type === "acquired",
+    lostLeadership: type === "lost",
+  };
+}
+
 /** Returns whether `value`, from a stream that may have been mapped, is a change of leadership. */
 export function isLeadershipChange(value: unknown): value is LeadershipChange {
   return typeof value === "object" && value !== null &&

@@ -15,3 +15,25 @@ export interface Logger {
   /** What needs a person. */
   error(message: string, properties?: Record<string, unknown>): void;
 }
+
+/** How an election logs. */
+export type Log = (level: "debug" | "info" | "warn", message: string, properties: Record<string, unknown>) => void;
+
+/** Returns what logs for one election, each message with its names; `debug` only where that is wanted. */
+export function logOf(
+  { logger, detailed, electionGroup, participantId }: {
+    readonly logger: Logger | undefined;
+    readonly detailed: boolean;
+    readonly electionGroup: string;
+    readonly participantId: string;
+  },
+): Log {
+  return (level, message, properties) => {
+    if (logger === undefined || (level === "debug" && !detailed)) return;
+    try {
+      logger[level](message, { electionGroup, participantId, ...properties });
+    } catch {
+      // A logger that fails must not take the election with it, and there is nobody else to tell.
+    }
+  };
+}

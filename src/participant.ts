@@ -15,24 +15,14 @@ import { instant } from "./clock.ts";
 import { ElectionError, type LostReason } from "./errors.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { LeaderView } from "./leader_view.ts";
+import { leadershipChange } from "./leadership_change.ts";
 import { Lookout } from "./lookout.ts";
+import { type Log, logOf } from "./logger.ts";
 import type { ElectionConfig } from "./options.ts";
 import type { Acquired, Held, LeaderInfo, Provider } from "./provider.ts";
+import { openSession, type Session, stopWhen } from "./session.ts";
 import { LeaseTerm } from "./term.ts";
 import { Waiters } from "./waiters.ts";
-
-/** What lives from one `start` to the next `stop`. */
-interface Session {
-  /** Aborts when the session is to end. */
-  readonly stopped: AbortController;
-  readonly lookout: Lookout;
-  /** Resolves when the first look has come to an end, well or badly. */
-  readonly ready: PromiseWithResolvers<void>;
-  /** The one `acquire` that is under way. */
-  acquiring: Promise<Acquired | Held> | null;
-  /** The term id of an `acquire` whose outcome is unknown. The next asks with it again, so that a grant is not lost. */
-  unanswered: string | null;
-}
 
 /** One participant, as its {@linkcode LeaderElection} drives it. */
 export class Participant {
@@ -47,6 +37,7 @@ export class Participant {
   /** When that happens next, at the latest. */
   nextAttempt: Date | null = null;
   readonly #config: ElectionConfig;
+  readonly #log: Log;
   readonly #view: LeaderView;
   /** One promise for each piece of work that has not settled. */
   readonly #work = new Set<Promise<void>>();
@@ -66,6 +57,7 @@ export class Participant {
   /** Makes a participant that is not started. */
   constructor(provider: Provider, config: ElectionConfig) {
     this.#config = config;
+    this.#log = logOf(config);
     this.#metadata = config.metadata;
     this.#view = new LeaderView(config.clock);
     this.hub = new ChangeHub(config.clock);
@@ -99,7 +91,7 @@ export class Participant {
     // S9: another stop came while this start waited for the end of an earlier one. The last word counts.
     if (this.#stops !== stops) return;
     const session = this.#session ??= this.#open();
-    for (const signal of signals) this.#stopWhen(signal, session);
+    for (const signal of signals) stopWhen(signal, session, () => void this.stop());
     await session.ready.promise;
   }
 
@@ -151,13 +143,8 @@ export class Participant {
     if (this.#isClosed) this.hub = new ChangeHub(this.#config.clock);
     this.#isClosed = false;
     this.#coolUntil = -Infinity;
-    const session: Session = {
-      stopped: new AbortController(),
-      lookout: new Lookout(this.#config, this.backend, (error) => this.#log("debug", "the hints broke off", { error })),
-      ready: Promise.withResolvers<void>(),
-      acquiring: null,
-      unanswered: null,
-    };
+    const onBroken = (error: unknown) => this.#log("debug", "the hints broke off", { error });
+    const session = openSession(new Lookout(this.#config, this.backend, onBroken));
     void this.#campaign(session);
     return session;
   }
@@ -315,12 +302,6 @@ export class Participant {
     await this.backend.disconnect();
   }
 
-  #stopWhen(signal: AbortSignal, session: Session): void {
-    const stop = () => void this.stop();
-    signal.addEventListener("abort", stop, { once: true });
-    session.stopped.signal.addEventListener("abort", () => signal.removeEventListener("abort", stop), { once: true });
-  }
-
   /** Takes note of the leader that a look found. */
   #see(leader: LeaderInfo | null): void {
     const previous = this.#view.last;
@@ -330,24 +311,7 @@ export class Participant {
 
   #publish(type: LeadershipChangeType, previous: LeaderInfo | null, reason?: LostReason): void {
     if (!this.hub.active) return;
-    this.hub.publish({
-      type,
-      at: new Date(this.#config.clock.wall()),
-      previous,
-      current: this.leader,
-      ...(reason !== undefined && { reason }),
-      becameLeader: type === "acquired",
-      lostLeadership: type === "lost",
-    });
-  }
-
-  #log(level: "debug" | "info" | "warn", message: string, properties: Record<string, unknown>): void {
-    const { logger, detailed, electionGroup, participantId } = this.#config;
-    if (logger === undefined || (level === "debug" && !detailed)) return;
-    try {
-      logger[level](message, { electionGroup, participantId, ...properties });
-    } catch {
-      // A logger that fails must not take the election with it, and there is nobody else to tell.
-    }
+    const at = new Date(this.#config.clock.wall());
+    this.hub.publish(leadershipChange(type, at, previous, this.leader, reason));
   }
 }
