@@ -102,6 +102,8 @@ export interface ProviderCapabilities {
  *   `heartbeatTimeout`.
  * - `renew` and `release` compare `termId`: a late call of an old term changes nothing. `release` needs no more of the
  *   lease than `electionGroup` and `termId`, so that a term of unknown token can be released too.
+ * - `lost` is for good: no renewal of the term that is still on its way brings the lease back. Only another `acquire` does, under a
+ *   larger token.
  * - Taking over and renewing are one atomic step each, conditional on what was seen. Expiry is judged by the backend's
  *   clock, or by an observer that saw the same record stand still for a whole lease on its own monotonic clock. No wall
  *   clock of a participant enters a comparison.
