@@ -28,3 +28,15 @@ export function backoff(failures: number, { retryBaseDelay, retryMaxDelay, rando
 export function jittered(interval: number, random: () => number): number {
   return interval * (1 - random() / 4);
 }
+
+/**
+ * Returns the milliseconds until the next look after `failures` in a row: a run of quick retries, then the usual interval, and
+ * so on. A backend that stays down is not hammered.
+ */
+export function lookDelay(
+  failures: number,
+  options: BackoffOptions & { readonly maxRetryAttempts: number; readonly electionInterval: number },
+): number {
+  const retries = failures % (options.maxRetryAttempts + 1);
+  return retries > 0 ? backoff(retries - 1, options) : jittered(options.electionInterval, options.random);
+}

@@ -74,9 +74,11 @@ export class Heartbeat {
     return this.#inFlight ??= this.#beat().finally(() => this.#inFlight = null);
   }
 
-  /** Whether the record holds `metadata`. */
-  holds(metadata: Metadata): boolean {
-    return metadata === this.#sentMetadata;
+  /** Sends a heartbeat that has the metadata of now. @throws as {@linkcode Heartbeat.beat} */
+  async sendMetadata(): Promise<void> {
+    await this.beat();
+    // That may have been one which was on its way, with the metadata of before.
+    if (this.#events.metadata() !== this.#sentMetadata) await this.beat();
   }
 
   async #beat(): Promise<void> {
@@ -91,7 +93,7 @@ export class Heartbeat {
     const { lease } = this.#term;
     const bound = Math.min(this.#config.requestTimeout, this.#term.remaining);
     try {
-      const outcome = await this.#backend.renew(lease, bound, this.holds(metadata) ? undefined : metadata);
+      const outcome = await this.#backend.renew(lease, bound, metadata === this.#sentMetadata ? undefined : metadata);
       if (this.#stopped) return;
       if (outcome === "lost") return this.#events.over("lost");
       if (outcome !== "renewed") throw new TypeError(`Cannot renew "${lease.electionGroup}": got ${String(outcome)}`);

@@ -9,7 +9,7 @@
  */
 
 import { Backend, type Metadata } from "./backend.ts";
-import { backoff, jittered } from "./backoff.ts";
+import { lookDelay } from "./backoff.ts";
 import { ChangeHub, type LeadershipChangeType } from "./changes.ts";
 import { instant } from "./clock.ts";
 import { ElectionError, type LostReason } from "./errors.ts";
@@ -119,9 +119,7 @@ export class Participant {
   /** Replaces the metadata, also in the record of the term that is led. */
   async updateMetadata(metadata: Metadata): Promise<void> {
     this.#metadata = metadata;
-    await this.#heartbeat?.beat();
-    // That may have been a heartbeat which was under way, with the metadata of before.
-    if (this.#heartbeat?.holds(this.#metadata) === false) await this.#heartbeat.beat();
+    await this.#heartbeat?.sendMetadata();
   }
 
   /** Keeps the lease, and puts off the next term, until `settled` resolves. */
@@ -160,10 +158,7 @@ export class Participant {
       } catch (error) {
         if (signal.aborted) return;
         this.#log("warn", "a look at the backend failed", { error });
-        // A run of quick retries, then the usual interval: a backend that stays down is not hammered.
-        const { maxRetryAttempts, electionInterval, random } = this.#config;
-        failures = failures < maxRetryAttempts ? failures + 1 : 0;
-        delay = failures > 0 ? backoff(failures - 1, this.#config) : jittered(electionInterval, random);
+        delay = lookDelay(++failures, this.#config);
       }
       session.ready.resolve();
       if (this.#term !== null) {
