@@ -105,8 +105,11 @@ export class Checker {
     if (reason === "lost" && !actor.lost.has(termId)) {
       this.#history.violate("L7", `${name} gave up ${alias} as lost, which the backend never said`);
     }
-    // The answer that would have prolonged it may have come, or have been looked at, too late.
-    if (reason === "expired" && !this.#isPast(actor, termId) && !this.#isPast(actor, termId, 0, "before")) {
+    // The answer that would have prolonged it may have come, or have been looked at, too late. And the process may have stalled
+    // between its look at the clock and the request: then it counts from earlier than the request was seen to be sent.
+    const stalledMs = this.#world.stalled * actor.plan.rate;
+    const isPast = (which: "sent" | "before") => this.#isPast(actor, termId, -stalledMs, which);
+    if (reason === "expired" && !isPast("sent") && !isPast("before")) {
       this.#history.violate("L7", `${name} gave up ${alias} as expired before its deadline`);
     }
     if (this.#scenario.kind === "calm" && (reason === "lost" || reason === "expired")) {
