@@ -88,6 +88,8 @@ export class TimerQueue {
   /** See {@linkcode QueuedTimer.set}. */
   set(timer: QueuedTimer, delayMs: number, earlyMs: number): void {
     if (this.#heap.length === 0) this.#wallAhead = this.#clock.wall() - this.#clock.monotonic();
+    // What is set after a jump must not be brought forward by it.
+    else this.#noticeJump();
     const now = this.#now();
     let due = now + Math.max(delayMs, 0);
     const shared = earlyMs > 0 ? Math.floor(due / earlyMs) * earlyMs : due;
@@ -157,8 +159,11 @@ export class TimerQueue {
   #noticeJump(): void {
     const wallAhead = this.#clock.wall() - this.#clock.monotonic();
     const jumped = wallAhead - this.#wallAhead;
-    if (jumped > JUMP_MS) this.#missed += jumped;
     this.#wallAhead = wallAhead;
+    if (jumped <= JUMP_MS) return;
+    this.#missed += jumped;
+    // The timer of the clock knows nothing of that.
+    this.#armedFor += jumped;
   }
 
   #siftUp(timer: QueuedTimer): void {

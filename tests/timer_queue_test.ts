@@ -87,6 +87,20 @@ test("a jump of the wall clock brings what is due forward, within a second", asy
   assert.equal(fired, true);
 });
 
+test("a timer that is set after a jump of the wall clock lasts in full, and brings forward what was due before", async () => {
+  const clock = new VirtualClock();
+  let slept = 0;
+  const sleepy = { ...clock.skewed({}), wall: () => clock.wall() + slept };
+  const queue = TimerQueue.of(sleepy);
+  const fired: [string, number][] = [];
+  queue.timer(() => void fired.push(["before", clock.monotonic()])).set(900);
+  await clock.advance(100);
+  slept = 700;
+  queue.timer(() => void fired.push(["after", clock.monotonic()])).set(2_000);
+  await clock.advance(5_000);
+  assert.deepEqual(fired, [["before", 200], ["after", 2_100]]);
+});
+
 test("a wall clock that steps backwards or drifts a little changes nothing", async () => {
   const clock = new VirtualClock();
   let off = 0;

@@ -261,7 +261,10 @@ export class Checker {
       if (now - since > heartbeatTimeout + electionInterval + 1_000 && !actor.election.isLeader) patient++;
     }
     this.#checkHandOff(patient);
-    if (now < this.#scenario.quietAt || somebodyLeads || candidates === 0) {
+    // Work that is done at once gives its term up before anybody can see it.
+    const since = this.#leaderlessSince ?? now;
+    const somebodyLed = somebodyLeads || this.actors.some(({ grantedAt }) => grantedAt > since);
+    if (now < this.#scenario.quietAt || somebodyLed || candidates === 0) {
       this.#leaderlessSince = null;
       return;
     }
