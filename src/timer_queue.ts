@@ -54,11 +54,12 @@ export class TimerQueue {
   #round = 0;
   /** Milliseconds that the monotonic clock missed, because the machine was suspended. */
   #missed = 0;
+  /** By how much the wall clock was ahead of the monotonic one when they were last looked at, at most. */
   #wallAhead: number;
 
   private constructor(clock: Clock) {
     this.#clock = clock;
-    this.#wallAhead = clock.wall() - clock.monotonic();
+    this.#wallAhead = this.#lookAtWall().most;
   }
 
   /** Returns the queue of `clock`: the same one each time. */
@@ -87,7 +88,7 @@ export class TimerQueue {
 
   /** See {@linkcode QueuedTimer.set}. */
   set(timer: QueuedTimer, delayMs: number, earlyMs: number): void {
-    if (this.#heap.length === 0) this.#wallAhead = this.#clock.wall() - this.#clock.monotonic();
+    if (this.#heap.length === 0) this.#wallAhead = this.#lookAtWall().most;
     // What is set after a jump must not be brought forward by it.
     else this.#noticeJump();
     const now = this.#now();
@@ -156,14 +157,25 @@ export class TimerQueue {
     }
   };
 
+  /** Brings forward what is due, if the wall clock has jumped since it was last looked at. */
   #noticeJump(): void {
-    const wallAhead = this.#clock.wall() - this.#clock.monotonic();
-    const jumped = wallAhead - this.#wallAhead;
-    this.#wallAhead = wallAhead;
+    const { least, most } = this.#lookAtWall();
+    const jumped = least - this.#wallAhead;
+    this.#wallAhead = most;
     if (jumped <= JUMP_MS) return;
     this.#missed += jumped;
     // The timer of the clock knows nothing of that.
     this.#armedFor += jumped;
+  }
+
+  /**
+   * Returns by how much the wall clock is ahead, at least and at most: this process may be held up between two reads, which
+   * is no jump. What is due may be late after one that was not noticed in full; but early, for one that was none, it must not be.
+   */
+  #lookAtWall(): { least: number; most: number } {
+    const before = this.#clock.monotonic();
+    const wall = this.#clock.wall();
+    return { least: wall - this.#clock.monotonic(), most: wall - before };
   }
 
   #siftUp(timer: QueuedTimer): void {

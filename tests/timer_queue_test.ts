@@ -101,6 +101,32 @@ test("a timer that is set after a jump of the wall clock lasts in full, and brin
   assert.deepEqual(fired, [["before", 200], ["after", 2_100]]);
 });
 
+test("a process that is held up between two reads of its clocks takes that for no jump", async () => {
+  for (const heldUpAfter of ["monotonic", "wall"] as const) {
+    for (let nth = 1; nth <= 3; nth++) {
+      const clock = new VirtualClock();
+      let reads = 0;
+      const read = (which: "monotonic" | "wall") => {
+        const value = clock[which]();
+        if (which === heldUpAfter && ++reads === nth) clock.jump(700);
+        return value;
+      };
+      const queue = TimerQueue.of({
+        ...clock.skewed({}),
+        monotonic: () => read("monotonic"),
+        wall: () => read("wall"),
+      });
+      const heldUpAt = () => nth <= reads ? 700 : 0;
+      queue.timer(() => {}).set(60_000);
+      let firedAt = 0;
+      queue.timer(() => firedAt = clock.monotonic()).set(2_000);
+      const earliest = 2_000 + heldUpAt();
+      await clock.advance(5_000);
+      assert.ok(firedAt >= earliest, `held up after read ${nth} of ${heldUpAfter}: fired at ${firedAt}`);
+    }
+  }
+});
+
 test("a wall clock that steps backwards or drifts a little changes nothing", async () => {
   const clock = new VirtualClock();
   let off = 0;
