@@ -187,6 +187,7 @@ export class Checker {
     const { term } = known;
     const { process, name } = actor;
     if (term.isValid) {
+      known.overdueSince = null;
       const alias = this.#history.term(term.termId);
       // A wall clock that is set back may revive what a step forward had ended: no harm, it had not ended.
       if (known.wasInvalid && !process.clockDisturbed) {
