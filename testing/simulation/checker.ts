@@ -124,15 +124,13 @@ export class Checker {
       if (process.blocked) continue;
       for (const { isSlow, leads, last, ended } of subscriptions) {
         if (isSlow || ended || last === null) continue;
-        // While a term is being given up it leads no more, and has not lost it yet.
-        const isEnding = [...this.#termsOf(actor).values()].some(({ term }) =>
-          term.signal.aborted && last.current?.termId === term.termId
-        );
-        if ((leads ?? false) !== election.isLeader && !(leads && isEnding)) {
-          this.#history.violate("E2", `a subscriber of ${name} believes the opposite of its status`);
-        }
         const seen = last.current?.termId;
         const now = election.status.currentLeader?.termId;
+        // While a term is being given up it leads no more, and has not lost it yet.
+        const isEnding = leads && seen !== undefined && seen === now;
+        if ((leads ?? false) !== election.isLeader && !isEnding) {
+          this.#history.violate("E2", `a subscriber of ${name} believes the opposite of its status`);
+        }
         if (seen !== undefined && now !== undefined && seen !== now) {
           this.#history.violate("E2", `a subscriber of ${name} knows another leader than its status`);
         }
