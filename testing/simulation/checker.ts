@@ -229,8 +229,8 @@ export class Checker {
     }
     if (!hasStopped) return;
     const { holder } = this.#server;
-    // Where no request can come late or again, everything that was granted can be given back.
-    const isOrderly = this.#scenario.faults.every(({ harm }) => harm !== "bad network" && harm !== "freeze");
+    // Where no request can come late or again, nor be given up while it is being sent, all that was granted can be given back.
+    const isOrderly = this.#scenario.faults.every(({ harm }) => !["bad network", "freeze", "stalls"].includes(harm));
     if (
       isOrderly && actor.stoppedAt >= this.#scenario.quietAt && holder !== null && actor.asked.has(holder.termId) &&
       !actor.prolonged.has(holder.termId)

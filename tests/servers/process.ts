@@ -8,6 +8,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 
 /** How to run a server. */
 export interface ProcessSpec {
@@ -29,7 +30,7 @@ export interface ProcessSpec {
 
 /** One server process and whatever it forked. */
 export interface ServerProcess {
-  /** Ends all of it with SIGKILL; returns when the main process is gone. */
+  /** Ends all of it with SIGKILL; returns when it is gone. */
   kill(): Promise<void>;
   /** Starts it again as before, ending what still runs; returns when it answers. */
   restart(): Promise<void>;
@@ -54,16 +55,18 @@ export async function startProcess(spec: ProcessSpec): Promise<ServerProcess> {
   process.on("exit", endNow);
   const server: ServerProcess = {
     async kill() {
-      running.signal("SIGKILL");
+      const killed = running.signal("SIGKILL");
       await running.exited;
+      // On a busy machine its children take longer, and what they share with it stays in use.
+      for (const end = Date.now() + DYING_MS; killed.some(isRunning) && Date.now() < end;) await delay(10);
     },
     async restart() {
       await server.kill();
       running = launch(spec);
       await untilReady(spec, running);
     },
-    freeze: () => Promise.resolve(running.signal("SIGSTOP")),
-    thaw: () => Promise.resolve(running.signal("SIGCONT")),
+    freeze: () => Promise.resolve(void running.signal("SIGSTOP")),
+    thaw: () => Promise.resolve(void running.signal("SIGCONT")),
   };
   try {
     await untilReady(spec, running);
@@ -77,8 +80,12 @@ export async function startProcess(spec: ProcessSpec): Promise<ServerProcess> {
 interface Running {
   readonly exited: Promise<void>;
   hasExited(): boolean;
-  signal(signal: NodeJS.Signals): void;
+  /** Sends a signal to all of it. Returns their process ids. */
+  signal(signal: NodeJS.Signals): number[];
 }
+
+/** How long what was killed may take to be gone, in milliseconds. */
+const DYING_MS = 10_000;
 
 function launch({ command, args, directory, env, user }: ProcessSpec): Running {
   const log = openSync(join(directory, "server.log"), "a");
@@ -100,11 +107,12 @@ function launch({ command, args, directory, env, user }: ProcessSpec): Running {
     exited,
     hasExited: () => hasExited,
     signal(signal) {
-      if (child.pid === undefined || hasExited) return;
+      if (child.pid === undefined || hasExited) return [];
       // Stopped first, the main process cannot fork or mourn children while they are looked for.
       send(child.pid, "SIGSTOP");
-      for (const pid of descendants(child.pid)) send(pid, signal);
-      send(child.pid, signal);
+      const pids = [...descendants(child.pid), child.pid];
+      for (const pid of pids) send(pid, signal);
+      return pids;
     },
   };
 }
@@ -123,14 +131,8 @@ function descendants(root: number): number[] {
   const children = new Map<number, number[]>();
   for (const entry of readdirSync("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
-      // The name, in parentheses, may hold spaces; state and parent follow it.
-      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-      children.set(parent, [...children.get(parent) ?? [], Number(entry)]);
-    } catch {
-      // It ended while we looked.
-    }
+    const { parent } = stateOf(Number(entry)) ?? {};
+    if (parent !== undefined) children.set(parent, [...children.get(parent) ?? [], Number(entry)]);
   }
   const found: number[] = [];
   const open = [root];
@@ -142,6 +144,23 @@ function descendants(root: number): number[] {
   return found;
 }
 
+/** What /proc says of a process; null if there is no such process. */
+function stateOf(pid: number): { readonly state: string; readonly parent: number } | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The name, in parentheses, may hold spaces; state and parent follow it.
+    const [state = "", parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { state, parent: Number(parent) };
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a process has not ended. One that nobody has mourned yet has. */
+function isRunning(pid: number): boolean {
+  return !["Z", "X", undefined].includes(stateOf(pid)?.state);
+}
+
 async function untilReady(spec: ProcessSpec, running: Running): Promise<void> {
   const deadline = AbortSignal.timeout(spec.readyTimeout ?? 60_000);
   for (;;) {
@@ -150,7 +169,7 @@ async function untilReady(spec: ProcessSpec, running: Running): Promise<void> {
       return;
     } catch (error) {
       if (!running.hasExited() && !deadline.aborted) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await delay(50);
         continue;
       }
       const log = await readFile(join(spec.directory, "server.log"), "utf8").catch(() => "");
