@@ -78,10 +78,11 @@ export class Checker {
     if (!this.#isTimed) return;
     const { drainTimeout } = this.#scenario.timing;
     for (const other of this.actors) {
-      const drains = other.works.some(({ settled, toldAt, term: { termId } }) =>
-        !settled && other !== actor && !this.#isPast(other, termId) && !other.lost.has(termId) &&
-        (toldAt === null || other.process.elapsedSince(toldAt) < drainTimeout - 0.001)
-      );
+      const drains = !other.process.wasSetBack &&
+        other.works.some(({ settled, toldAt, term: { termId } }) =>
+          !settled && other !== actor && !this.#isPast(other, termId) && !other.lost.has(termId) &&
+          (toldAt === null || other.process.elapsedSince(toldAt) < drainTimeout - 0.001)
+        );
       if (drains) {
         const alias = this.#history.term(term.termId);
         this.#history.violate("S7", `work of ${alias} begins on ${actor.name} while that of ${other.name} drains`);

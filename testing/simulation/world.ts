@@ -151,6 +151,8 @@ export class Process {
   stalls = { probability: 0, maxMs: 0 };
   /** Whether its machine was ever suspended, or its wall clock stepped: its timers can then be late. */
   clockDisturbed = false;
+  /** Whether its wall clock was ever set back: when it comes forward again, that counts as time that has passed. */
+  wasSetBack = false;
   /** The timers that are set. */
   timers = 0;
   readonly clock: Clock;
@@ -236,6 +238,7 @@ export class Process {
   step(ms: number): void {
     this.#steppedMs += ms;
     this.clockDisturbed = true;
+    if (ms < 0) this.wasSetBack = true;
   }
 
   #read(value: number): number {
