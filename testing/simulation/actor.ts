@@ -99,6 +99,12 @@ export class Actor implements CallObserver {
     });
   }
 
+  /** Whether it would have to lead if nobody else did. */
+  get couldLead(): boolean {
+    return this.isStarted && this.stopping === null && this.isFit && !this.plan.observer && !this.process.blocked &&
+      this.process.monotonic() > this.coolUntil && this.works.every(({ settled }) => settled);
+  }
+
   onCall(operation: ProviderOperation, termId: string | null): void {
     const { history } = this.#stage;
     const writes = operation === "acquire" || operation === "renew" || operation === "release";

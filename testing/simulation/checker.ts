@@ -251,7 +251,7 @@ export class Checker {
     let patient = 0;
     const { heartbeatTimeout, electionInterval, lockTimeout, requestTimeout, retryMaxDelay } = this.#scenario.timing;
     for (const actor of this.actors) {
-      if (!isEligible(actor)) {
+      if (!actor.couldLead) {
         this.#eligibleSince.delete(actor);
         continue;
       }
@@ -294,10 +294,4 @@ export class Checker {
       this.#history.violate("L2", `nobody was granted the lease within ${bound} ms of its release, with hints`);
     }
   }
-}
-
-/** Whether this participant would have to lead if nobody else did. */
-function isEligible({ isStarted, stopping, isFit, plan, process, works, coolUntil }: Actor): boolean {
-  return isStarted && stopping === null && isFit && !plan.observer && !process.blocked &&
-    process.monotonic() > coolUntil && works.every(({ settled }) => settled);
 }
