@@ -40,7 +40,7 @@ import {
   refusalOf,
   unlessRefused,
 } from "./azure_blob/client.ts";
-import { describe, GroupBlob, type Look, toLease } from "./azure_blob/group_blob.ts";
+import { describe, GroupBlob, type Look, type TermRecord, toLease } from "./azure_blob/group_blob.ts";
 import { isConnectionString, parseAzureTarget } from "./azure_blob/target.ts";
 
 export type {
@@ -127,8 +127,13 @@ class AzureBlobProvider implements Provider {
       let look = known === undefined ? await blob.look() : await blob.confirm(known);
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         look ??= await blob.create();
-        if (look?.isHeld && look.record?.termId !== request.termId) return { acquired: false, leader: describe(look) };
-        const claim = look === null ? "changed" : await this.#claim(request, look, blob);
+        const isOurs = look?.record?.termId === request.termId;
+        if (look?.isHeld && !isOurs) return { acquired: false, leader: describe(look) };
+        const claim = look === null
+          ? "changed"
+          : isOurs
+          ? await this.#resume(request, look, blob)
+          : await this.#claim(request, look, blob);
         if (typeof claim === "object") return { acquired: true, lease: claim };
         look = await blob.look();
         // Somebody has the lease and has not said who: the claim is under way, or was given up and will run out.
@@ -139,9 +144,8 @@ class AzureBlobProvider implements Provider {
   }
 
   renew({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
-    return this.#callGroup("renew", electionGroup, signal, async (blob, abortSignal) => {
-      const isOurs = await unlessRefused(NOT_HELD, () => blob.leaseOf(termId).renewLease({ abortSignal }));
-      if (isOurs === null) return "lost";
+    return this.#callGroup("renew", electionGroup, signal, async (blob) => {
+      if (await blob.renew(termId) === null) return "lost";
       if (metadata === undefined) return "renewed";
       let look = blob.known ?? null;
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -208,12 +212,12 @@ class AzureBlobProvider implements Provider {
   }
 
   /**
-   * Begins a term, or finds that it has begun:
+   * Begins a term:
    * 1. take the lease, with the `termId` for its id. From its holder, Azure takes that for a renewal.
    * 2. Under the lease nobody else writes. So if the ETag is the one that was seen, so is the rest; else look again.
    * 3. Write the record and its token, on condition of the lease and the ETag.
    *
-   * One that was given up on after step 1 runs out by itself. Until then the record is that of an earlier term, which has
+   * One that was given up on after step 1 runs out by itself. Until then the record is that of another term, which has
    * the lease no more, and so is not reported (see `GroupBlob.look`). One that was given up on in step 3, and is carried out late,
    * finds another ETag or another lease, or is the same term's own claim, which asks again and finds it.
    */
@@ -223,20 +227,38 @@ class AzureBlobProvider implements Provider {
     if (typeof taken === "string") return taken;
     const look = taken.etag === seen.etag ? seen : await blob.download(termId);
     if (look === null) return "changed";
-    // Seen free, and not written since: this term has ended, and what begins is another grant, with a token of its own.
-    const hasEnded = look === seen && !seen.isHeld;
-    if (look.record?.termId === termId && !hasEnded) {
-      blob.remember({ ...look, isHeld: true });
-      const isSame = JSON.stringify(look.record.metadata) === JSON.stringify(metadata);
-      const isKept = isSame || await blob.write({ ...look.record, metadata }, look.etag);
-      return isKept ? toLease(electionGroup, look.record) : "changed";
-    }
+    if (look.record?.termId === termId) return await this.#keep(request, look, look.record, blob);
     // Also a blob that was deleted and made anew gets a token beyond all before, since Azure's clock has gone on.
     const acquiredAt = taken.date ?? new Date(0);
     const now = BigInt(acquiredAt.getTime());
     const token = look.token < now ? now : look.token + 1n;
     const record = { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata };
     return await blob.write(record, look.etag) ? toLease(electionGroup, record) : "changed";
+  }
+
+  /**
+   * Finds that the term of `seen` has begun: its lease can be renewed, also when it has expired, since nobody has written after
+   * it. One that was given back cannot. Then its record is emptied first: if this call were given up on after it had taken the
+   * lease again, that would be taken for the grant which has ended.
+   */
+  async #resume(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "changed"> {
+    const { termId } = request;
+    const renewed = await blob.renew(termId);
+    if (renewed === null) {
+      await blob.clear(seen);
+      return "changed";
+    }
+    const look = renewed.etag === seen.etag ? seen : await blob.download(termId);
+    return look?.record?.termId === termId ? await this.#keep(request, look, look.record, blob) : "changed";
+  }
+
+  /** Returns the lease of a term that has it, as `look` shows. */
+  async #keep(request: AcquireRequest, look: Look, record: TermRecord, blob: GroupBlob): Promise<Lease | "changed"> {
+    const { electionGroup, metadata } = request;
+    blob.remember({ ...look, isHeld: true });
+    const isSame = JSON.stringify(record.metadata) === JSON.stringify(metadata);
+    const isKept = isSame || await blob.write({ ...record, metadata }, look.etag);
+    return isKept ? toLease(electionGroup, record) : "changed";
   }
 
   #callGroup<T>(

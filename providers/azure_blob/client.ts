@@ -79,8 +79,8 @@ export interface AzureGrant {
 export interface AzureLease {
   /** Takes it for so many seconds, or renews it if it is taken by the same id. */
   acquireLease(durationS: number, options: AzureCallOptions): Promise<AzureGrant>;
-  /** Renews it. */
-  renewLease(options: AzureCallOptions): Promise<unknown>;
+  /** Renews it, also after it has expired, but not after it was given back. */
+  renewLease(options: AzureCallOptions): Promise<AzureGrant>;
   /** Gives it back. */
   releaseLease(options: AzureCallOptions): Promise<unknown>;
 }
@@ -171,5 +171,5 @@ export const NOT_HELD: ReadonlySet<string> = new Set([
   "LeaseAlreadyBroken",
   "LeaseIsBrokenAndCannotBeRenewed",
 ]);
-/** The lease is not that of this id, or the blob has changed. */
-export const STALE: ReadonlySet<string> = new Set([...NOT_HELD, "ConditionNotMet"]);
+/** The lease is not that of this id, or there is one and no id was given, or the blob has changed. */
+export const STALE: ReadonlySet<string> = new Set([...NOT_HELD, "LeaseIdMissing", "ConditionNotMet"]);

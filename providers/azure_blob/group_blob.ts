@@ -137,6 +137,18 @@ export class GroupBlob {
     }
   }
 
+  /** Renews the lease of a term. Returns null if it has it no more. */
+  renew(termId: string): Promise<AzureGrant | null> {
+    return unlessRefused(NOT_HELD, () => this.leaseOf(termId).renewLease({ abortSignal: this.#abortSignal }));
+  }
+
+  /** Empties the record of a term that has ended, unless somebody has the lease or has written since `seen`. The token stays. */
+  async clear({ etag, token }: Look): Promise<void> {
+    const metadata = { token: String(token) };
+    const options = { conditions: { ifMatch: etag }, metadata, abortSignal: this.#abortSignal };
+    await unlessRefused(STALE, () => this.#blob.upload("", 0, options));
+  }
+
   /** Makes the blob, and the container if need be. Returns null if another was faster. */
   async create(): Promise<Look | null> {
     const abortSignal = this.#abortSignal;

@@ -312,6 +312,23 @@ function testServer(url: string): void {
     assert.ok((await win(provider, asked)).token > second.token);
   });
 
+  test("acquire() that is cut off, of a term that was released, is not taken for the grant that has ended", async () => {
+    let uploads = -Infinity;
+    const claimant = open({ client: await spied([], (call) => call === "upload" && ++uploads === 2) });
+    const other = open();
+    const asked = request(newGroup());
+    const first = await win(claimant, asked);
+    assert.equal(await other.release(first, soon()), "released");
+    // The first empties the record, the second would write the claim.
+    uploads = 0;
+    await assert.rejects(claimant.acquire(asked, soon()), ProviderError);
+    assert.equal(await other.read(asked.electionGroup, soon()), null);
+    assert.deepEqual(await other.acquire(request(asked.electionGroup), soon()), { acquired: false, leader: null });
+    const second = await win(claimant, asked);
+    assert.ok(second.token > first.token);
+    assert.equal((await other.read(asked.electionGroup, soon()))?.token, second.token);
+  });
+
   test("healthCheck() makes what elections need, and says what is wrong", async () => {
     const provider = open({ url: newContainer() });
     await provider.healthCheck(soon());
