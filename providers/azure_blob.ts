@@ -10,8 +10,9 @@
  *   It does not tell how much longer a lease lasts either: `expiresIn` is the most that it can be.
  * - **A heartbeat** costs one transaction. Every 5 s, that is 518,400 a month for each leader, of the class of writes; a
  *   follower that looks every 5 s makes as many, of the much cheaper class of reads.
- * - **Round trips**: `acquire` two if this provider has seen the group free, else three, and up to six for a new group; lost,
- *   one if the holder is known, else two. `read` likewise. `renew` and `release` one; `renew` with metadata two.
+ * - **Round trips**: `acquire` two if this provider has seen the group free, else three, and up to six for a new group, or seven
+ *   for a term that asks again after it was given back; lost, one if the holder is known, else two. `read` likewise. `renew` and
+ *   `release` one; `renew` with metadata two.
  *
  * @module
  */
@@ -34,7 +35,6 @@ import {
   type AzureContainer,
   explain,
   MISSING,
-  NOT_HELD,
   type OpenContainer,
   openContainer,
   refusalOf,
@@ -129,11 +129,8 @@ class AzureBlobProvider implements Provider {
         look ??= await blob.create();
         const isOurs = look?.record?.termId === request.termId;
         if (look?.isHeld && !isOurs) return { acquired: false, leader: describe(look) };
-        const claim = look === null
-          ? "changed"
-          : isOurs
-          ? await this.#resume(request, look, blob)
-          : await this.#claim(request, look, blob);
+        const begin = (seen: Look) => isOurs ? this.#resume(request, seen, blob) : this.#claim(request, seen, blob);
+        const claim = look === null ? "changed" : await begin(look);
         if (typeof claim === "object") return { acquired: true, lease: claim };
         look = await blob.look();
         // Somebody has the lease and has not said who: the claim is under way, or was given up and will run out.
@@ -162,8 +159,8 @@ class AzureBlobProvider implements Provider {
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
     { signal }: CallOptions,
   ): Promise<"released" | "notHolder"> {
-    return this.#callGroup("release", electionGroup, signal, async (blob, abortSignal) => {
-      const done = await unlessRefused(NOT_HELD, () => blob.leaseOf(termId).releaseLease({ abortSignal }));
+    return this.#callGroup("release", electionGroup, signal, async (blob) => {
+      const done = await blob.release(termId);
       const { known } = blob;
       if (known?.record?.termId === termId) blob.remember({ ...known, isHeld: false });
       return done === null ? "notHolder" : "released";
@@ -265,14 +262,13 @@ class AzureBlobProvider implements Provider {
     operation: ProviderOperation,
     electionGroup: string,
     signal: AbortSignal,
-    work: (blob: GroupBlob, abortSignal: AbortSignal) => Promise<T>,
+    work: (blob: GroupBlob) => Promise<T>,
   ): Promise<T> {
     return this.#call(
       operation,
       electionGroup,
       signal,
-      (abortSignal, container) =>
-        work(new GroupBlob(electionGroup, this.#prefix, container, this.#looks, abortSignal), abortSignal),
+      (abortSignal, container) => work(new GroupBlob(electionGroup, this.#prefix, container, this.#looks, abortSignal)),
     );
   }
 

@@ -69,11 +69,6 @@ export class GroupBlob {
     return this.#looks.get(this.#electionGroup);
   }
 
-  /** Returns a client for the lease of a term. */
-  leaseOf(termId: string): AzureLease {
-    return this.#blob.getBlobLeaseClient(termId);
-  }
-
   /** Remembers a look. */
   remember(look: Look): Look {
     this.#looks.set(this.#electionGroup, look);
@@ -128,7 +123,7 @@ export class GroupBlob {
   /** Takes the lease for a term. Returns `held` if another has it, and `changed` if there is no blob any more. */
   async take(termId: string, durationS: number): Promise<AzureGrant | "held" | "changed"> {
     try {
-      return await this.leaseOf(termId).acquireLease(durationS, { abortSignal: this.#abortSignal });
+      return await this.#leaseOf(termId).acquireLease(durationS, { abortSignal: this.#abortSignal });
     } catch (error) {
       const why = refusalOf(error);
       if (HELD.has(why)) return "held";
@@ -139,7 +134,12 @@ export class GroupBlob {
 
   /** Renews the lease of a term. Returns null if it has it no more. */
   renew(termId: string): Promise<AzureGrant | null> {
-    return unlessRefused(NOT_HELD, () => this.leaseOf(termId).renewLease({ abortSignal: this.#abortSignal }));
+    return unlessRefused(NOT_HELD, () => this.#leaseOf(termId).renewLease({ abortSignal: this.#abortSignal }));
+  }
+
+  /** Gives the lease of a term back. Returns null if it has it no more. */
+  release(termId: string): Promise<unknown> {
+    return unlessRefused(NOT_HELD, () => this.#leaseOf(termId).releaseLease({ abortSignal: this.#abortSignal }));
   }
 
   /** Empties the record of a term that has ended, unless somebody has the lease or has written since `seen`. The token stays. */
@@ -162,6 +162,11 @@ export class GroupBlob {
       return await unlessRefused(EXISTS, upload);
     });
     return made?.etag === undefined ? null : { etag: made.etag, token: 0n, record: null, isHeld: false };
+  }
+
+  /** Returns a client for the lease of a term. */
+  #leaseOf(termId: string): AzureLease {
+    return this.#blob.getBlobLeaseClient(termId);
   }
 }
 
