@@ -1,0 +1,53 @@
+/**
+ * Certificates in files, for backends that are reached by TLS: `?ca=FILE&cert=FILE&key=FILE` in a URL.
+ *
+ * @module
+ */
+
+import { readFile } from "node:fs/promises";
+
+/** The settings of a URL that name the files. They go into `readParameters` as they are. */
+export const TLS_PARAMETERS = { ca: "text", cert: "text", key: "text", servername: "text" } as const;
+
+/** What a URL says about TLS: paths of PEM files. */
+export interface TlsFiles {
+  /** The certificate authorities to trust instead of the runtime's. */
+  readonly ca?: string;
+  /** The client's certificate chain. */
+  readonly cert?: string;
+  /** The client's private key. */
+  readonly key?: string;
+  /** The name that the server's certificate must have. @default the host of the URL */
+  readonly servername?: string;
+}
+
+/** How to do TLS, as `tls.connect` of `node:tls` takes it. */
+export interface TlsSettings {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly servername?: string;
+}
+
+/**
+ * Reads the files. Call it for each new connection: certificates are replaced while a process runs.
+ *
+ * @throws {TypeError} if a certificate comes without its key, or the other way round
+ * @throws what the file system says, with the setting and the path
+ */
+export async function readTlsFiles({ ca, cert, key, servername }: TlsFiles): Promise<TlsSettings> {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new TypeError("Cannot use a client certificate: cert and key must be given together");
+  }
+  const files = await Promise.all(
+    Object.entries({ ca, cert, key }).filter(([, path]) => path !== undefined).map(async ([setting, path]) => {
+      try {
+        return [setting, await readFile(path as string, "utf8")] as const;
+      } catch (cause) {
+        const why = cause instanceof Error ? cause.message : String(cause);
+        throw new Error(`cannot read the file of setting "${setting}": ${why}`, { cause });
+      }
+    }),
+  );
+  return { ...Object.fromEntries(files), ...(servername !== undefined && { servername }) };
+}
