@@ -4,6 +4,8 @@
 export interface Outcome {
   /** Whether it ended by itself, with exit code 0. */
   readonly ok: boolean;
+  /** Whether it was ended because its time was over. */
+  readonly late: boolean;
   /** What it printed, both streams, in order; and why it was ended, if it was. */
   readonly output: string;
 }
@@ -12,6 +14,8 @@ export interface Outcome {
 export interface CommandSpec {
   /** Program and arguments. */
   readonly argv: readonly string[];
+  /** Where to run it. @default the checkout */
+  readonly cwd?: string | URL;
   /** Variables beside those of this process. */
   readonly env?: Readonly<Record<string, string>>;
   /** How long it may take, in milliseconds. @default ten minutes */
@@ -25,20 +29,20 @@ const running = new Set<Deno.ChildProcess>();
 
 /** Runs a program to its end, or to the end of its time. */
 export async function execute(
-  { argv: [program = "", ...args], env, limitMs = 600_000 }: CommandSpec,
+  { argv: [program = "", ...args], cwd = ROOT, env, limitMs = 600_000 }: CommandSpec,
 ): Promise<Outcome> {
   let child: Deno.ChildProcess;
   try {
     child = new Deno.Command(program, {
       args,
-      cwd: ROOT,
+      cwd,
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
     }).spawn();
   } catch (error) {
-    return { ok: false, output: `Cannot run "${program}": ${error}` };
+    return { ok: false, late: false, output: `Cannot run "${program}": ${error}` };
   }
   running.add(child);
   const chunks: string[] = [];
@@ -54,7 +58,7 @@ export async function execute(
   // A grandchild that inherited the pipes may keep them open; what it prints now is of no interest.
   await Promise.race([Promise.all(read), new Promise((resolve) => setTimeout(resolve, 2_000))]);
   if (late) chunks.push(`\nended after ${limitMs / 1_000} s\n`);
-  return { ok: success && !late, output: chunks.join("") };
+  return { ok: success && !late, late, output: chunks.join("") };
 }
 
 /** Ends whatever runs. */

@@ -24,19 +24,32 @@ export function sum(counts: Iterable<Counts>): Counts {
   return { passed, failed, skipped };
 }
 
-/** Counts the test cases of a report. A file that Node lists as a test, because it holds none, is none. */
+/** One test of a report. */
+export interface TestCase {
+  /** Its name, as XML has it. */
+  readonly name: string;
+  /** How it ended. */
+  readonly outcome: keyof Counts;
+}
+
+/** Counts the test cases of a report. */
 export function countTests(xml: string): Counts {
-  let { passed, failed, skipped } = NONE;
-  for (
-    const [, attributes = "", body = ""] of xml.matchAll(
-      /<testcase\b((?:"[^"]*"|[^>"])*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g,
-    )
-  ) {
-    if (/\bname="[^"]*_test\.ts"/.test(attributes)) {
-      if (/<(failure|error)\b/.test(body)) failed++;
-    } else if (/<skipped\b/.test(body)) skipped++;
-    else if (/<(failure|error)\b/.test(body)) failed++;
-    else passed++;
-  }
-  return { passed, failed, skipped };
+  const counts = { ...NONE };
+  for (const { outcome } of testCases(xml)) counts[outcome]++;
+  return counts;
+}
+
+/** Lists the test cases of a report. A file that Node lists as a test, because it holds none, is none unless it failed. */
+export function testCases(xml: string): TestCase[] {
+  const pattern = /<testcase\b((?:"[^"]*"|[^>"])*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g;
+  return [...xml.matchAll(pattern)].flatMap(([, attributes = "", body = ""]) => {
+    const [, name = ""] = /\bname="([^"]*)"/.exec(attributes) ?? [];
+    const outcome = outcomeOf(body);
+    return name.endsWith("_test.ts") && outcome !== "failed" ? [] : [{ name, outcome }];
+  });
+}
+
+function outcomeOf(body: string): keyof Counts {
+  if (/<skipped\b/.test(body)) return "skipped";
+  return /<(failure|error)\b/.test(body) ? "failed" : "passed";
 }
