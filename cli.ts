@@ -11,17 +11,17 @@
  */
 
 import process from "node:process";
-import { benchCommand } from "./cli/bench.ts";
-import { checkCommand } from "./cli/check.ts";
+import { benchCommand } from "./cli/commands/bench.ts";
+import { checkCommand } from "./cli/commands/check.ts";
 import { type Command, commandFirst, helpOf, parse } from "./cli/args.ts";
-import { demoCommand } from "./cli/demo.ts";
-import { evictCommand } from "./cli/evict.ts";
+import { demoCommand } from "./cli/commands/demo.ts";
+import { evictCommand } from "./cli/commands/evict.ts";
 import { EXIT, exitCodeOf, UsageError } from "./cli/exit.ts";
-import { groupsCommand } from "./cli/groups.ts";
-import { leaderCommand } from "./cli/leader.ts";
-import { providersCommand } from "./cli/providers.ts";
-import { runCommand } from "./cli/run.ts";
-import { watchCommand } from "./cli/watch.ts";
+import { groupsCommand } from "./cli/commands/groups.ts";
+import { leaderCommand } from "./cli/commands/leader.ts";
+import { providersCommand } from "./cli/commands/providers.ts";
+import { runCommand } from "./cli/commands/run.ts";
+import { watchCommand } from "./cli/commands/watch.ts";
 import { redact } from "./src/redact.ts";
 import { VERSION } from "./cli/version.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DeadlineGuard } from "../../cli/guard_process.ts";
+import { DeadlineGuard } from "../../cli/guard/guard_process.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 
 const GROUP = 4711;

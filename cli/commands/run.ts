@@ -5,16 +5,16 @@
  */
 
 import process from "node:process";
-import type { LeaderElection, Term } from "../mod.ts";
-import { type Command, type Invocation, PARTICIPANT } from "./args.ts";
-import { exitCodeOfSignal, type GatedChild } from "./child.ts";
-import { EXIT } from "./exit.ts";
-import { ElectionError } from "../src/errors.ts";
-import { Guard } from "./guard.ts";
-import { logTo, outputTo } from "./output.ts";
-import { onEndingSignal } from "./signals.ts";
-import { type Outcome, reserveOf, supervise } from "./supervise.ts";
-import { electionOf, openTarget } from "./target.ts";
+import type { LeaderElection, Term } from "../../mod.ts";
+import { type Command, type Invocation, PARTICIPANT } from "../args.ts";
+import { exitCodeOfSignal, type GatedChild } from "../guard/child.ts";
+import { EXIT } from "../exit.ts";
+import { ElectionError } from "../../src/errors.ts";
+import { Guard } from "../guard/guard.ts";
+import { logTo, outputTo } from "../output.ts";
+import { onEndingSignal } from "../signals.ts";
+import { type Outcome, reserveOf, supervise } from "../guard/supervise.ts";
+import { electionOf, openTarget } from "../target.ts";
 
 /** The longest between two questions of the guard, in milliseconds. */
 const MAX_TICK_MS = 500;

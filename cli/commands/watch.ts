@@ -5,11 +5,11 @@
  */
 
 import process from "node:process";
-import type { Command, Invocation } from "./args.ts";
-import { EXIT } from "./exit.ts";
-import { describeLeader, outputTo } from "./output.ts";
-import { onEndingSignal } from "./signals.ts";
-import { electionOf, openTarget, patience } from "./target.ts";
+import type { Command, Invocation } from "../args.ts";
+import { EXIT } from "../exit.ts";
+import { describeLeader, outputTo } from "../output.ts";
+import { onEndingSignal } from "../signals.ts";
+import { electionOf, openTarget, patience } from "../target.ts";
 
 /** `elect watch`. */
 export const watchCommand: Command = {

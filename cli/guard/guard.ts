@@ -6,10 +6,10 @@
 
 import type { ChildProcess } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import { sleep, systemClock } from "../src/clock.ts";
-import { ElectionError } from "../src/errors.ts";
-import { readLines } from "./lines.ts";
-import { startModule } from "./runtime.ts";
+import { sleep, systemClock } from "../../src/clock.ts";
+import { ElectionError } from "../../src/errors.ts";
+import { readLines } from "../lines.ts";
+import { startModule } from "../runtime.ts";
 
 /** How long a guard may take to start, or to answer when the command has ended and nothing depends on it any more. */
 const PATIENCE_MS = 10_000;

@@ -8,10 +8,10 @@
  */
 
 import process from "node:process";
-import { sleep, systemClock } from "../src/clock.ts";
-import type { Invocation } from "./args.ts";
-import { readLines } from "./lines.ts";
-import { electionOf, openTarget } from "./target.ts";
+import { sleep, systemClock } from "../../src/clock.ts";
+import type { Invocation } from "../args.ts";
+import { readLines } from "../lines.ts";
+import { electionOf, openTarget } from "../target.ts";
 
 /** How often it looks whether it leads, in milliseconds. */
 const LOOK_MS = 10;

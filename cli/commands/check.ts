@@ -5,14 +5,14 @@
  */
 
 import process from "node:process";
-import { systemClock } from "../src/clock.ts";
-import type { ElectionConfig } from "../src/options.ts";
-import type { Provider } from "../src/provider.ts";
-import { redact } from "../src/redact.ts";
-import { type Command, type Invocation, PARTICIPANT } from "./args.ts";
-import { EXIT } from "./exit.ts";
-import { outputTo } from "./output.ts";
-import { electionOf, openTarget, patience, targetOf } from "./target.ts";
+import { systemClock } from "../../src/clock.ts";
+import type { ElectionConfig } from "../../src/options.ts";
+import type { Provider } from "../../src/provider.ts";
+import { redact } from "../../src/redact.ts";
+import { type Command, type Invocation, PARTICIPANT } from "../args.ts";
+import { EXIT } from "../exit.ts";
+import { outputTo } from "../output.ts";
+import { electionOf, openTarget, patience, targetOf } from "../target.ts";
 
 const ROUNDS = 5;
 

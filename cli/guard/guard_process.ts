@@ -15,8 +15,8 @@
  */
 
 import process from "node:process";
-import { type Clock, elapsedSince, type Instant, instant, systemClock } from "../src/clock.ts";
-import { readLines } from "./lines.ts";
+import { type Clock, elapsedSince, type Instant, instant, systemClock } from "../../src/clock.ts";
+import { readLines } from "../lines.ts";
 
 /** What the guard does to the world. */
 export interface GuardEffects {

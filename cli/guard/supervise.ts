@@ -4,9 +4,9 @@
  * @module
  */
 
-import { elapsedSince, type Instant, instant, systemClock } from "../src/clock.ts";
-import type { ElectionConfig } from "../src/options.ts";
-import type { Term } from "../src/term.ts";
+import { elapsedSince, type Instant, instant, systemClock } from "../../src/clock.ts";
+import type { ElectionConfig } from "../../src/options.ts";
+import type { Term } from "../../src/term.ts";
 import { type GatedChild, startGated } from "./child.ts";
 import type { Guard } from "./guard.ts";
 

@@ -6,10 +6,10 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
-import type { Command, Invocation } from "./args.ts";
-import { EXIT, UsageError } from "./exit.ts";
-import { describeLeader, outputTo } from "./output.ts";
-import { openTarget, patience } from "./target.ts";
+import type { Command, Invocation } from "../args.ts";
+import { EXIT, UsageError } from "../exit.ts";
+import { describeLeader, outputTo } from "../output.ts";
+import { openTarget, patience } from "../target.ts";
 
 /** `elect evict`. */
 export const evictCommand: Command = {

@@ -5,13 +5,13 @@
  */
 
 import process from "node:process";
-import { systemClock } from "../src/clock.ts";
-import { ElectionError } from "../src/errors.ts";
-import type { AcquireRequest, Lease, Provider } from "../src/provider.ts";
-import type { Command, Invocation } from "./args.ts";
-import { EXIT } from "./exit.ts";
-import { outputTo } from "./output.ts";
-import { openTarget, patience } from "./target.ts";
+import { systemClock } from "../../src/clock.ts";
+import { ElectionError } from "../../src/errors.ts";
+import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
+import type { Command, Invocation } from "../args.ts";
+import { EXIT } from "../exit.ts";
+import { outputTo } from "../output.ts";
+import { openTarget, patience } from "../target.ts";
 
 /** Always the same group: its token stays in the backend for ever. */
 const GROUP = "elect-bench";

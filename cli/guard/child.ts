@@ -7,7 +7,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
-import { ElectionError } from "../src/errors.ts";
+import { ElectionError } from "../../src/errors.ts";
 // This also makes the guard a static part of the program: a runtime that loads modules over the network has it at hand.
 import { killGroup } from "./guard_process.ts";
 

@@ -5,11 +5,11 @@
  */
 
 import process from "node:process";
-import { ProviderError } from "../src/errors.ts";
-import type { Command, Invocation } from "./args.ts";
-import { EXIT } from "./exit.ts";
-import { describeLeader, outputTo } from "./output.ts";
-import { openTarget, patience } from "./target.ts";
+import { ProviderError } from "../../src/errors.ts";
+import type { Command, Invocation } from "../args.ts";
+import { EXIT } from "../exit.ts";
+import { describeLeader, outputTo } from "../output.ts";
+import { openTarget, patience } from "../target.ts";
 
 /** `elect groups`. */
 export const groupsCommand: Command = {

@@ -5,10 +5,10 @@
  */
 
 import process from "node:process";
-import type { Command, Invocation } from "./args.ts";
-import { EXIT } from "./exit.ts";
-import { describeLeader, outputTo } from "./output.ts";
-import { openTarget, patience } from "./target.ts";
+import type { Command, Invocation } from "../args.ts";
+import { EXIT } from "../exit.ts";
+import { describeLeader, outputTo } from "../output.ts";
+import { openTarget, patience } from "../target.ts";
 
 /** `elect leader`. */
 export const leaderCommand: Command = {

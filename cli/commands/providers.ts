@@ -5,12 +5,12 @@
  */
 
 import process from "node:process";
-import { type ProviderDefinition, providers } from "../mod.ts";
-import type { ProviderCapabilities } from "../src/provider.ts";
-import type { Command, Invocation } from "./args.ts";
-import { EXIT } from "./exit.ts";
-import { outputTo } from "./output.ts";
-import { loadAllProviders } from "./target.ts";
+import { type ProviderDefinition, providers } from "../../mod.ts";
+import type { ProviderCapabilities } from "../../src/provider.ts";
+import type { Command, Invocation } from "../args.ts";
+import { EXIT } from "../exit.ts";
+import { outputTo } from "../output.ts";
+import { loadAllProviders } from "../target.ts";
 
 /** `elect providers`. */
 export const providersCommand: Command = {
