@@ -26,6 +26,7 @@ import { type Clock, systemClock } from "../src/clock.ts";
 import type { Provider } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
 import { registerProvider } from "../src/registry.ts";
+import { checkOptions, readParameters } from "./kit/parameters.ts";
 import { nodeFiles } from "./file/directory.ts";
 import { FileProvider } from "./file/provider.ts";
 
@@ -37,12 +38,20 @@ export interface FileOptions {
   readonly directory?: string;
   /** Measures how long a record stands still. @default the clock of the machine */
   readonly clock?: Clock;
+  /**
+   * Returns the ids of processes on this host, beside this one, that act for the holder of a lease, such as one that ends
+   * a command when this process dies. Asked for at each claim. A lease is free at once only when all of them are dead too;
+   * if one cannot be found in `/proc`, the lease is not free before it is released or expires.
+   * @default nobody else
+   */
+  readonly heldBy?: () => readonly number[];
 }
 
 /**
  * Opens a provider that keeps leases in the files of a directory.
  *
- * @throws {TypeError} if not exactly one of `url` and `directory` is given, or the URL names no directory of this host
+ * @throws {TypeError} if not exactly one of `url` and `directory` is given, if the URL names no directory of this host or
+ * has settings, or if there is an option that does not exist
  *
  * @example
  * ```ts
@@ -54,16 +63,18 @@ export interface FileOptions {
  * ```
  */
 export function fileProvider(options: FileOptions): Provider {
-  const { url, directory, clock = systemClock } = options;
+  checkOptions("file", options, ["url", "directory", "clock", "heldBy"]);
+  const { url, directory, clock = systemClock, heldBy } = options;
   if ((url === undefined) === (directory === undefined) || directory === "") {
     throw new TypeError("Cannot open file provider: give either a url or a directory");
   }
-  return new FileProvider(directory === undefined ? directoryOf(String(url)) : resolve(directory), clock, nodeFiles);
+  const root = directory === undefined ? directoryOf(String(url)) : resolve(directory);
+  return new FileProvider(root, clock, nodeFiles, { heldBy });
 }
 
 function directoryOf(url: string): string {
   try {
-    if (/[?#]/.test(url)) throw new Error("it takes no settings; write ? as %3F and # as %23");
+    if (/[?#]/.test(url)) throw new Error(`${settingsOf(url)}; in a path, write ? as %3F and # as %23`);
     if (/^file:\/{0,2}$/i.test(url)) throw new Error("it names no directory");
     // First, since not every runtime minds a broken escape in the path of a URL.
     const decoded = decodeURIComponent(url);
@@ -74,8 +85,18 @@ function directoryOf(url: string): string {
   }
 }
 
+/** Returns why a URL with a query or a fragment is refused. */
+function settingsOf(url: string): string {
+  try {
+    readParameters("file", new URLSearchParams(/\?([^#]*)/.exec(url)?.[1]), {});
+  } catch (error) {
+    if (error instanceof TypeError) return error.message;
+  }
+  return "it takes no settings";
+}
+
 registerProvider({
   name: "file",
   protocols: ["file:"],
-  open: (url, { clock }) => fileProvider({ url, ...(clock && { clock }) }),
+  open: (url, { clock, heldBy }) => fileProvider({ url, ...(clock && { clock }), ...(heldBy && { heldBy }) }),
 });

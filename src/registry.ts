@@ -16,6 +16,11 @@ export interface OpenOptions {
   readonly clock?: Clock;
   /** Where the provider says what it does. @default nowhere */
   readonly logger?: Logger;
+  /**
+   * Returns the ids of processes on this host, beside this one, that act for the holder of a lease. Where a backend frees
+   * the lease of a dead process at once (`file:`), these must be dead too. @default nobody else
+   */
+  readonly heldBy?: () => readonly number[];
 }
 
 /** A provider as the registry knows it. */

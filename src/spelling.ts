@@ -14,9 +14,13 @@ export function refuseUnknown(what: string, names: Iterable<string>, known: read
   for (const name of names) {
     if (known.includes(name)) continue;
     const near = nearest(name, known);
-    const cure = near === undefined ? `known are ${[...known].sort().join(", ")}` : `did you mean "${near}"?`;
+    const cure = near === undefined ? listed(known) : `did you mean "${near}"?`;
     throw new TypeError(`Cannot use ${what} "${name}": it does not exist; ${cure}`);
   }
+}
+
+function listed(known: readonly string[]): string {
+  return known.length === 0 ? "there are none" : `known are ${[...known].sort().join(", ")}`;
 }
 
 /** Returns the candidate that takes the fewest changes to become `name`, if they are few for its length. */

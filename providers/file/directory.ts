@@ -4,33 +4,52 @@
  * @module
  */
 
-import { type FileHandle, link, mkdir, open, readdir, readFile, rename, stat, unlink, utimes } from "node:fs/promises";
+import {
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  unlink,
+  utimes,
+} from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { hasCode } from "./host.ts";
-import { directoryName, kindOfDirectory, type Listing, numberOf, parseListing } from "./names.ts";
+import { directoryName, type Listing, parseListing } from "./names.ts";
 import { parseRecord, type TermRecord } from "./record.ts";
+import type { Slots } from "./slots.ts";
 
 /** The calls that the provider makes; a test can come between any two of them. */
-export const nodeFiles = { link, mkdir, open, readdir, readFile, rename, stat, unlink, utimes };
+export const nodeFiles = { link, lstat, mkdir, open, readdir, readFile, rename, stat, unlink, utimes };
 
 /** See {@linkcode nodeFiles}. */
 export type Files = typeof nodeFiles;
 
 /** The modification time of a record that was linked, while nobody has confirmed that its claim stands. */
 export const UNCONFIRMED = 0;
+/** More than any record takes, in bytes. What is larger is not read: it is none. */
+const MAX_RECORD_BYTES = 16 * 1024 * 1024;
 
 /** The files of one group. What is absent is an answer; every other failure rejects. */
 export class GroupDirectory {
   readonly #group: string;
   readonly #path: string;
   readonly #files: Files;
+  readonly #slots: Slots;
+  /** Whether the file system keeps times as they are needed. */
+  #keepsTimes = false;
 
-  /** Names the directory of `group` in `root`, without I/O. */
-  constructor(root: string, group: string, files: Files) {
+  /** Names the directory of `group` in `root`, without I/O. What opens a file waits for one of `slots`. */
+  constructor(root: string, group: string, files: Files, slots: Slots) {
     this.#group = group;
     this.#path = join(root, directoryName(group));
     this.#files = files;
+    this.#slots = slots;
   }
 
   /** Returns the path of a file, for people. */
@@ -40,7 +59,7 @@ export class GroupDirectory {
 
   /** Lists the directory; one that does not exist is empty. */
   async list(): Promise<Listing> {
-    return parseListing(await absentIsNull(this.#files.readdir(this.#path)) ?? []);
+    return parseListing(await absentIsNull(this.#slots.run(() => this.#files.readdir(this.#path))) ?? []);
   }
 
   /** Returns the modification time of a file in whole milliseconds; null if it is absent. */
@@ -49,33 +68,34 @@ export class GroupDirectory {
     return stats === null ? null : Math.floor(stats.mtimeMs);
   }
 
-  /** Reads the record of a term; null if it cannot be one. */
-  async record(number: bigint): Promise<TermRecord | null> {
-    try {
-      return parseRecord(await this.#files.readFile(this.pathOf(String(number)), "utf8"), this.#group);
-    } catch (error) {
-      if (hasCode(error, "ENOENT", "EISDIR")) return null;
-      throw error;
-    }
+  /** Reads the record of a term, by either of its names; null if it is none of this group. */
+  async record(name: string): Promise<TermRecord | null> {
+    const path = this.pathOf(name);
+    const stats = await absentIsNull(this.#files.lstat(path));
+    // What is not a regular file is not read: a pipe would hold us for ever, and a link leads to somebody else's files.
+    if (stats === null || !stats.isFile() || stats.size > MAX_RECORD_BYTES) return null;
+    const text = await absentIsNull(this.#slots.run(() => this.#files.readFile(path, "utf8")));
+    return text === null ? null : parseRecord(text, this.#group);
   }
 
   /** Reads the metadata that replaced those of the record; null if it is absent. */
   async metadata(beat: string): Promise<string | null> {
-    return await absentIsNull(this.#files.readFile(this.pathOf(`${beat}.metadata`), "utf8"));
+    return await absentIsNull(this.#slots.run(() => this.#files.readFile(this.pathOf(`${beat}.metadata`), "utf8")));
   }
 
   /**
    * Writes a whole record under its unique name, where nobody looks for it, and waits until it is on the disk: what is
-   * linked later is never a torn record, not even after a power failure.
+   * linked later is never a torn record, not even after a power failure. If it fails, or `signal` aborts, no file is left.
    */
   async write(record: TermRecord, signal: AbortSignal): Promise<void> {
-    const path = this.pathOf(record.beat);
     // 0700 and 0600: a record tells who leads and what it says about itself.
     await makeDirectory(this.#path, this.#files);
+    await this.refuseLink();
     signal.throwIfAborted();
-    await create(this.#files, path, JSON.stringify(record), async (file) => {
-      await checkTimes(file);
-      await file.utimes(UNCONFIRMED, UNCONFIRMED);
+    await this.#create(record.beat, JSON.stringify(record), signal, async (file) => {
+      if (this.#keepsTimes) await file.utimes(inSeconds(UNCONFIRMED), inSeconds(UNCONFIRMED));
+      else await checkTimes(file);
+      this.#keepsTimes = true;
       await file.sync();
     });
   }
@@ -96,38 +116,42 @@ export class GroupDirectory {
   async sync(): Promise<void> {
     // Windows neither needs nor allows it.
     if (process.platform === "win32") return;
-    const directory = await this.#files.open(this.#path, "r");
-    try {
-      await directory.sync();
-    } catch (error) {
-      // File systems that cannot do it, do without.
-      if (!hasCode(error, "EINVAL", "ENOTSUP", "ENOSYS")) throw error;
-    } finally {
-      await directory.close();
-    }
+    await this.#slots.run(async () => {
+      const directory = await this.#files.open(this.#path, "r");
+      try {
+        await directory.sync();
+      } catch (error) {
+        // File systems that cannot do it, do without.
+        if (!hasCode(error, "EINVAL", "ENOTSUP", "ENOSYS")) throw error;
+      } finally {
+        await directory.close();
+      }
+    });
   }
 
   /** Sets the modification time of the file with this unique name. False if it is absent. */
   async touch(beat: string, mtime: number): Promise<boolean> {
-    // Half a millisecond more, because a fraction of a second in binary may fall just short of a whole millisecond.
-    const seconds = (mtime + 0.5) / 1_000;
+    const seconds = inSeconds(mtime);
     return await absentIsNull(this.#files.utimes(this.pathOf(beat), seconds, seconds).then(() => true)) ?? false;
   }
 
-  /** Replaces the metadata of a term, as a whole. False if the directory is absent. */
+  /** Replaces the metadata of a term, as a whole. False if the directory is absent. If it fails, no file is left. */
   async replaceMetadata(beat: string, metadata: string, signal: AbortSignal): Promise<boolean> {
-    const path = this.pathOf(`${beat}.metadata`);
-    const temporary = `${path}-${crypto.randomUUID()}`;
-    if (await absentIsNull(create(this.#files, temporary, metadata)) === null) return false;
-    signal.throwIfAborted();
-    return await absentIsNull(this.#files.rename(temporary, path).then(() => true)) ?? false;
+    const temporary = `${beat}.metadata-${crypto.randomUUID()}`;
+    if (await absentIsNull(this.#create(temporary, metadata, signal)) === null) return false;
+    try {
+      signal.throwIfAborted();
+      return await absentIsNull(this.#rename(temporary, `${beat}.metadata`)) ?? false;
+    } catch (error) {
+      await this.remove(temporary).catch(() => {});
+      throw error;
+    }
   }
 
-  /** Marks a term as released. False if it is already, or the directory is absent. */
+  /** Marks a term as released. False if it is already, or the directory is absent. Empty, so that a full disk can hold it. */
   async release(beat: string): Promise<boolean> {
     try {
-      await create(this.#files, this.pathOf(releasedName(beat)), "");
-      return true;
+      return await this.#create(releasedName(beat), "");
     } catch (error) {
       if (hasCode(error, "EEXIST", "ENOENT")) return false;
       throw error;
@@ -139,29 +163,40 @@ export class GroupDirectory {
     await absentIsNull(this.#files.unlink(this.pathOf(name)));
   }
 
+  /** Removes a file, if it is there and a regular one. */
+  async removeRegular(name: string): Promise<void> {
+    const stats = await absentIsNull(this.#files.lstat(this.pathOf(name)));
+    if (stats?.isFile()) await this.remove(name);
+  }
+
   /**
-   * Removes what belongs to numbers below `number`, in ascending order, and stops at the first failure: so while a file of
-   * some number exists, no higher number has ever been removed. {@linkcode FileProvider} relies on that.
+   * Refuses a symbolic link in place of the directory. Whoever may write to the root could lead us with one to files that
+   * they could not reach themselves.
+   *
+   * @throws {Error} if it is one
    */
-  async sweep({ names }: Listing, number: bigint, signal: AbortSignal): Promise<void> {
-    const old = [...names].flatMap((name) => {
-      const of = numberOf(name);
-      return of !== null && of < number ? [{ name, of }] : [];
-    });
-    old.sort((a, b) => (a.of < b.of ? -1 : a.of > b.of ? 1 : 0));
-    try {
-      for (const { name } of old) {
-        if (signal.aborted) return;
-        await this.remove(name);
-      }
-    } catch {
-      // What stays behind is in nobody's way, and the next leader tries again.
-    }
+  async refuseLink(): Promise<void> {
+    const stats = await absentIsNull(this.#files.lstat(this.#path));
+    if (stats?.isSymbolicLink()) throw new Error(`${this.#path} is a symbolic link; it must be a directory`);
   }
 
   /** Touches the directory itself, which those who watch the root notice. Heartbeats touch files only. A hint, no more. */
   async nudge(wall: number): Promise<void> {
     await this.#files.utimes(this.#path, wall / 1_000, wall / 1_000).catch(() => {});
+  }
+
+  async #rename(from: string, to: string): Promise<true> {
+    await this.#files.rename(this.pathOf(from), this.pathOf(to));
+    return true;
+  }
+
+  #create(
+    name: string,
+    content: string,
+    signal?: AbortSignal,
+    finish?: (file: FileHandle) => Promise<void>,
+  ): Promise<true> {
+    return this.#slots.run(() => create(this.#files, this.pathOf(name), content, signal, finish));
   }
 }
 
@@ -180,31 +215,12 @@ export async function absentIsNull<T>(work: Promise<T>): Promise<T | null> {
   }
 }
 
-/** Returns the groups that have had a term in `root`. */
-export async function groupNames(root: string, files: Files): Promise<string[]> {
-  const names = await absentIsNull(files.readdir(root)) ?? [];
-  const groups = await Promise.all(names.map((name) => groupOf(root, name, files)));
-  return groups.filter((group) => group !== null);
-}
-
-async function groupOf(root: string, name: string, files: Files): Promise<string | null> {
-  const kind = kindOfDirectory(name);
-  if (kind === "foreign") return null;
-  const names = await files.readdir(join(root, name)).catch(() => []);
-  const number = parseListing(names).numbers.at(-1);
-  if (number === undefined || kind === "plain") return number === undefined ? null : name;
-  // The name of the directory is a hash, so only the record tells.
-  const text = await absentIsNull(files.readFile(join(root, name, String(number)), "utf8"));
-  const group = /^\{"electionGroup":"([A-Za-z0-9_.-]+)"/.exec(text ?? "")?.[1];
-  return group !== undefined && directoryName(group) === name ? group : null;
-}
-
 /** Goes through the steps that an election needs, on files of its own. */
 export async function probe(root: string, files: Files, signal: AbortSignal): Promise<void> {
   await makeDirectory(root, files);
   signal.throwIfAborted();
   const path = join(root, `~check-${crypto.randomUUID()}`);
-  await create(files, path, "{}", checkTimes);
+  await create(files, path, "{}", signal, checkTimes);
   try {
     await files.link(path, `${path}-link`);
     await files.unlink(`${path}-link`);
@@ -229,16 +245,18 @@ async function makeDirectory(path: string, files: Files): Promise<void> {
   await make();
 }
 
-/** Writes a new file as a whole. What fails leaves none. */
+/** Writes a new file as a whole. What fails, or is aborted meanwhile, leaves none. */
 async function create(
   files: Files,
   path: string,
   content: string,
+  signal?: AbortSignal,
   finish?: (file: FileHandle) => Promise<void>,
 ): Promise<true> {
   const file = await files.open(path, "wx", 0o600);
   try {
-    await file.writeFile(content);
+    signal?.throwIfAborted();
+    if (content !== "") await file.writeFile(content);
     await finish?.(file);
   } catch (error) {
     await files.unlink(path).catch(() => {});
@@ -252,9 +270,19 @@ async function create(
 /** Any time that is not a whole second. */
 const ODD_TIME_MS = 1_000_000_000_001;
 
-/** Heartbeats are modification times a millisecond or more apart: a file system that rounds them would hide heartbeats. */
+/**
+ * Heartbeats are modification times a millisecond or more apart: a file system that rounds them would hide heartbeats, and
+ * one that knows no 1970 would show a claim as confirmed that nobody has confirmed. The file is left unconfirmed.
+ */
 async function checkTimes(file: FileHandle): Promise<void> {
-  await file.utimes((ODD_TIME_MS + 0.5) / 1_000, (ODD_TIME_MS + 0.5) / 1_000);
-  const { mtimeMs } = await file.stat();
-  if (Math.floor(mtimeMs) !== ODD_TIME_MS) throw new Error("the file system does not keep times to the millisecond");
+  for (const time of [ODD_TIME_MS, UNCONFIRMED]) {
+    await file.utimes(inSeconds(time), inSeconds(time));
+    const { mtimeMs } = await file.stat();
+    if (Math.floor(mtimeMs) !== time) throw new Error("the file system does not keep times to the millisecond");
+  }
+}
+
+/** Half a millisecond more, because a fraction of a second in binary may fall just short of a whole millisecond. */
+function inSeconds(ms: number): number {
+  return (ms + 0.5) / 1_000;
 }

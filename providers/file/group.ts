@@ -6,8 +6,11 @@
  *    same one twice was not touched in between.
  * 3. The highest number that was granted is never removed, and files are removed in ascending order only. A claim that comes
  *    so late that its number has been used and removed finds a higher one.
- * 4. A renewal touches and *then* looks for a higher number. A claim links a higher number and *then* looks whether its
+ * 4. Whoever wants to rely on a number touches its file and *then* looks for a higher one, each time anew: to confirm a
+ *    claim, however often it is asked for, as to renew a lease. A claim links a higher number and *then* looks whether its
  *    predecessor was touched. Each writes before it looks, so of two that cross at least one sees the other.
+ *
+ * `proof/file.pml` is a model of it, searched in full.
  *
  * @module
  */
@@ -15,9 +18,30 @@
 import type { Clock } from "../../src/clock.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease } from "../../src/provider.ts";
 import { type Files, GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
-import { ownHolder } from "./host.ts";
+import type { Processes } from "./host.ts";
+import { MAX_NUMBER } from "./names.ts";
 import { type Look, Observer } from "./observer.ts";
 import type { Predecessor, TermRecord } from "./record.ts";
+import type { Slots } from "./slots.ts";
+import { sweep } from "./sweep.ts";
+
+/** What the groups of a provider share. */
+export interface GroupSurroundings {
+  /** The directory of all groups. */
+  readonly root: string;
+  /** Measures how long a record stands still. */
+  readonly clock: Clock;
+  /** The calls to the file system. */
+  readonly files: Files;
+  /** What can be proved about processes. */
+  readonly processes: Processes;
+  /** The ids of processes beside this one that act for the holder of a lease. */
+  readonly heldBy: () => readonly number[];
+  /** What heartbeats wait for before they open a file. */
+  readonly heartbeats: Slots;
+  /** What everything else waits for. */
+  readonly others: Slots;
+}
 
 /** A lease that was granted here. */
 interface Holding {
@@ -26,28 +50,38 @@ interface Holding {
   readonly beat: string;
   /** The last modification time that was asked for. */
   mtime: number;
-  /** Read before the last touch was asked for. */
+  /** Read before the last touch was asked for that kept the lease. */
   touchedAt: number;
+  /** Whether somebody was told here that it is over. */
+  ended: boolean;
 }
 
 /** How often a term that asks again may find that what it had is over, before it gives up. */
 const MAX_ATTEMPTS = 10;
 
 /** What follows nobody. */
-const NOBODY: Predecessor = { number: "0", mtime: null };
+const NOBODY: Predecessor = { number: "0", mtime: null, leaseMs: 0 };
 
 /** One group, as one provider takes part in it. Every method stops before its next step when its signal aborts. */
 export class Group {
+  readonly #surroundings: GroupSurroundings;
   readonly #directory: GroupDirectory;
+  /** The same directory, for heartbeats. */
+  readonly #heartbeats: GroupDirectory;
   readonly #clock: Clock;
   readonly #observer: Observer;
   #holding: Holding | null = null;
+  /** The file of the last term that was granted here and whose number is on the disk. */
+  #settled: string | null = null;
 
   /** Makes the group, without I/O. */
-  constructor(root: string, name: string, clock: Clock, files: Files) {
-    this.#directory = new GroupDirectory(root, name, files);
+  constructor(name: string, surroundings: GroupSurroundings) {
+    const { root, clock, files, processes, heartbeats, others } = surroundings;
+    this.#surroundings = surroundings;
+    this.#directory = new GroupDirectory(root, name, files, others);
+    this.#heartbeats = new GroupDirectory(root, name, files, heartbeats);
     this.#clock = clock;
-    this.#observer = new Observer(this.#directory, clock);
+    this.#observer = new Observer(this.#directory, clock, processes);
   }
 
   /** See {@linkcode Provider.acquire}. */
@@ -65,20 +99,26 @@ export class Group {
         look = await this.#observer.look();
       }
       if (look === null) return { acquired: false, leader: null };
-      if (look.record?.termId !== request.termId) return { acquired: false, leader: await this.#observer.holder(look) };
-      const lease = leaseOf(look.record, look.number);
-      if (look.mtime === UNCONFIRMED) {
-        const granted = await this.#confirm(look, look.record, askedAt, signal);
-        return granted ? { acquired: true, lease } : { acquired: false, leader: null };
+      const { record } = look;
+      if (record?.termId !== request.termId) return { acquired: false, leader: await this.#observer.holder(look) };
+      const claimed = look.mtime === UNCONFIRMED;
+      if (
+        claimed ? await this.#confirm(look, record, askedAt, signal) : await this.#again(look, record, request, signal)
+      ) {
+        await this.#settle(look, record, signal);
+        return { acquired: true, lease: leaseOf(record, look.number) };
       }
-      if (await this.renew(lease, request.metadata, signal) === "renewed") return { acquired: true, lease };
+      if (claimed) return { acquired: false, leader: null };
       // What it had is over, since it expired or was evicted. The term begins anew, under the next number.
       signal.throwIfAborted();
     }
     throw new Error("its term is ended again and again");
   }
 
-  /** See {@linkcode Provider.renew}. */
+  /**
+   * See {@linkcode Provider.renew}. The lease is renewed before its metadata are written, so that a full disk cannot cost
+   * it: if only the metadata fail, the call rejects, and the lease lives on for as long as if it had not.
+   */
   async renew(
     lease: Lease,
     metadata: Readonly<Record<string, string>> | undefined,
@@ -86,27 +126,19 @@ export class Group {
   ): Promise<"renewed" | "lost"> {
     const askedAt = this.#clock.monotonic();
     const holding = await this.#holdingOf(lease, askedAt);
-    if (holding === null) return "lost";
-    const { beat, number } = holding;
+    if (holding === null || holding.ended) return "lost";
     signal.throwIfAborted();
     // An expired lease is gone, also if nobody took it over: somebody may have been told so. Its holder stopped leading before.
-    // The mark makes that true for a heartbeat of ours that is still on its way, and spares the others the wait.
+    // The mark spares the others the wait. A heartbeat that is still on its way sees `ended` at its end, or had ended before.
     if (askedAt - holding.touchedAt >= lease.heartbeatTimeout) {
-      if ((await this.#directory.list()).numbers.at(-1) === number) await this.#end(beat);
+      holding.ended = true;
+      if ((await this.#heartbeats.list()).numbers.at(-1) === holding.number) await this.#end(holding.beat);
       return "lost";
     }
-    if (metadata && !(await this.#directory.replaceMetadata(beat, JSON.stringify(metadata), signal))) return "lost";
+    if (!(await this.#keep(holding, askedAt))) return "lost";
+    if (metadata === undefined) return "renewed";
     signal.throwIfAborted();
-    // 1. Write. Whoever judged this term to stand still, and has not linked a higher number yet, will see this after
-    //    linking, and withdraw.
-    if (!(await this.#touch(holding))) return "lost";
-    // 2. Look. Whoever linked a higher number before our touch, shows here; so does whoever evicted us.
-    const { numbers, names } = await this.#directory.list();
-    if (numbers.at(-1) !== number || names.has(releasedName(beat))) return "lost";
-    // 3. A higher number can have come and gone while the directory was being read, but only after our file had gone.
-    if (await this.#directory.modified(beat) === null) return "lost";
-    holding.touchedAt = Math.max(holding.touchedAt, askedAt);
-    return "renewed";
+    return await this.#directory.replaceMetadata(holding.beat, JSON.stringify(metadata), signal) ? "renewed" : "lost";
   }
 
   /** See {@linkcode Provider.release}. */
@@ -128,38 +160,78 @@ export class Group {
     return this.#observer.state();
   }
 
-  /** Links a new record to `number`, if no one else does. */
+  /** Links a new record to `number`, if no one else does. What was not linked leaves no file behind. */
   async #claim(request: AcquireRequest, number: bigint, after: Predecessor, signal: AbortSignal): Promise<void> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
+    if (number > MAX_NUMBER) {
+      throw new Error(`${this.#directory.pathOf(String(number - 1n))} is the last number there is`);
+    }
     const beat = `${number}.${crypto.randomUUID()}`;
     const acquiredAt = new Date(this.#clock.wall()).toISOString();
-    const holder = await ownHolder();
+    const [holder = null, ...heldBy] = await this.#surroundings.processes.identify(this.#surroundings.heldBy()) ?? [];
     signal.throwIfAborted();
     await this.#directory.write(
-      { electionGroup, participantId, termId, beat, acquiredAt, heartbeatTimeout, metadata, holder, after },
+      { electionGroup, participantId, termId, beat, acquiredAt, heartbeatTimeout, metadata, holder, heldBy, after },
       signal,
     );
-    signal.throwIfAborted();
-    if (!(await this.#directory.link(beat, number)) && !signal.aborted) await this.#directory.remove(beat);
+    let linked = false;
+    try {
+      signal.throwIfAborted();
+      linked = await this.#directory.link(beat, number);
+    } finally {
+      // What cannot be removed now, the next leader sweeps.
+      if (!linked) await this.#directory.remove(beat).catch(() => {});
+    }
   }
 
   /**
    * Makes a claim that was linked a lease, if it stands: {@linkcode Observer.claimStands}. If not, the record stays as it
    * is. To remove it could hit a later term that got the same number; to mark it as free would let a third take over while
    * the predecessor leads. Its number was granted to nobody, and others pass over it when it has stood still for a lease.
+   *
+   * That may have happened, and somebody may be about to follow: a claim is asked for again by a process that stalled, or
+   * whose calls ran out of time, and its lease counts from the last of them. So this is no more certain than a renewal.
    */
   async #confirm(look: Look, record: TermRecord, askedAt: number, signal: AbortSignal): Promise<boolean> {
-    const { listing, number, mtime } = look;
-    if (listing.names.has(releasedName(record.beat)) || !(await this.#observer.claimStands(look))) return false;
+    // Before the touch, which makes the claim look confirmed to all others.
+    if (!(await this.#observer.claimStands(look))) return false;
     signal.throwIfAborted();
-    // If the file is still there to be touched, then nothing above it had been swept while we looked: we saw all there was.
-    // A process that stalls before this step for so long that others pass over its claim, is past the deadline of its
-    // term, which counts from before its `acquire`.
-    if (!(await this.#touch(this.#hold(record, number, mtime, askedAt)))) return false;
-    await this.#directory.sync();
-    await this.#directory.sweep(listing, number, signal);
-    if (!signal.aborted) await this.#directory.nudge(this.#clock.wall());
+    return await this.#keep(this.#hold(record, look.number, look.mtime, askedAt), askedAt);
+  }
+
+  /** Renews the lease of a term that asks for it again. */
+  async #again(look: Look, record: TermRecord, { metadata }: AcquireRequest, signal: AbortSignal): Promise<boolean> {
+    // The same ones are not written again: a full disk must not stand in the way.
+    const changed = JSON.stringify(metadata) !== JSON.stringify(look.metadata);
+    return await this.renew(leaseOf(record, look.number), changed ? metadata : undefined, signal) === "renewed";
+  }
+
+  /** Keeps the term for another lease, counted from `askedAt`, unless it is over. */
+  async #keep(holding: Holding, askedAt: number): Promise<boolean> {
+    const { beat, number } = holding;
+    // 1. Write. Whoever judged this term to stand still, and has not linked a higher number yet, will see this after
+    //    linking, and withdraw.
+    if (!(await this.#touch(holding))) return false;
+    // 2. Look. Whoever linked a higher number before our touch, shows here; so does whoever evicted us.
+    const { numbers, names } = await this.#heartbeats.list();
+    if (numbers.at(-1) !== number || names.has(releasedName(beat))) return false;
+    // 3. A higher number can have come and gone while the directory was being read, but only after our file had gone.
+    if (await this.#heartbeats.modified(beat) === null || holding.ended) return false;
+    holding.touchedAt = Math.max(holding.touchedAt, askedAt);
     return true;
+  }
+
+  /**
+   * Makes sure that no power failure can make the number free again, before anybody leads under it; and tidies up. An
+   * earlier call of the same term may have come no further than its touch.
+   */
+  async #settle({ listing, number }: Look, { beat }: TermRecord, signal: AbortSignal): Promise<void> {
+    if (this.#settled === beat) return;
+    signal.throwIfAborted();
+    await this.#directory.sync();
+    await sweep(this.#directory, listing, number, signal);
+    if (!signal.aborted) await this.#directory.nudge(this.#clock.wall());
+    this.#settled = beat;
   }
 
   /**
@@ -175,8 +247,10 @@ export class Group {
   /** Returns what is known here of a lease; if it was granted elsewhere, what its files tell. Null if it is over. */
   async #holdingOf({ termId, token }: Lease, askedAt: number): Promise<Holding | null> {
     const holding = this.#holding;
-    if (holding !== null && holding.number >= token) return holding.termId === termId ? holding : null;
-    const record = await this.#directory.record(token);
+    // A term that began anew has a higher number: the lease under the old one stays lost.
+    if (holding !== null && holding.number > token) return null;
+    if (holding?.number === token) return holding.termId === termId ? holding : null;
+    const record = await this.#directory.record(String(token));
     if (record?.termId !== termId) return null;
     const mtime = await this.#directory.modified(record.beat);
     if (mtime === null || mtime === UNCONFIRMED) return null;
@@ -185,7 +259,7 @@ export class Group {
 
   #hold({ termId, beat }: TermRecord, number: bigint, mtime: number, touchedAt: number): Holding {
     if (this.#holding?.beat === beat) return this.#holding;
-    return this.#holding = { termId, number, beat, mtime, touchedAt };
+    return this.#holding = { termId, number, beat, mtime, touchedAt, ended: false };
   }
 
   /** Touches the file of a term under its unique name. False if it is gone: then so is the term, and no other was touched. */
@@ -194,7 +268,7 @@ export class Group {
     // so that of two touches under way each writes a value of its own.
     const mtime = Math.max(Math.floor(this.#clock.wall()), holding.mtime + 1);
     holding.mtime = mtime;
-    if (!(await this.#directory.touch(holding.beat, mtime))) return false;
+    if (!(await this.#heartbeats.touch(holding.beat, mtime))) return false;
     this.#observer.touched(holding.beat, mtime);
     return true;
   }

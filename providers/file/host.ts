@@ -7,10 +7,11 @@
 
 import { readFile, readlink } from "node:fs/promises";
 import process from "node:process";
+import { Slots } from "./slots.ts";
 
 /** A process, so named that no other is ever taken for it. */
 export interface Holder {
-  /** The boot of the kernel, and the namespaces in which the next two mean something. */
+  /** The boot of the kernel, the host's name, and the namespaces in which the next two mean something. */
   readonly host: string;
   /** The process id. */
   readonly pid: number;
@@ -18,24 +19,53 @@ export interface Holder {
   readonly startTime: string;
 }
 
+/** What can be proved about processes. */
+export interface Processes {
+  /** Names this process first, then those with the ids `others`; null where the death of one could not be proved anyway. */
+  identify(others: readonly number[]): Promise<readonly [Holder, ...Holder[]] | null>;
+  /** Returns whether a process is certainly dead. */
+  isDead(holder: Holder): Promise<boolean>;
+}
+
+/** The processes of this host. */
+export const hostProcesses: Processes = { identify, isDead };
+
+/** Thousands of followers may look at once, each at a file in `/proc`. */
+const reads = new Slots(16);
+
 let own: Holder | null = null;
 
 /** Returns this process; null where its death could not be proved anyway. */
 export async function ownHolder(): Promise<Holder | null> {
-  return own ??= await identify().catch(() => null);
+  return own ??= await identifyOwn().catch(() => null);
 }
 
-async function identify(): Promise<Holder | null> {
+async function identify(others: readonly number[]): Promise<readonly [Holder, ...Holder[]] | null> {
+  const self = await ownHolder();
+  if (self === null) return null;
+  const all: [Holder, ...Holder[]] = [self];
+  for (const pid of others) {
+    const { startTime } = await statOf(pid);
+    // One that is gone already, or that another namespace knows by this number: nothing can be proved about it later.
+    if (startTime === "") return null;
+    all.push({ host: self.host, pid, startTime });
+  }
+  return all;
+}
+
+async function identifyOwn(): Promise<Holder | null> {
   // A /proc of another pid namespace would show us a stranger under our number.
   if (await readlink("/proc/self") !== String(process.pid)) return null;
-  const [boot, pids, times, stat] = await Promise.all([
+  const [boot, name, pids, times, { startTime }] = await Promise.all([
     readFile("/proc/sys/kernel/random/boot_id", "utf8"),
+    // A virtual machine that was copied while it ran has the boot of the first, and the same numbers of namespaces.
+    readFile("/proc/sys/kernel/hostname", "utf8"),
     readlink("/proc/self/ns/pid"),
     readlink("/proc/self/ns/time").catch(() => ""),
-    readFile("/proc/self/stat", "utf8"),
+    statOf(process.pid),
   ]);
-  const { startTime } = parseStat(stat);
-  return startTime === "" ? null : { host: `${boot.trim()} ${pids} ${times}`, pid: process.pid, startTime };
+  if (startTime === "") return null;
+  return { host: `${boot.trim()} ${name.trim()} ${pids} ${times}`, pid: process.pid, startTime };
 }
 
 /**
@@ -53,17 +83,30 @@ export async function isDead(holder: Holder): Promise<boolean> {
     if (hasCode(error, "ESRCH")) return true;
     if (!hasCode(error, "EPERM")) return false;
   }
-  const stat = await readFile(`/proc/${holder.pid}/stat`, "utf8").catch(() => "");
-  const { state, startTime } = parseStat(stat);
-  if (startTime === "") return false;
-  // A zombie has ended and waits for its parent to notice: it runs no code any more.
-  return startTime !== holder.startTime || state === "Z" || state === "X";
+  const stat = await statOf(holder.pid);
+  if (stat.startTime === "") return false;
+  return stat.startTime !== holder.startTime || stat.ended;
 }
 
-/** Takes the third and the twenty-second field. The second is a program's name, which may hold spaces and parentheses. */
-function parseStat(stat: string): { state: string; startTime: string } {
+async function statOf(pid: number): Promise<ProcessStat> {
+  return parseStat(await reads.run(() => readFile(`/proc/${pid}/stat`, "utf8")).catch(() => ""));
+}
+
+/** What `/proc/PID/stat` tells. */
+export interface ProcessStat {
+  /** Empty where it could not be read. */
+  readonly startTime: string;
+  /** Whether it runs no code any more. */
+  readonly ended: boolean;
+}
+
+/** Reads `/proc/PID/stat`: fields 3, 20 and 22. The second is a program's name, which may hold spaces and parentheses. */
+export function parseStat(stat: string): ProcessStat {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0] ?? "", startTime: fields[19] ?? "" };
+  const [state = "", threads = "", startTime = ""] = [fields[0], fields[17], fields[19]];
+  // A zombie has ended, and waits for its parent to notice. But the first thread of a process that is being killed
+  // becomes one while another is still inside a call to the kernel, such as a write to a slow disk.
+  return { startTime, ended: (state === "Z" || state === "X") && Number(threads) <= 1 };
 }
 
 /** Returns whether `error` is a system error with this code. */

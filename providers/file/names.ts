@@ -46,8 +46,32 @@ export function parseListing(names: readonly string[]): Listing {
   return { numbers: numbers.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)), names: new Set(names) };
 }
 
-/** Returns the number that a file belongs to, by its name; null if it is not ours. */
-export function numberOf(name: string): bigint | null {
-  const number = /^([1-9]\d{0,17})(?:\.[0-9a-f-]{36}(?:\.[a-z0-9-]+)*)?$/.exec(name)?.[1];
-  return number === undefined ? null : BigInt(number);
+/** The highest number that {@linkcode parseListing} knows. */
+export const MAX_NUMBER = 10n ** 18n - 1n;
+
+/** The second name of a term's file, and what was added to it later. */
+export interface BeatFiles {
+  /** The number of the term. */
+  readonly number: bigint;
+  /** The second name: the number and a UUID. */
+  readonly beat: string;
+  /** The names of what was added. */
+  readonly added: readonly string[];
 }
+
+/** Returns what has a second name in a listing, or belongs to one, for numbers below `below`; in ascending order. */
+export function beatsBelow({ names }: Listing, below: bigint): BeatFiles[] {
+  const beats = new Map<string, BeatFiles & { readonly added: string[] }>();
+  for (const name of names) {
+    const [, beat = "", digits = "0", addition] = BEAT_FILE.exec(name) ?? [];
+    const number = BigInt(digits);
+    if (beat === "" || number >= below) continue;
+    let files = beats.get(beat);
+    if (files === undefined) beats.set(beat, files = { number, beat, added: [] });
+    if (addition !== undefined) files.added.push(name);
+  }
+  return [...beats.values()].sort((a, b) => (a.number < b.number ? -1 : a.number > b.number ? 1 : 0));
+}
+
+const UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+const BEAT_FILE = new RegExp(`^(([1-9]\\d{0,17})\\.${UUID})(\\.released|\\.metadata(?:-${UUID})?)?$`);

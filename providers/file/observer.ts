@@ -8,7 +8,7 @@ import { parseMetadata } from "../../src/call.ts";
 import type { Clock } from "../../src/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import { type GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
-import { isDead } from "./host.ts";
+import type { Processes } from "./host.ts";
 import type { Listing } from "./names.ts";
 import type { Predecessor, TermRecord } from "./record.ts";
 
@@ -45,13 +45,15 @@ export interface Look extends Sight {
 export class Observer {
   readonly #directory: GroupDirectory;
   readonly #clock: Clock;
+  readonly #processes: Processes;
   #seen: Sight | null = null;
   #highest = 0n;
 
   /** Makes an observer that has seen nothing yet. */
-  constructor(directory: GroupDirectory, clock: Clock) {
+  constructor(directory: GroupDirectory, clock: Clock, processes: Processes) {
     this.#directory = directory;
     this.#clock = clock;
+    this.#processes = processes;
   }
 
   /** The highest number it ever saw. If somebody removes the directory, those who lived through it go on from there. */
@@ -83,7 +85,8 @@ export class Observer {
     const seen = this.#seen?.number === number ? this.#seen : null;
     // The record never changes, and the unique name that it carries tells that it is the same.
     const same = seen?.record && listing.names.has(seen.record.beat) ? seen : null;
-    const record = same?.record ?? await this.#directory.record(number);
+    if (same === null) await this.#directory.refuseLink();
+    const record = same?.record ?? await this.#directory.record(String(number));
     const before = record === null && seen?.record === null ? seen : same;
     const since = before?.mtime === mtime ? before.since : now;
     if (record === null) return { number, record, metadata: {}, mtime, since };
@@ -105,12 +108,13 @@ export class Observer {
    * by itself: it may have been linked while its predecessor, renewed in the last moment, goes on leading.
    */
   async judge(look: Look, leaseMs = 0): Promise<Predecessor | null> {
-    const { number, record, mtime, since, asOf, listing } = look;
-    if (record !== null && (listing.names.has(releasedName(record.beat)) || await isGone(record))) {
-      if (mtime !== UNCONFIRMED || await this.claimStands(look)) return { number: String(number), mtime: null };
+    const { record, mtime, since, asOf, listing } = look;
+    const number = String(look.number);
+    if (record !== null && (listing.names.has(releasedName(record.beat)) || await this.#isGone(record))) {
+      if (mtime !== UNCONFIRMED || await this.claimStands(look)) return { number, mtime: null, leaseMs: 0 };
     }
-    const lasts = record?.heartbeatTimeout ?? Math.max(leaseMs, UNREADABLE_LEASE_MS);
-    return asOf - since >= lasts * (1 + CLOCK_RATE_ERROR) ? { number: String(number), mtime } : null;
+    const lasts = record === null ? Math.max(leaseMs, UNREADABLE_LEASE_MS) : lastsFor(record, mtime);
+    return asOf - since >= lasts * (1 + CLOCK_RATE_ERROR) ? { number, mtime, leaseMs: lasts } : null;
   }
 
   /**
@@ -140,6 +144,13 @@ export class Observer {
     return this.#describe(look);
   }
 
+  /** Returns whether all who act for the holder are certainly dead. */
+  async #isGone({ holder, heldBy = [] }: TermRecord): Promise<boolean> {
+    if (holder === null) return false;
+    for (const each of [holder, ...heldBy]) if (!(await this.#processes.isDead(each))) return false;
+    return true;
+  }
+
   #describe({ number, record, metadata, mtime, since }: Sight): LeaderInfo {
     if (record === null) {
       throw new Error(
@@ -154,7 +165,7 @@ export class Observer {
       leadershipAcquiredAt: new Date(record.acquiredAt),
       lastHeartbeat: mtime === UNCONFIRMED ? null : new Date(mtime),
       metadata,
-      expiresIn: Math.max(1, since + record.heartbeatTimeout * (1 + CLOCK_RATE_ERROR) - this.#clock.monotonic()),
+      expiresIn: Math.max(1, since + lastsFor(record, mtime) * (1 + CLOCK_RATE_ERROR) - this.#clock.monotonic()),
     };
   }
 
@@ -165,6 +176,13 @@ export class Observer {
   }
 }
 
-async function isGone({ holder }: TermRecord): Promise<boolean> {
-  return holder !== null && await isDead(holder);
+/**
+ * Returns how long a record must stand still before others may pass over it, in milliseconds.
+ *
+ * An unconfirmed one stands for its predecessor too, which may have been renewed just before the claim was linked: that
+ * term, whose lease may be longer, is over a whole lease of its own after the link at the latest.
+ */
+function lastsFor({ heartbeatTimeout, after }: TermRecord, mtime: number): number {
+  if (mtime !== UNCONFIRMED) return heartbeatTimeout;
+  return Math.max(heartbeatTimeout, after.leaseMs ?? UNREADABLE_LEASE_MS);
 }

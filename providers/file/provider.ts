@@ -18,10 +18,24 @@ import type {
   ProviderCapabilities,
   RenewOptions,
 } from "../../src/provider.ts";
-import { type Files, groupNames, probe } from "./directory.ts";
+import { type Files, probe } from "./directory.ts";
 import { explain } from "./failure.ts";
-import { Group } from "./group.ts";
+import { Group, type GroupSurroundings } from "./group.ts";
+import { groupNames } from "./groups.ts";
 import { Hints } from "./hints.ts";
+import { hostProcesses, type Processes } from "./host.ts";
+import { Slots } from "./slots.ts";
+
+/** How many files one provider has open at once for heartbeats, and as many for everything else. */
+const MAX_OPEN_FILES = 32;
+
+/** What a provider may be given beside its directory. */
+export interface FileProviderOptions {
+  /** See {@linkcode FileOptions.heldBy}. @default nobody */
+  readonly heldBy?: (() => readonly number[]) | undefined;
+  /** What can be proved about processes. @default those of this host */
+  readonly processes?: Processes;
+}
 
 /** Leases in files. `providers/file.ts` says what it promises. */
 export class FileProvider implements Provider {
@@ -32,17 +46,16 @@ export class FileProvider implements Provider {
     minTimeout: 100,
     durability: "Leases and tokens survive crashes and power failures; removing the directory forgets them.",
   };
-  readonly #root: string;
-  readonly #clock: Clock;
-  readonly #files: Files;
+  readonly #surroundings: GroupSurroundings;
   readonly #groups = new Map<string, Group>();
   readonly #hints: Hints;
 
   /** Opens the directory `root`, without I/O. */
-  constructor(root: string, clock: Clock, files: Files) {
-    this.#root = root;
-    this.#clock = clock;
-    this.#files = files;
+  constructor(root: string, clock: Clock, files: Files, options: FileProviderOptions = {}) {
+    const { heldBy = () => [], processes = hostProcesses } = options;
+    // Apart, so that heartbeats never wait behind the looks of thousands of followers.
+    const [heartbeats, others] = [new Slots(MAX_OPEN_FILES), new Slots(MAX_OPEN_FILES)];
+    this.#surroundings = { root, clock, files, processes, heldBy, heartbeats, others };
     this.#hints = new Hints(root, clock, (electionGroup) => this.#group(electionGroup).state());
   }
 
@@ -70,11 +83,13 @@ export class FileProvider implements Provider {
   }
 
   groups({ signal }: CallOptions): Promise<string[]> {
-    return this.#call("groups", signal, () => groupNames(this.#root, this.#files));
+    const { root, files } = this.#surroundings;
+    return this.#call("groups", signal, () => groupNames(root, files, signal));
   }
 
   healthCheck({ signal }: CallOptions): Promise<void> {
-    return this.#call("healthCheck", signal, () => probe(this.#root, this.#files, signal));
+    const { root, files } = this.#surroundings;
+    return this.#call("healthCheck", signal, () => probe(root, files, signal));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -85,13 +100,13 @@ export class FileProvider implements Provider {
   #group(electionGroup: string): Group {
     let group = this.#groups.get(electionGroup);
     if (group === undefined) {
-      group = new Group(this.#root, electionGroup, this.#clock, this.#files);
+      group = new Group(electionGroup, this.#surroundings);
       this.#groups.set(electionGroup, group);
     }
     return group;
   }
 
   #call<T>(operation: ProviderOperation, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return callBackend(this.name, operation, this.#root, signal, () => explain(work()));
+    return callBackend(this.name, operation, this.#surroundings.root, signal, () => explain(work()));
   }
 }

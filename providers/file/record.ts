@@ -16,8 +16,10 @@ export interface TermRecord {
   readonly acquiredAt: string;
   readonly heartbeatTimeout: number;
   readonly metadata: Readonly<Record<string, string>>;
-  /** The process, where its death can be proved. */
+  /** The process, where its death can be proved, and that of all of {@linkcode TermRecord.heldBy}. */
   readonly holder: Holder | null;
+  /** Other processes that act for it: the lease is not free before they are dead too. */
+  readonly heldBy?: readonly Holder[];
   /** The term that this one follows, as it was judged. */
   readonly after: Predecessor;
 }
@@ -28,6 +30,8 @@ export interface Predecessor {
   readonly number: string;
   /** Its modification time, where the claim rests upon its standing still; null where its holder had released it or died. */
   readonly mtime: number | null;
+  /** How long it had to stand still, in milliseconds; 0 where it did not have to. Absent in records of earlier versions. */
+  readonly leaseMs?: number;
 }
 
 /** Reads a record. Null if it is not one, or one of another group. */
@@ -47,9 +51,15 @@ function isRecord(value: unknown): value is TermRecord {
     isText(value.acquiredAt) && !Number.isNaN(new Date(value.acquiredAt).getTime()) &&
     typeof value.heartbeatTimeout === "number" && value.heartbeatTimeout > 0 &&
     isObject(value.metadata) && Object.values(value.metadata).every((each) => typeof each === "string") &&
-    (value.holder === null || isHolder(value.holder)) && isObject(value.after) &&
-    typeof value.after.number === "string" && /^\d+$/.test(value.after.number) &&
-    (value.after.mtime === null || typeof value.after.mtime === "number");
+    (value.holder === null || isHolder(value.holder)) &&
+    (value.heldBy === undefined || Array.isArray(value.heldBy) && value.heldBy.every(isHolder)) &&
+    isPredecessor(value.after);
+}
+
+function isPredecessor(value: unknown): value is Predecessor {
+  return isObject(value) && typeof value.number === "string" && /^\d+$/.test(value.number) &&
+    (value.mtime === null || typeof value.mtime === "number") &&
+    (value.leaseMs === undefined || typeof value.leaseMs === "number");
 }
 
 function isHolder(value: unknown): value is Holder {

@@ -211,7 +211,7 @@ async function crowd(stage: Stage, seed: number): Promise<void> {
 
 function checkReigns(reigns: readonly Reign[]): void {
   const byToken = reigns.toSorted((a, b) => a.token < b.token ? -1 : 1);
-  assert.ok(byToken.length > 10, `of many attempts some must succeed, not ${byToken.length}`);
+  assert.ok(byToken.length > 5, `of many attempts some must succeed, not ${byToken.length}`);
   for (const [i, earlier] of byToken.entries()) {
     for (const later of byToken.slice(i + 1)) {
       assert.notEqual(earlier.token, later.token, "no two terms may share a token");

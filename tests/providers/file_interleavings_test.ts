@@ -184,19 +184,30 @@ test("acquire() is granted by asking again, when the first call was aborted afte
   assert.equal((await readdir(join(directory, "g"))).length, 2);
 });
 
-test("acquire() does nothing more, when it was aborted before its link", async () => {
-  const directory = join(parent, crypto.randomUUID());
-  const actor = new Actor();
-  const provider = new FileProvider(directory, new VirtualClock(), actor.files);
-  const giveUp = new AbortController();
-  const play = await actor.begin(() => provider.acquire(request(), { signal: giveUp.signal }));
-  await play.until("open");
-  giveUp.abort(new Error("no answer in time"));
-  await assert.rejects(play.finish(), /no answer in time/);
-  const taken = actor.taken.length;
-  await sleep(systemClock, 50);
-  assert.equal(actor.taken.length, taken);
-  assert.equal(actor.taken.includes("link"), false);
+test("acquire() does nothing more than to tidy up, when it was aborted before its link", async () => {
+  for (const stalledAt of ["mkdir", "open", "link"]) {
+    const directory = join(parent, crypto.randomUUID());
+    const actor = new Actor();
+    const provider = new FileProvider(directory, new VirtualClock(), actor.files);
+    const giveUp = new AbortController();
+    const play = await actor.begin(() => provider.acquire(request(), { signal: giveUp.signal }));
+    await play.until(stalledAt);
+    giveUp.abort(new Error("no answer in time"));
+    const from = actor.taken.length;
+    await assert.rejects(play.finish(), /no answer in time/);
+    // A link that was under way cannot be called back.
+    if (stalledAt === "link") continue;
+    await sleep(systemClock, 50);
+    assert.equal(actor.taken.includes("link"), false);
+    assert.deepEqual(
+      actor.taken.slice(from).filter((name) => !["mkdir", "lstat"].includes(name)),
+      {
+        mkdir: [],
+        open: ["open", "unlink"],
+      }[stalledAt],
+    );
+    assert.deepEqual(await readdir(join(directory, "g")).catch(() => []), []);
+  }
 });
 
 test("acquire() that comes so late that its number was used and swept is not granted, and harms nobody", async () => {
