@@ -11,6 +11,8 @@
  */
 
 import process from "node:process";
+import { attack } from "./mutants/attack.ts";
+import { draw, listNames, loadList } from "./mutants/lists.ts";
 import { BACKENDS, testFlags } from "./permissions.ts";
 import { prepareBackend, type ReadyBackend, stopBackends } from "./runner/backends.ts";
 import { endAll, execute, ROOT } from "./runner/command.ts";
@@ -27,6 +29,8 @@ interface Result {
 
 /** What is done at the same time: the smallest machines have two cores. */
 const WORKERS = 2;
+/** How many mutants of each list are drawn, and after how long none is planted any more, in milliseconds. */
+const SAMPLE = { count: 2, limitMs: 120_000 };
 
 const deno = Deno.execPath();
 const reports = await Deno.makeTempDir({ prefix: "elect-test-reports-" });
@@ -61,6 +65,9 @@ async function main(args: readonly string[]): Promise<void> {
   // Those that take longest come first.
   if (wanted("unit")) jobs.push(...RUNTIMES.map((runtime) => () => unitTests(runtime, files)));
   for (const name of BACKENDS.filter(wanted)) jobs.push(() => backendTests(name, files));
+  if (wanted("unit")) {
+    for (const list of listNames().filter((name) => !BACKENDS.includes(name))) jobs.push(() => sampleMutants(list));
+  }
   if (wanted("static")) jobs.push(...staticChecks());
   await work(jobs);
   await stopBackends();
@@ -163,7 +170,29 @@ async function backendTests(name: string, files: readonly string[]): Promise<voi
     await runTests(name, runtime, mine.filter((file) => file === main), narrow, backend);
     await runTests(name, runtime, mine.filter((file) => file !== main), ["-A"], backend);
   }
+  if (listNames().includes(name)) await sampleMutants(name, backend);
   await backend?.stop();
+}
+
+/** Plants a few mutants of a list, drawn anew each time. All of them take too long for the gate: `deno task mutants`. */
+async function sampleMutants(list: string, backend?: ReadyBackend): Promise<void> {
+  const [seed = 0] = crypto.getRandomValues(new Uint32Array(1));
+  const again = `deno task mutants -- ${list} --sample ${SAMPLE.count} --seed ${seed}`;
+  console.log(`drawn  ${again}`);
+  try {
+    const drawn = draw(await loadList(list), SAMPLE.count, seed);
+    const reports = await attack(drawn, { backend, limitMs: SAMPLE.limitMs });
+    // Without a server most tests do not exist; what is skipped is named already.
+    const skipped = backend || !BACKENDS.includes(list)
+      ? 0
+      : reports.filter(({ verdict }) => verdict === "unfit").length;
+    const alive = reports.filter(({ verdict }) => verdict !== "killed" && (skipped === 0 || verdict !== "unfit"));
+    const lines = alive.map(({ mutant, verdict, by }) => `${verdict}: ${mutant.name} ${by}`);
+    const counts = { passed: reports.length - alive.length - skipped, failed: alive.length, skipped };
+    report(`${list} mutants`, "deno", counts, [again, ...lines].join("\n"));
+  } catch (error) {
+    report(`${list} mutants`, "deno", { ...NONE, failed: 1 }, `${again}\n${error}`);
+  }
 }
 
 async function runTests(
