@@ -6,14 +6,17 @@
 
 import { expiryCases } from "./conformance/expiry_cases.ts";
 import { faultCases } from "./conformance/fault_cases.ts";
+import { lateCases } from "./conformance/late_cases.ts";
 import { leaseCases } from "./conformance/lease_cases.ts";
 import { lifecycleCases } from "./conformance/lifecycle_cases.ts";
+import { overlapCases } from "./conformance/overlap_cases.ts";
+import { readCases } from "./conformance/read_cases.ts";
 import type { ConformanceCase, ConformanceTarget } from "./conformance/target.ts";
 import { valueCases } from "./conformance/value_cases.ts";
 import { walkCases } from "./conformance/walk_cases.ts";
 import { watchCases } from "./conformance/watch_cases.ts";
 
-export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./conformance/target.ts";
+export type { ConformanceCase, ConformanceDetour, ConformanceFaults, ConformanceTarget } from "./conformance/target.ts";
 
 /**
  * Returns the cases that apply to `target`, in the order in which they should run, one after the other. They use groups
@@ -31,6 +34,19 @@ export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./co
  * ```
  */
 export function conformanceCases(target: ConformanceTarget): ConformanceCase[] {
-  return [leaseCases, valueCases, watchCases, lifecycleCases, walkCases, expiryCases, faultCases]
-    .flatMap((casesFor) => casesFor(target));
+  return CASES.flatMap((casesFor) => casesFor(target));
 }
+
+/** Those that disturb the server come last. */
+const CASES = [
+  leaseCases,
+  overlapCases,
+  readCases,
+  valueCases,
+  watchCases,
+  lifecycleCases,
+  walkCases,
+  expiryCases,
+  lateCases,
+  faultCases,
+];

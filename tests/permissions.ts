@@ -27,8 +27,8 @@ export function addressesIn(url: string): string[] {
 }
 
 /** Returns the flags with which the tests of `provider` run against `url`: its own, and what the harness needs. */
-export function testFlags(provider: string, url: string, control: string | undefined): string[] {
-  const addresses = [...addressesIn(url), ...(control ? addressesIn(control) : [])].join(",");
+export function testFlags(provider: string, url: string, control?: string, detour?: string): string[] {
+  const addresses = [url, control ?? "", detour ?? ""].flatMap(addressesIn).join(",");
   const flags = (PERMISSIONS[provider] ?? []).map((flag) => flag.replace("HOST:PORT", addresses));
   const env = flags.findIndex((flag) => flag.startsWith("--allow-env"));
   if (env < 0) return [...flags, "--allow-env=ELECT_TEST_*"];

@@ -158,7 +158,7 @@ async function backendTests(name: string, files: readonly string[]): Promise<voi
   } catch (error) {
     skip(name, "all", "ELECT_REQUIRE_BACKENDS", name, error instanceof Error ? error.message : String(error));
   }
-  const narrow = backend ? testFlags(name, backend.url, backend.control) : ["-A"];
+  const narrow = backend ? testFlags(name, backend.url, backend.control, backend.detour) : ["-A"];
   const main = `tests/providers/${name.replaceAll("-", "_")}_test.ts`;
   for (const runtime of RUNTIMES) {
     const mine = own.filter((file) => runsOn(file, runtime));

@@ -85,6 +85,7 @@ async function downAtFirst(stage: Stage, server: Killable): Promise<void> {
     await fails("acquire()", (signal) => early.acquire(given, { signal }));
     await fails("read()", (signal) => early.read(given.electionGroup, { signal }));
     await fails("healthCheck()", (signal) => early.healthCheck({ signal }));
+    if (early.groups) await fails("groups()", (signal) => early.groups?.({ signal }) ?? Promise.resolve());
     await fails("acquire()", (signal) => early.acquire(given, { signal }), 50);
   } finally {
     await server.restart();
@@ -175,6 +176,7 @@ async function hangs(stage: Stage, server: Freezable): Promise<void> {
       await fails("acquire()", (signal) => client.acquire(stage.request(stage.group()), { signal }), 300);
       await fails("read()", (signal) => client.read(lease.electionGroup, { signal }), 300);
       await fails("healthCheck()", (signal) => client.healthCheck({ signal }), 300);
+      if (client.groups) await fails("groups()", (signal) => client.groups?.({ signal }) ?? Promise.resolve(), 300);
     }
     await fails("renew()", (signal) => connected.renew(lease, { signal }), 300);
     await fails("release()", (signal) => connected.release(lease, { signal }), 300);

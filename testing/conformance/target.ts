@@ -18,12 +18,29 @@ export interface ConformanceTarget {
   open(options?: { readonly clock?: Clock }): Provider | Promise<Provider>;
   /** The `heartbeatTimeout` of leases that the suite lets expire, in milliseconds. @default the provider's `minTimeout`, but at least 1,000 */
   readonly heartbeatTimeout?: number;
-  /** The most metadata that the backend can keep, in bytes of JSON; more it must refuse with an error. @default no limit */
+  /** The most metadata that the backend can keep, in bytes of JSON in UTF-8; more it must refuse with an error. @default no limit */
   readonly maxMetadataBytes?: number;
   /** Where the random walks start. A failure names it. @default 1 */
   readonly seed?: number;
   /** Faults that can be injected into the server behind the provider; without one, its cases are left out. */
   readonly faults?: ConformanceFaults;
+  /** A way to the server on which calls can be held back; without one, the cases about late calls are left out. */
+  readonly detour?: ConformanceDetour;
+}
+
+/** A way to the store of {@linkcode ConformanceTarget.open}, such as a TCP proxy, on which calls can be held back. */
+export interface ConformanceDetour {
+  /** Opens a client that takes this way. */
+  open(): Provider | Promise<Provider>;
+  /**
+   * From now on what clients send does not arrive, or, with `"end"`, the end of it does not: a server may begin then, but
+   * not finish.
+   */
+  hold(part: "all" | "end"): Promise<void>;
+  /** Lets new connections pass; those that there are stay held. */
+  bypass(): Promise<void>;
+  /** Delivers what was held back, also where its sender has hung up since. What is sent from now on passes. */
+  deliver(): Promise<void>;
 }
 
 /** What can be done to the server behind a provider. */

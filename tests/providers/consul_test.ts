@@ -10,7 +10,7 @@ import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
-import { backend } from "../servers/backend.ts";
+import { backend, detourTo } from "../servers/backend.ts";
 
 test("consulProvider() reads host, port, prefix, token and datacenter from its URL", () => {
   const [none, https] = [{ token: undefined, dc: undefined }, "https://c.example:8501"];
@@ -36,7 +36,14 @@ test("consulProvider() throws without naming the token, when the URL is not usab
 const server = backend("consul");
 if (server !== null) {
   // One after the other, since they count what the server has.
-  for (const { name, run } of conformanceCases({ name: "consul", open: openFor(server.url), faults: server.faults })) {
+  for (
+    const { name, run } of conformanceCases({
+      name: "consul",
+      open: openFor(server.url),
+      faults: server.faults,
+      ...detourTo("consul", (url) => consulProvider({ url })),
+    })
+  ) {
     test(name, run);
   }
   testServer(server.url);

@@ -10,7 +10,7 @@ import { ProviderError } from "../../src/errors.ts";
 import { openProvider } from "../../src/registry.ts";
 import type { Acquired, Held, Lease, Provider } from "../../src/provider.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
-import { backend } from "../servers/backend.ts";
+import { backend, detourTo } from "../servers/backend.ts";
 
 interface Row {
   readonly [column: string]: unknown;
@@ -135,6 +135,7 @@ function testServer(url: string): void {
       name: "postgres",
       open: () => open(),
       faults: server?.faults ?? {},
+      ...detourTo("postgres", (detour) => open({ url: detour })),
     })
   ) {
     test(name, run);

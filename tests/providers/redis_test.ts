@@ -8,7 +8,7 @@ import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
-import { backend } from "../servers/backend.ts";
+import { backend, detourTo } from "../servers/backend.ts";
 
 test("redisProvider() throws, when its settings are not usable", () => {
   assert.throws(() => redisProvider({ url: "postgres://h" }), TypeError);
@@ -24,7 +24,14 @@ if (server !== null) testServer(server.url);
 
 function testServer(url: string): void {
   const { faults } = backend("redis") ?? { faults: {} };
-  for (const { name, run } of conformanceCases({ name: "redis", open: () => redisProvider({ url }), faults })) {
+  for (
+    const { name, run } of conformanceCases({
+      name: "redis",
+      open: () => redisProvider({ url }),
+      faults,
+      ...detourTo("redis", (detour) => redisProvider({ url: detour })),
+    })
+  ) {
     test(name, run);
   }
 

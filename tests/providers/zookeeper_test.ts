@@ -13,7 +13,7 @@ import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { follow, type Watcher } from "../../testing/conformance/watch_cases.ts";
-import { backend } from "../servers/backend.ts";
+import { backend, detourTo } from "../servers/backend.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 
@@ -55,7 +55,14 @@ const zookeeper = backend("zookeeper");
 if (zookeeper !== null) {
   const { url, faults } = zookeeper;
   const open = ({ clock }: { clock?: Clock } = {}) => zookeeperProvider({ url, ...(clock && { clock }) });
-  for (const { name, run } of conformanceCases({ name: "zookeeper", open, faults })) test(name, run);
+  for (
+    const { name, run } of conformanceCases({
+      name: "zookeeper",
+      open,
+      faults,
+      ...detourTo("zookeeper", (detour) => zookeeperProvider({ url: detour })),
+    })
+  ) test(name, run);
   serverTests(url, open);
 }
 

@@ -1,6 +1,7 @@
 /** Where the server of each backend comes from: the user, this machine, or Docker. */
 
-import { controlVariable, urlVariable } from "../servers/backend.ts";
+import { addressesIn } from "../permissions.ts";
+import { controlVariable, detourVariable, urlVariable } from "../servers/backend.ts";
 import { composeServer } from "../servers/compose.ts";
 import { type ControlEndpoint, serveControl } from "../servers/control.ts";
 import { serverKinds } from "../servers/kinds.ts";
@@ -12,6 +13,8 @@ export interface ReadyBackend {
   readonly url: string;
   /** The control endpoint, where the tests have a hold on the server. */
   readonly control: string | undefined;
+  /** `HOST:PORT` of a detour to the server. */
+  readonly detour: string | undefined;
   /** The variables by which the tests find it. */
   readonly env: Readonly<Record<string, string>>;
   /** Ends it. */
@@ -27,13 +30,16 @@ const started = new Set<() => Promise<void>>();
  */
 export async function prepareBackend(name: string): Promise<ReadyBackend> {
   const url = Deno.env.get(urlVariable(name));
-  if (url) return describe(name, url, Deno.env.get(controlVariable(name)), () => Promise.resolve());
+  if (url) {
+    const [control, detour] = [controlVariable(name), detourVariable(name)].map((each) => Deno.env.get(each));
+    return describe(name, url, control, detour, () => Promise.resolve());
+  }
   const reasons: string[] = [];
   for (const start of [startLocal, composeServer]) {
     try {
       const server = await start(name);
-      const control = await serveControl(server);
-      return describe(name, server.url, control.url, () => stop(server, control));
+      const control = await serveControl(server, addressesIn(server.url)[0] ?? "");
+      return describe(name, server.url, control.url, control.detour, () => stop(server, control));
     } catch (error) {
       reasons.push(error instanceof Error ? error.message : String(error));
     }
@@ -58,12 +64,23 @@ async function stop(server: TestServer, control: ControlEndpoint): Promise<void>
   await server.stop();
 }
 
-function describe(name: string, url: string, control: string | undefined, end: () => Promise<void>): ReadyBackend {
+function describe(
+  name: string,
+  url: string,
+  control: string | undefined,
+  detour: string | undefined,
+  end: () => Promise<void>,
+): ReadyBackend {
   started.add(end);
   return {
     url,
     control,
-    env: { [urlVariable(name)]: url, ...(control && { [controlVariable(name)]: control }) },
+    detour,
+    env: {
+      [urlVariable(name)]: url,
+      ...(control && { [controlVariable(name)]: control }),
+      ...(detour && { [detourVariable(name)]: detour }),
+    },
     async stop() {
       started.delete(end);
       await end();

@@ -7,7 +7,8 @@
  */
 
 import process from "node:process";
-import { controlVariable, urlVariable } from "./backend.ts";
+import { addressesIn } from "../permissions.ts";
+import { controlVariable, detourVariable, urlVariable } from "./backend.ts";
 import { kindOf } from "./kinds.ts";
 import { serveControl } from "./control.ts";
 
@@ -15,9 +16,10 @@ const name = process.argv[2] ?? "";
 const kind = await kindOf(name);
 await kind.install();
 const server = await kind.start();
-const control = await serveControl(server);
+const control = await serveControl(server, addressesIn(server.url)[0] ?? "");
 console.log(`export ${urlVariable(name)}='${server.url}'`);
 console.log(`export ${controlVariable(name)}='${control.url}'`);
+console.log(`export ${detourVariable(name)}='${control.detour}'`);
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, async () => {
