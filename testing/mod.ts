@@ -6,7 +6,7 @@
  */
 
 export { conformanceCases } from "./conformance.ts";
-export type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./conformance.ts";
+export type { ConformanceCase, ConformanceDetour, ConformanceFaults, ConformanceTarget } from "./conformance.ts";
 export { FaultyProvider } from "./faulty_provider.ts";
 export type { Fault, FaultyOperation } from "./faulty_provider.ts";
 export { checkLinearizability, RegisterRecorder } from "./linearizability.ts";
