@@ -22,11 +22,16 @@ export interface SeenRecord {
   readonly version: string;
   /** The holder's lease, in milliseconds. */
   readonly heartbeatTimeout: number;
+  /** Whether the lease has expired by the server's clock as the answer shows it. @default false */
+  readonly expired?: boolean;
 }
 
 /** On what a take-over is conditional, beside the term that it sees in the record. */
 export interface Evidence {
-  /** The version that has stood still for a whole lease: a record that still has it may be taken over whatever the time is. */
+  /**
+   * The version that has stood still for a whole lease, or that was seen expired by a clock that is believed: a record that
+   * still has it may be taken over whatever the time is.
+   */
   readonly stale: string | null;
   /** The latest server time, in ms since the epoch, at which an expiry by the server's clock counts; null: at any. */
   readonly latest: number | null;
@@ -35,6 +40,8 @@ export interface Evidence {
 interface Standing extends SeenRecord {
   /** When this version was first seen, by the monotonic clock. */
   readonly since: number;
+  /** Whether an answer showed it expired, by a clock that was believed then. */
+  readonly isOver: boolean;
 }
 
 /**
@@ -79,10 +86,16 @@ export class LeaseEvidence {
     if (record !== null) this.#shortest = Math.min(this.#shortest, record.heartbeatTimeout);
     if (this.#anchor !== null && serverMs > this.#foreseen(this.#anchor, now)) this.#steppedAt = now;
     this.#anchor = { server: serverMs, sent };
-    if (record === null) this.#records.delete(electionGroup);
-    else if (this.#records.get(electionGroup)?.version !== record.version) {
-      this.#records.set(electionGroup, { ...record, since: now });
+    if (record === null) {
+      this.#records.delete(electionGroup);
+      return;
     }
+    const earlier = this.#records.get(electionGroup);
+    const same = earlier?.version === record.version ? earlier : null;
+    // An answer is judged when it comes, so that a slow one is not taken for a step. `latest` cannot do that: it is fixed
+    // when the request goes out, and a take-over that travels for long is refused; this lets the next one through.
+    const isOver = record.expired === true && !this.#distrusts(record.heartbeatTimeout, now);
+    this.#records.set(electionGroup, { ...record, since: same?.since ?? now, isOver: isOver || same?.isOver === true });
   }
 
   /** Returns what the next `acquire` of the group may rely on; `heartbeatTimeout` is the lease that it asks for. */
@@ -90,10 +103,10 @@ export class LeaseEvidence {
     const now = this.#clock.monotonic();
     this.#shortest = Math.min(this.#shortest, heartbeatTimeout);
     const standing = this.#records.get(electionGroup);
-    const lease = standing?.heartbeatTimeout ?? heartbeatTimeout;
-    const stale = standing !== undefined && now - standing.since >= whole(standing) ? standing.version : null;
+    const isStale = standing !== undefined && (standing.isOver || now - standing.since >= whole(standing));
+    const stale = isStale ? standing.version : null;
     if (this.#anchor === null) return { stale, latest: null };
-    if (now - this.#steppedAt < lease * (1 + CLOCK_RATE_ERROR)) return { stale, latest: -Infinity };
+    if (this.#distrusts(standing?.heartbeatTimeout ?? heartbeatTimeout, now)) return { stale, latest: -Infinity };
     return { stale, latest: this.#foreseen(this.#anchor, now) };
   }
 
@@ -104,10 +117,15 @@ export class LeaseEvidence {
   expiresIn(electionGroup: string, byServer: number): number {
     const standing = this.#records.get(electionGroup);
     if (standing === undefined) return Math.max(byServer, 0);
+    if (standing.isOver) return 0;
     const now = this.#clock.monotonic();
     const still = Math.max(standing.since + whole(standing) - now, 0);
-    const distrusted = now - this.#steppedAt < whole(standing);
-    return distrusted ? still : Math.min(Math.max(byServer, 0), still);
+    return this.#distrusts(standing.heartbeatTimeout, now) ? still : Math.min(Math.max(byServer, 0), still);
+  }
+
+  /** Whether the server's clock was stepped less than a lease ago. */
+  #distrusts(heartbeatTimeout: number, now: number): boolean {
+    return now - this.#steppedAt < heartbeatTimeout * (1 + CLOCK_RATE_ERROR);
   }
 
   /** The latest that the server's clock is believed to show at `now`. */
