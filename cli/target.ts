@@ -26,7 +26,7 @@ export const PATIENCE_MS = 5_000;
 const MODULES: readonly { readonly opens: RegExp; readonly load: () => Promise<unknown> }[] = [
   { opens: /^postgres(ql)?:/i, load: () => import("../providers/postgres.ts") },
   { opens: /^(sqlserver|mssql):|(^|;)\s*(Server|Data Source)=/i, load: () => import("../providers/sqlserver.ts") },
-  { opens: /^rediss?:/i, load: () => import("../providers/redis.ts") },
+  { opens: /^rediss?(\+(sentinel|cluster))?:/i, load: () => import("../providers/redis.ts") },
   {
     opens: /^(azblob|https?):|(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i,
     load: () => import("../providers/azure_blob.ts"),

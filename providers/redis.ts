@@ -1,27 +1,36 @@
 /**
- * Elections by way of Redis or Valkey: `redis://user:password@host:6379/0`, or `rediss:` for TLS. Redis 5 or later.
+ * Elections by way of Redis or Valkey: `redis://user:password@host:6379/0`, `redis+sentinel://host1,host2/NAME`,
+ * `redis+cluster://host1,host2`, and the same with `rediss` for TLS. Redis 5 or later. Setting up servers and users:
+ * `docs/backends/redis.md`.
  *
  * - **Token**: the larger of the group's counter plus one and the server's time in microseconds. The counter never expires;
  *   the time makes tokens grow also on a server that was flushed, or that lost its last writes.
- * - **Clock**: the server's decides when a lease has expired; the lease is a key with an expiry.
+ * - **Clock**: the server's decides when a lease has expired, as far as it is believed. Set forward while this process
+ *   watches, it ends no lease early: for one lease from then on only a record that has stood still for a whole lease, on our
+ *   own monotonic clock, is taken over. Set back, it keeps nobody in: the same rule frees the lease of a dead leader within a
+ *   lease of the last look. What remains: a process that has not asked the server before it was set forward believes it, and
+ *   may take over from a leader that is up to a lease from its deadline.
  * - **Not promised**: that a lease survives a failover. Redis replicates asynchronously: a replica that is promoted may not
  *   know of the last leases, and then two terms overlap until the older one reaches its deadline or its next heartbeat.
- *   The same goes for a server that restarts without the last writes (`appendfsync everysec`, snapshots), and for one that
- *   evicts keys: set `maxmemory-policy noeviction`, which `healthCheck` looks at. A resource that compares tokens is safe
- *   as long as the clocks of primary and replica agree to within the time that a failover takes.
+ *   The same goes for a server that restarts without the last writes (`appendfsync everysec`, snapshots), for one that evicts
+ *   keys (`healthCheck` looks at `maxmemory-policy`), and for whoever edits or deletes keys by hand. A resource that compares
+ *   tokens is safe as long as the clocks of primary and replica agree to within the time that a failover takes.
  * - **A heartbeat** costs one script call on one key, and a few hundred bytes. Those that are due together go out together.
  *
- * Every operation is one command and one round trip: `EVALSHA` of a script that the server keeps. Only when it has not seen
- * the script since it started does a second follow. Released leases are told to the others by `PUBLISH`, which reaches
- * them over one more connection, however many groups are watched.
+ * Every operation is one command and one round trip: `EVALSHA` of a script that the server keeps. A second follows when the
+ * server has not seen the script since it started, when it does not have the key any more, when an expired lease was asked
+ * for too slowly, and when its clock was set forward. Released leases are told to the others by `PUBLISH`, which reaches them
+ * over one more connection, however many groups are watched.
  *
- * A user of the server needs: `~PREFIX* &PREFIX* +evalsha +eval +time +exists +hget +hmget +hset +get +set +del +pexpire
- * +pttl +publish +subscribe +unsubscribe`, and `+scan` to list groups.
+ * A user of the server needs: `~PREFIX* &PREFIX* +evalsha +eval +time +exists +hmget +hset +persist +get +set +del +publish
+ * +subscribe +unsubscribe`, `+select` where the database is not 0, `+scan` to list groups, `+role` with Sentinel, and
+ * `+cluster|slots +asking` with Cluster.
  *
  * @module
  */
 
 import { callBackend, providerError } from "../src/call.ts";
+import { type Clock, systemClock } from "../src/clock.ts";
 import { type Duration, parseDuration } from "../src/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
@@ -36,36 +45,52 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
-import { explain, toDate, toLeader } from "./redis/answers.ts";
-import { checkClient, clientMaker, parseUrl, type RedisTls } from "./redis/client.ts";
-import { Connection, type RedisClient } from "./redis/connection.ts";
-import { ACQUIRE, PROBE, READ, RELEASE, RENEW, type Script } from "./redis/scripts.ts";
-import { Subscriptions } from "./redis/subscriptions.ts";
+import { checkOptions } from "./kit/parameters.ts";
+import { dateOf, explain, listOf, outcomeOf } from "./redis/answers.ts";
+import type { Answer } from "./redis/commands.ts";
+import type { RedisTls } from "./redis/driver.ts";
+import type { RedisClient } from "./redis/injected.ts";
+import { makeParts, type RedisParts } from "./redis/parts.ts";
+import { ACQUIRE, READ, RELEASE, RENEW, type Script } from "./redis/scripts.ts";
+import { checkServers, listGroups } from "./redis/upkeep.ts";
 
-export type { RedisTls } from "./redis/client.ts";
-export type { RedisClient } from "./redis/connection.ts";
+export type { RedisTls } from "./redis/driver.ts";
+export type { RedisClient } from "./redis/injected.ts";
 
 /** How to open the provider. `prefix` and `socketTimeout` can be given as query parameters of the URL, too. */
 export interface RedisOptions {
-  /** `redis://user:password@host:port/database`, or `rediss:`. @default "redis://127.0.0.1:6379/0" */
+  /**
+   * `redis://user:password@host:port/database`, `redis+sentinel://user:password@host1:port,host2/NAME/database` or
+   * `redis+cluster://user:password@host1:port,host2`, or the same with `rediss`. Settings follow as a query: `prefix`,
+   * `socketTimeout`; with `rediss` `ca`, `cert`, `key` (paths of PEM files) and `servername`; with Sentinel `sentinelUsername`
+   * and `sentinelPassword`, where those of the URL do not fit the sentinels.
+   *
+   * @default "redis://127.0.0.1:6379/0"
+   */
   readonly url?: string | URL;
   /**
-   * An ioredis `Redis` (with Sentinel, for example) or `Cluster` to use instead. The provider does not close it. It must have
-   * `autoResendUnfulfilledCommands: false`, for a lease may not be written after its time, and no `keyPrefix` of its own.
+   * An ioredis `Redis` (with Sentinel, for example) or `Cluster` to take the servers, the credentials, the database and TLS
+   * from, instead of `url`. The provider makes connections of its own and sends nothing on this one. Once its owner has closed
+   * it, calls reject, and nothing is opened again.
    */
   readonly client?: RedisClient;
   /** What the names of all keys and channels begin with. @default "multilock:" */
   readonly prefix?: string;
-  /** How long the server may be silent while an answer is due, before the connection is given up. @default "5s" */
+  /**
+   * How long the server may be silent while an answer is due, before the connection is given up: at most this, at most the
+   * shortest lease in use, and at most as long as a call may last. At least 50 ms. @default "5s"
+   */
   readonly socketTimeout?: Duration;
-  /** How to do TLS, with `rediss:`. @default the runtime's certificate authorities */
+  /** How to do TLS, with `rediss:`. Goes before what the URL says. @default the runtime's certificate authorities */
   readonly tls?: RedisTls;
+  /** Measures silence, and how long a record stands still. @default the clock of the machine */
+  readonly clock?: Clock;
 }
 
 /**
  * Opens a provider that keeps leases in Redis. It connects on first use.
  *
- * @throws {TypeError} if the URL is not one of Redis, or if `client` would send commands again
+ * @throws {TypeError} if the URL or a setting is malformed or unknown, or if `client` would look for leases elsewhere
  * @throws {RangeError} if `socketTimeout` is out of range
  *
  * @example
@@ -78,24 +103,14 @@ export interface RedisOptions {
  * ```
  */
 export function redisProvider(options: RedisOptions = {}): Provider {
-  const { client } = options;
-  const url = parseUrl(options.url ?? "redis://127.0.0.1:6379/0");
-  const { searchParams } = url;
-  const prefix = options.prefix ?? searchParams.get("prefix") ?? "multilock:";
-  const timeout = options.socketTimeout ?? searchParams.get("socketTimeout") as Duration | null ?? "5s";
-  const socketTimeoutMs = parseDuration(timeout, "socketTimeout");
-  if (client === undefined) {
-    const make = clientMaker(url, { socketTimeoutMs, ...(options.tls && { tls: options.tls }) });
-    return new RedisProvider(
-      new Connection(make, false),
-      new Subscriptions(() => new Connection(make, false)),
-      prefix,
-    );
-  }
-  checkClient(client);
-  const connection = new Connection(() => Promise.resolve(client), true);
-  const duplicate = () => new Connection(() => Promise.resolve(client.duplicate()), false);
-  return new RedisProvider(connection, new Subscriptions(duplicate), prefix);
+  checkOptions("redis", options, ["url", "client", "prefix", "socketTimeout", "tls", "clock"]);
+  return new RedisProvider(makeParts({
+    ...options,
+    clock: options.clock ?? systemClock,
+    socketTimeoutMs: options.socketTimeout === undefined
+      ? undefined
+      : parseDuration(options.socketTimeout, "socketTimeout"),
+  }));
 }
 
 class RedisProvider implements Provider {
@@ -108,57 +123,79 @@ class RedisProvider implements Provider {
       "A lease is as durable as the server's last write (appendfsync); a failover to a replica can forget the " +
       "latest leases, while tokens keep growing with the server's clock.",
   };
-  readonly #connection: Connection;
-  readonly #subscriptions: Subscriptions;
-  readonly #prefix: string;
+  readonly #parts: RedisParts;
 
-  constructor(connection: Connection, subscriptions: Subscriptions, prefix: string) {
-    this.#connection = connection;
-    this.#subscriptions = subscriptions;
-    this.#prefix = prefix;
+  constructor(parts: RedisParts) {
+    this.#parts = parts;
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const args = () => [termId, participantId, heartbeatTimeout, JSON.stringify(metadata)];
-    return this.#run("acquire", electionGroup, signal, ACQUIRE, args, (answer) => {
-      const [granted, ...fields] = answer as [number, ...unknown[]];
-      if (granted === 0) return { acquired: false, leader: toLeader(fields) };
-      const token = BigInt(String(fields[0]));
-      const acquiredAt = toDate(fields[1]);
+    const { sightings, pace } = this.#parts;
+    pace.note(heartbeatTimeout);
+    return this.#call("acquire", electionGroup, signal, async (key) => {
+      const evidence = sightings.evidence(electionGroup, heartbeatTimeout);
+      const args = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata), evidence.stale, evidence.latest];
+      const answered = await this.#run(signal, ACQUIRE, [key, `${key}:token`], args);
+      const [outcome, stamp, ...rest] = listOf(answered.answer);
+      if (!outcomeOf([outcome], { 0: false, 1: true })) {
+        return { acquired: false, leader: sightings.see(electionGroup, stamp, rest, answered.sentAt) };
+      }
+      sightings.see(electionGroup, stamp, [], answered.sentAt);
+      const [token, acquiredAt] = [BigInt(String(rest[0])), dateOf(rest[1])];
       return { acquired: true, lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout } };
     });
   }
 
   renew({ electionGroup, termId, heartbeatTimeout }: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
     const { signal, metadata } = options;
-    const args = () => [termId, heartbeatTimeout, ...(metadata ? [JSON.stringify(metadata)] : [])];
-    return this.#run("renew", electionGroup, signal, RENEW, args, (answer) => answer === 1 ? "renewed" : "lost");
+    const { sightings, pace } = this.#parts;
+    pace.note(heartbeatTimeout);
+    return this.#call("renew", electionGroup, signal, async (key) => {
+      const renewal = async (version: string) => {
+        const args = [termId, heartbeatTimeout, version, ...(metadata ? [JSON.stringify(metadata)] : [])];
+        const { answer, sentAt } = await this.#run(signal, RENEW, [key], args);
+        const list = listOf(answer);
+        sightings.see(electionGroup, list[1], [], sentAt);
+        return { outcome: outcomeOf(list, { 0: "lost", 1: "renewed", 2: "over" }), version: String(list[2]) } as const;
+      };
+      const first = await renewal("");
+      // Its time is over by a clock that has just been set forward, so that nobody may go by it. It is still ours.
+      const isCredible = first.outcome !== "over" || !sightings.distrusts(electionGroup, heartbeatTimeout);
+      if (isCredible) return first.outcome === "renewed" ? "renewed" : "lost";
+      return (await renewal(first.version)).outcome === "renewed" ? "renewed" : "lost";
+    });
   }
 
   release(
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
     { signal }: CallOptions,
   ): Promise<"released" | "notHolder"> {
-    const args = () => [termId, this.#channel(electionGroup)];
-    return this.#run(
-      "release",
-      electionGroup,
-      signal,
-      RELEASE,
-      args,
-      (answer) => answer === 1 ? "released" : "notHolder",
-    );
+    const { sightings, channelOf } = this.#parts;
+    return this.#call<"released" | "notHolder">("release", electionGroup, signal, async (key) => {
+      const { answer, sentAt } = await this.#run(signal, RELEASE, [key], [termId, channelOf(electionGroup)]);
+      const list = listOf(answer);
+      const outcome = outcomeOf(list, { 0: "notHolder", 1: "released", 2: "over" });
+      sightings.see(electionGroup, list[1], [], sentAt);
+      if (outcome === "over") return sightings.distrusts(electionGroup) ? "released" : "notHolder";
+      return outcome;
+    });
   }
 
   read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
-    const toInfo = (answer: unknown) => answer === null ? null : toLeader(answer as unknown[]);
-    return this.#run("read", electionGroup, signal, READ, () => [], toInfo);
+    const { sightings } = this.#parts;
+    return this.#call("read", electionGroup, signal, async (key) => {
+      const { answer, sentAt } = await this.#run(signal, READ, [key], []);
+      const [stamp, ...record] = listOf(answer);
+      const leader = sightings.see(electionGroup, stamp, record, sentAt);
+      return leader === null || sightings.isFree(electionGroup) ? null : leader;
+    });
   }
 
   async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+    const { subscriptions, channelOf } = this.#parts;
     try {
-      yield* this.#subscriptions.watch(this.#channel(electionGroup), signal);
+      yield* subscriptions.watch(channelOf(electionGroup), signal);
     } catch (error) {
       throw providerError(this.name, "watch", electionGroup, error);
     }
@@ -166,74 +203,63 @@ class RedisProvider implements Provider {
 
   /** Walks over all keys of the database, in steps. Groups that nobody leads any more are listed too. */
   groups({ signal }: CallOptions): Promise<string[]> {
-    return callBackend(this.name, "groups", this.#prefix, signal, async () => {
-      const client = await this.#connection.ready();
-      const nodes = (client as { nodes?(role: string): RedisClient[] }).nodes?.("master") ?? [client];
-      const pattern = `${this.#prefix.replace(/[\\*?[\]]/g, "\\$&")}{*}:token`;
-      const found = new Set<string>();
-      for (const node of nodes) {
-        let cursor = "0";
-        do {
-          signal.throwIfAborted();
-          const [next, keys] = await node.call("scan", cursor, "MATCH", pattern, "COUNT", 1_000) as [string, string[]];
-          for (const key of keys) found.add(key.slice(this.#prefix.length + 1, -"}:token".length));
-          cursor = String(next);
-        } while (cursor !== "0");
-      }
-      return [...found];
-    });
+    const { prefix, commands } = this.#parts;
+    return callBackend(
+      this.name,
+      "groups",
+      prefix,
+      signal,
+      async () => await listGroups(commands.router, prefix, signal),
+    );
   }
 
-  /** Beside what every provider's does, it looks whether the server may evict leases. It writes keys that live for a second. */
+  /**
+   * Beside what every provider's does, it logs in anew, to each primary of a cluster, and looks whether the server may evict
+   * leases. It writes keys that live for a second at most.
+   */
   healthCheck({ signal }: CallOptions): Promise<void> {
-    return callBackend(this.name, "healthCheck", this.#prefix, signal, async () => {
-      const probe = this.#key(`probe-${crypto.randomUUID()}`);
-      const keys = [`${probe}-1`, `${probe}-2`];
-      // Who may not ask for information may still lead.
-      const memory = this.#connection.send(signal, "info", "memory").then(String, () => "");
-      const problems = await this.#connection.run(signal, PROBE, keys, [this.#channel("")]) as string[];
-      if (problems.length > 0) throw new Error(problems.join("; "));
-      const [, limit] = /^maxmemory:(\d+)/m.exec(await memory) ?? [];
-      const [, policy = "noeviction"] = /^maxmemory_policy:(\S+)/m.exec(await memory) ?? [];
-      if (limit !== undefined && limit !== "0" && policy !== "noeviction") {
-        throw new Error(`the server may evict leases: its maxmemory-policy is "${policy}", and must be "noeviction"`);
-      }
-    });
+    const { prefix, commands } = this.#parts;
+    return callBackend(
+      this.name,
+      "healthCheck",
+      prefix,
+      signal,
+      async () => await checkServers(commands.router, prefix, signal),
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#subscriptions.close();
-    this.#connection.close();
+    this.#parts.subscriptions.close();
+    this.#parts.commands.close();
     return Promise.resolve();
   }
 
-  /** The braces put all keys of a group into one hash slot of a cluster. */
-  #key(electionGroup: string): string {
-    return `${this.#prefix}{${electionGroup}}`;
+  #run(signal: AbortSignal, script: Script, keys: string[], args: (string | number)[]): Promise<Answer> {
+    return this.#parts.commands.run(signal, script, keys, args);
   }
 
-  #channel(electionGroup: string): string {
-    return `${this.#key(electionGroup)}:released`;
-  }
-
-  #run<T>(
+  async #call<T>(
     operation: ProviderOperation,
     electionGroup: string,
     signal: AbortSignal,
-    script: Script,
-    args: () => (string | number)[],
-    result: (answer: unknown) => T,
+    work: (key: string) => Promise<T>,
   ): Promise<T> {
-    const key = this.#key(electionGroup);
-    const keys = script === ACQUIRE ? [key, `${key}:token`] : [key];
-    return callBackend(this.name, operation, electionGroup, signal, async () => {
-      try {
-        return result(await this.#connection.run(signal, script, keys, args()));
-      } catch (error) {
-        throw explain(error, key);
-      }
-    });
+    const { keyOf, commands } = this.#parts;
+    const key = keyOf(electionGroup);
+    try {
+      return await callBackend(this.name, operation, electionGroup, signal, () =>
+        work(key).catch((error: unknown) => {
+          throw explain(error, key);
+        }));
+    } catch (error) {
+      if (signal.aborted) commands.gaveUp();
+      throw error;
+    }
   }
 }
 
-registerProvider({ name: "redis", protocols: ["redis:", "rediss:"], open: (url) => redisProvider({ url }) });
+registerProvider({
+  name: "redis",
+  protocols: ["redis:", "rediss:", "redis+sentinel:", "rediss+sentinel:", "redis+cluster:", "rediss+cluster:"],
+  open: (url, { clock }) => redisProvider({ url, ...(clock && { clock }) }),
+});

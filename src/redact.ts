@@ -11,7 +11,7 @@
 export function redact(target: string | URL): string {
   return String(target)
     .replace(
-      /\b(password|pwd|pass|accountkey|sharedaccesssignature|secret|sig|token|auth)=("[^"]*"|'[^']*'|[^;&#\s]*)/gi,
+      /\b((?:sentinel)?pass(?:word)?|pwd|accountkey|sharedaccesssignature|secret|sig|token|auth)=("[^"]*"|'[^']*'|[^;&#\s]*)/gi,
       "$1=***",
     )
     .replace(/(\/\/[^/?#@:\s]*):\S*@/g, "$1:***@");

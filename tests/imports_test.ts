@@ -77,7 +77,8 @@ test("time is read in the clock alone", () => {
 
 function mayImport(from: string, to: string): boolean {
   const [part = ""] = from.split("/");
-  if (part === "providers") return /^src\//.test(to) || to.startsWith(`providers/${ownerOf(from)}/`);
+  // What several providers need stands in the kit.
+  if (part === "providers") return /^(src|providers\/kit)\//.test(to) || to.startsWith(`providers/${ownerOf(from)}/`);
   return (ALLOWED[part] ?? []).some((pattern) => pattern.test(to));
 }
 

@@ -1,12 +1,18 @@
 /**
- * The steps that must be atomic, as Lua. The server runs a script as one step, with one reading of its clock: a key whose
- * expiry has passed does not exist for it.
+ * The steps that must be atomic, as Lua. The server runs a script as one step, with one reading of its clock, taken when the
+ * script begins and not when it was sent.
  *
  * A group has two keys in one hash slot, `PREFIX{GROUP}` and `PREFIX{GROUP}:token`:
  *
- * - the lease, a hash that expires with it: `termId`, `participantId`, `token`, `acquiredAt` and `renewedAt` (microseconds
- *   since the Unix epoch, by the server), `metadata` (JSON);
- * - the last token, a number that never expires.
+ * - the lease, a hash: `termId`, `participantId`, `token`, `acquiredAt`, `renewedAt`, `expiresAt` (microseconds since the
+ *   Unix epoch, by the server), `heartbeatTimeout` (milliseconds), `beats` (how often the term has written), `metadata` (JSON);
+ * - the last token, a number.
+ *
+ * Neither expires by itself: a key with an expiry vanishes when the server's clock is set forward, and the lease with it.
+ * A record whose time is over stays until somebody takes over; a release deletes it.
+ *
+ * The version of a record is `termId:beats:renewedAt`: it changes with each write, also where the clock stands still or is
+ * set back, and does not come again where a server has lost its last writes.
  *
  * @module
  */
@@ -25,43 +31,75 @@ function script(lua: string): Script {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") };
 }
 
+const FIELDS = ["termId", "participantId", "token", "acquiredAt", "renewedAt", "metadata"];
+/** Beside those above, what only the scripts and the evidence need. The places below count from one. */
+const ALL_FIELDS = [...FIELDS, "heartbeatTimeout", "expiresAt", "beats"].map((field) => `'${field}'`).join(", ");
+
 /** Fails if the lease's key holds a hash that no election wrote. One that is no hash fails by itself, with WRONGTYPE. */
-const REFUSE_FOREIGN = `
-if not held[1] and redis.call('EXISTS', KEYS[1]) == 1 then
+const READ_RECORD = `
+local held = redis.call('HMGET', KEYS[1], ${ALL_FIELDS})
+if held[1] then
+  for _, place in ipairs({3, 4, 5, 7, 8, 9}) do
+    if not tonumber(held[place]) then return redis.error_reply('FOREIGN it lacks what an election writes') end
+  end
+elseif redis.call('EXISTS', KEYS[1]) == 1 then
   return redis.error_reply('FOREIGN it holds a hash that no election wrote')
 end`;
 
 const MICROSECONDS = `
 local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000000 + time[2])`;
+local now = time[1] * 1000000 + time[2]
+local stamp = string.format('%.0f', now)`;
+
+/**
+ * `beat(lease, renewedAt, expiresAt, beats)` writes a renewal. It never shortens a lease: the later expiry stays. Where the
+ * clock shows less than at the last write it was set back; then the earlier expiry means nothing, and a whole lease from
+ * now is what the holder was promised.
+ *
+ * PERSIST is first: it may be done when memory is short, and once a script has written, it may go on. It also takes away an
+ * expiry that somebody set by hand.
+ */
+const BEAT = `
+local function beat(lease, renewedAt, expiresAt, beats)
+  redis.call('PERSIST', KEYS[1])
+  local till = now + lease * 1000
+  if now >= (tonumber(renewedAt) or 0) then till = math.max(till, tonumber(expiresAt) or 0) end
+  redis.call('HSET', KEYS[1], 'renewedAt', stamp, 'expiresAt', string.format('%.0f', till),
+    'beats', string.format('%.0f', (tonumber(beats) or 0) + 1), 'heartbeatTimeout', lease)
+end`;
 
 /**
  * Takes the lease if it is free, renews it if the term holds it already, or tells who holds it.
  *
- * In: KEYS lease, token. ARGV termId, participantId, milliseconds, metadata.
- * Out: `{1, token, acquiredAt}` or `{0, termId, participantId, token, acquiredAt, renewedAt, metadata, expiresIn}`.
- * Clock: the server's, for the expiry and in the token.
+ * In: KEYS lease, token. ARGV termId, participantId, heartbeatTimeout, metadata, a version that may be taken over whatever
+ * the time is (or empty), the latest time in microseconds at which an expiry counts (or empty: at any).
+ * Out: `{1, now, token, acquiredAt}` or `{0, now, termId, participantId, token, acquiredAt, renewedAt, metadata, heartbeatTimeout,
+ * expiresAt, beats}`. Clock: the server's, as far as the caller believes it.
  */
 export const ACQUIRE: Script = script(`
 -- 1. Whose lease is it? Nothing else runs until the end of the script, so the answer stays true.
-local held = redis.call('HMGET', KEYS[1], 'termId', 'participantId', 'token', 'acquiredAt', 'renewedAt', 'metadata')
-${REFUSE_FOREIGN}
-if held[1] and held[1] ~= ARGV[1] then
-  return {0, held[1], held[2], held[3], held[4], held[5], held[6], redis.call('PTTL', KEYS[1])}
-end
+${READ_RECORD}
 ${MICROSECONDS}
--- 2. The same term again: the same lease, in full. The expiry comes first, since it may be set when memory is short.
-if held[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  redis.call('HSET', KEYS[1], 'renewedAt', now, 'metadata', ARGV[4])
-  return {1, held[3], held[4]}
+${BEAT}
+local isOver = held[1] and now >= tonumber(held[8])
+-- 2. The same term again: the same lease, in full.
+if held[1] == ARGV[1] and not isOver then
+  beat(ARGV[3], held[5], held[8], held[9])
+  redis.call('HSET', KEYS[1], 'metadata', ARGV[4])
+  return {1, stamp, held[3], held[4]}
 end
--- 3. The next token: above the last one, and above those of a server that has lost its memory. Both are below 2^53, and
---    so exact; it is kept before the lease is, so that no failure can bring it back.
+-- 3. Another term's is free if its time is over, by a clock that is believed, or if it has stood still for a whole lease.
+if held[1] and held[1] ~= ARGV[1] then
+  local isBelieved = ARGV[6] == '' or now <= tonumber(ARGV[6])
+  local hasStoodStill = ARGV[5] == held[1] .. ':' .. held[9] .. ':' .. held[5]
+  if not (isOver and isBelieved) and not hasStoodStill then return {0, stamp, unpack(held)} end
+end
+-- 4. The next token: above the last one, and above those of a server that has lost its memory. All are below 2^53, and so
+--    exact; it is kept before the lease is, so that no failure can bring it back.
 local last = redis.call('GET', KEYS[2])
-local token = tonumber(now)
-if last then
-  local number = tonumber(last)
+local token = now
+for _, earlier in ipairs({last or '0', held[3] or '0'}) do
+  local number = tonumber(earlier)
   if not number or number >= 9007199254740991 then
     return redis.error_reply('FOREIGN its token is not a number that an election wrote')
   end
@@ -69,56 +107,63 @@ if last then
 end
 token = string.format('%.0f', token)
 redis.call('SET', KEYS[2], token)
--- 4. Who may not set an expiry must fail here, where there is no key yet, and not with a lease that stays for ever.
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
--- 5. The lease.
-redis.call('HSET', KEYS[1], 'termId', ARGV[1], 'participantId', ARGV[2], 'token', token,
-  'acquiredAt', now, 'renewedAt', now, 'metadata', ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {1, token, now}
+-- 5. The lease. Who may not do what a heartbeat does must fail here, and not later with a lease that cannot be renewed.
+redis.call('PERSIST', KEYS[1])
+redis.call('HSET', KEYS[1], 'termId', ARGV[1], 'participantId', ARGV[2], 'token', token, 'acquiredAt', stamp,
+  'renewedAt', stamp, 'metadata', ARGV[4], 'heartbeatTimeout', ARGV[3],
+  'expiresAt', string.format('%.0f', now + ARGV[3] * 1000), 'beats', '0')
+return {1, stamp, token, stamp}
 `);
 
 /**
  * Renews the lease if the term holds it.
  *
- * In: KEYS lease. ARGV termId, milliseconds, optionally metadata. Out: 1 renewed, 0 lost. Clock: the server's.
+ * In: KEYS lease. ARGV termId, heartbeatTimeout, a version that may be renewed although its time is over (or empty),
+ * optionally metadata. Out: `{1, now}` renewed, `{0, now}` another's, `{2, now, version}` still in the record, but its time is
+ * over. Clock: the server's.
  */
 export const RENEW: Script = script(`
--- 1. An expired lease is gone, and another term's is not ours.
-if redis.call('HGET', KEYS[1], 'termId') ~= ARGV[1] then return 0 end
--- 2. The expiry first: it may be set when memory is short, and once a script has written, it may go on.
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
--- 3. What others see.
+-- 1. Another term's lease is not ours, and what is over is over: others may have been told so.
+local held = redis.call('HMGET', KEYS[1], 'termId', 'renewedAt', 'expiresAt', 'beats')
 ${MICROSECONDS}
-redis.call('HSET', KEYS[1], 'renewedAt', now)
-if ARGV[3] then redis.call('HSET', KEYS[1], 'metadata', ARGV[3]) end
-return 1
+if held[1] ~= ARGV[1] then return {0, stamp} end
+local version = held[1] .. ':' .. (held[4] or '') .. ':' .. (held[2] or '')
+if tonumber(held[3]) and now >= tonumber(held[3]) and ARGV[3] ~= version then return {2, stamp, version} end
+-- 2. What others see.
+${BEAT}
+beat(ARGV[2], held[2], held[3], held[4])
+if ARGV[4] then redis.call('HSET', KEYS[1], 'metadata', ARGV[4]) end
+return {1, stamp}
 `);
 
 /**
  * Gives the lease back if the term holds it, and tells those who wait.
  *
- * In: KEYS lease. ARGV termId, channel. Out: 1 released, 0 not the holder. Clock: the server's, for the expiry.
+ * In: KEYS lease. ARGV termId, channel. Out: `{1, now}` released, `{2, now}` released when its time was over, `{0, now}` not
+ * the holder. Clock: the server's, for the answer alone.
  */
 export const RELEASE: Script = script(`
+${MICROSECONDS}
 -- 1. Only the holder's lease; the token stays.
-if redis.call('HGET', KEYS[1], 'termId') ~= ARGV[1] then return 0 end
+local held = redis.call('HMGET', KEYS[1], 'termId', 'expiresAt')
+if held[1] ~= ARGV[1] then return {0, stamp} end
 redis.call('DEL', KEYS[1])
 -- 2. A hint, and no more: who may not publish has released all the same.
 redis.pcall('PUBLISH', ARGV[2], '')
-return 1
+if tonumber(held[2]) and now >= tonumber(held[2]) then return {2, stamp} end
+return {1, stamp}
 `);
 
 /**
- * Reads who leads. Writes nothing.
+ * Reads the record, also one whose time is over. Writes nothing.
  *
- * In: KEYS lease. Out: nil or `{termId, participantId, token, acquiredAt, renewedAt, metadata, expiresIn}`. Clock: the server's.
+ * In: KEYS lease. Out: `{now}` without one, else `{now, ...}` as a lost ACQUIRE has it. Clock: the server's.
  */
 export const READ: Script = script(`
-local held = redis.call('HMGET', KEYS[1], 'termId', 'participantId', 'token', 'acquiredAt', 'renewedAt', 'metadata')
-${REFUSE_FOREIGN}
-if not held[1] then return false end
-return {held[1], held[2], held[3], held[4], held[5], held[6], redis.call('PTTL', KEYS[1])}
+${READ_RECORD}
+${MICROSECONDS}
+if not held[1] then return {stamp} end
+return {stamp, unpack(held)}
 `);
 
 /**
@@ -134,17 +179,15 @@ local function try(command, ...)
 end
 try('TIME')
 try('EXISTS', KEYS[1])
-try('PTTL', KEYS[1])
+try('PERSIST', KEYS[1])
+-- Whoever may not delete must not leave a hash behind.
 try('DEL', KEYS[1], KEYS[2])
-try('SET', KEYS[2], '0', 'PX', 1000)
-try('GET', KEYS[2])
--- The expiry is tried on a key that has one already: where it is forbidden, nothing stays behind.
-try('PEXPIRE', KEYS[2], 1000)
 if #problems == 0 then
+  try('SET', KEYS[2], '0', 'PX', 1000)
+  try('GET', KEYS[2])
   try('HSET', KEYS[1], 'probe', '1')
-  redis.pcall('PEXPIRE', KEYS[1], 1000)
-  try('HGET', KEYS[1], 'probe')
   try('HMGET', KEYS[1], 'probe')
+  try('DEL', KEYS[1], KEYS[2])
 end
 try('PUBLISH', ARGV[1], '')
 return problems

@@ -4,7 +4,9 @@
  * @module
  */
 
-import type { Connection, RedisClient } from "./connection.ts";
+import type { Clock } from "../../src/clock.ts";
+import type { Link } from "./link.ts";
+import type { Pace } from "./pace.ts";
 
 /** Those who watch one channel, and the promise that the server knows of them. */
 interface Channel {
@@ -14,34 +16,48 @@ interface Channel {
 
 interface Watcher {
   wake(): void;
-  fail(error: Error): void;
+  fail(error: unknown): void;
 }
 
-/** Subscribes to channels, once for all who watch one. */
+/**
+ * Subscribes to channels, once for all who watch one.
+ *
+ * Nothing fails on a connection that only listens when its peer has gone without a word. So it is asked a question again and
+ * again: to subscribe to what it is subscribed to. That needs no further right, and an answer proves the way back too.
+ */
 export class Subscriptions {
-  readonly #makeConnection: () => Connection;
+  readonly #connect: () => Promise<Link>;
+  readonly #pace: Pace;
+  readonly #clock: Clock;
+  readonly #isOver: () => boolean;
   readonly #channels = new Map<string, Channel>();
-  #connection: Connection | null = null;
-  #client: Promise<RedisClient> | null = null;
+  #link: Promise<Link> | null = null;
+  #cancelQuestion: (() => void) | null = null;
   #isClosed = false;
 
-  /** Takes what makes a connection. The connection is then this object's to close. */
-  constructor(makeConnection: () => Connection) {
-    this.#makeConnection = makeConnection;
+  /**
+   * Takes what makes a connection. The connection is then this object's to close. `isOver` says whether there is to be none
+   * any more.
+   */
+  constructor(connect: () => Promise<Link>, pace: Pace, clock: Clock, isOver: () => boolean) {
+    this.#connect = connect;
+    this.#pace = pace;
+    this.#clock = clock;
+    this.#isOver = isOver;
   }
 
   /** Yields when the subscription is live, and at every message. Rejects when the connection is lost: messages may be, too. */
   async *watch(name: string, signal: AbortSignal): AsyncGenerator<void> {
     let hinted = false;
-    let failure: Error | null = null;
+    let failure: { readonly reason: unknown } | null = null;
     let resume = () => {};
     const watcher: Watcher = {
       wake() {
         hinted = true;
         resume();
       },
-      fail(error) {
-        failure ??= error;
+      fail(reason) {
+        failure ??= { reason };
         resume();
       },
     };
@@ -50,7 +66,7 @@ export class Subscriptions {
     this.#join(name, watcher).then(watcher.wake, watcher.fail);
     try {
       while (!signal.aborted) {
-        if (failure !== null) throw failure;
+        if (failure !== null) throw (failure as { readonly reason: unknown }).reason;
         if (hinted) {
           hinted = false;
           yield;
@@ -62,18 +78,33 @@ export class Subscriptions {
     }
   }
 
-  /** Ends every watch and closes the connection. */
+  /** Ends every watch and closes the connection; the next watch makes another. */
+  reset(reason: unknown): void {
+    const channels = [...this.#channels.values()];
+    const link = this.#link;
+    this.#channels.clear();
+    this.#link = null;
+    this.#cancelQuestion?.();
+    this.#cancelQuestion = null;
+    // Also one that is being made.
+    link?.then((made) => made.close(reason), () => {});
+    for (const { watchers } of channels) {
+      for (const watcher of watchers) watcher.fail(reason);
+    }
+  }
+
+  /** Ends every watch and closes the connection, for good. */
   close(): void {
     this.#isClosed = true;
-    this.#break(new Error("the provider is closed"));
+    this.reset(new Error("the provider is closed"));
   }
 
   async #join(name: string, watcher: Watcher): Promise<void> {
     if (this.#isClosed) throw new Error("the provider is closed");
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      const client = this.#client ??= this.#open();
-      channel = { live: client.then((ready) => ready.call("subscribe", name)), watchers: new Set() };
+      const link = this.#link ??= this.#open();
+      channel = { live: link.then((made) => made.send("subscribe", name)), watchers: new Set() };
       this.#channels.set(name, channel);
     }
     channel.watchers.add(watcher);
@@ -91,41 +122,37 @@ export class Subscriptions {
     if (!channel?.watchers.delete(watcher) || channel.watchers.size > 0) return;
     this.#channels.delete(name);
     // On one connection commands keep their order: who subscribes again after this is subscribed.
-    this.#client?.then((client) => client.call("unsubscribe", name)).catch(() => {});
+    this.#link?.then((link) => link.send("unsubscribe", name)).catch(() => {});
   }
 
-  async #open(): Promise<RedisClient> {
-    const connection = this.#connection = this.#makeConnection();
-    let client: RedisClient;
-    try {
-      client = await connection.ready();
-    } catch (error) {
+  #open(): Promise<Link> {
+    const opening = this.#connect().then((link) => {
+      link.onMessage((name) => {
+        for (const watcher of this.#channels.get(name)?.watchers ?? []) watcher.wake();
+      });
+      void link.closed.then(() => {
+        if (this.#link === opening) this.reset(link.closedBy);
+      });
+      if (this.#link === opening) this.#askLater(link);
+      return link;
+    });
+    opening.catch(() => {
       // The next one to watch tries anew.
-      if (this.#connection === connection) this.#forget();
-      throw error;
-    }
-    client.on("message", (name) => {
-      for (const watcher of this.#channels.get(String(name))?.watchers ?? []) watcher.wake();
+      if (this.#link === opening) this.#link = null;
     });
-    client.on("close", () => {
-      if (this.#connection === connection) this.#break(new Error("the connection is closed"));
-    });
-    return client;
+    return opening;
   }
 
-  #break(error: Error): void {
-    const channels = [...this.#channels.values()];
-    this.#channels.clear();
-    this.#forget();
-    for (const { watchers } of channels) {
-      for (const watcher of watchers) watcher.fail(error);
-    }
-  }
-
-  /** Closes the connection, also one that is being made or would come back by itself. */
-  #forget(): void {
-    this.#connection?.close();
-    this.#connection = null;
-    this.#client = null;
+  #askLater(link: Link): void {
+    this.#cancelQuestion = this.#clock.setTimer(() => {
+      this.#cancelQuestion = null;
+      // The question before this one is that old, if it still has no answer.
+      link.closeIfSilent(this.#pace.questionMs * 0.9);
+      const [name] = this.#channels.keys();
+      // Nobody watches: the connection is given back. Whoever comes next makes another.
+      if (name === undefined || this.#isOver()) this.reset(new Error("nobody watches, or may watch, any more"));
+      else link.send("subscribe", name).catch(() => {});
+      if (link.isOpen && name !== undefined) this.#askLater(link);
+    }, this.#pace.questionMs);
   }
 }

@@ -1,0 +1,82 @@
+/**
+ * The driver, `ioredis`, with everything off that would send a command late or twice, send one that nobody checks, or change
+ * an answer. What remains of it is a socket and the protocol.
+ *
+ * @module
+ */
+
+import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
+import type { Address } from "./target.ts";
+
+/** What is used of a client of the driver. */
+export interface DriverClient {
+  readonly status: string;
+  readonly stream?: DriverStream;
+  call(command: string, ...args: (string | number)[]): Promise<unknown>;
+  connect(): Promise<unknown>;
+  disconnect(): void;
+  on(event: string, listener: (...args: unknown[]) => void): unknown;
+}
+
+/** What is used of its socket. */
+export interface DriverStream {
+  cork?(): void;
+  uncork?(): void;
+  destroy(): void;
+  on(event: "data", listener: () => void): unknown;
+}
+
+/** Makes a client that has not connected yet. */
+export type MakeClient = (address: Address) => Promise<DriverClient>;
+
+/** How to do TLS, as `tls.connect` of `node:tls` takes it. */
+export interface RedisTls {
+  /** Certificate authorities to trust instead of the runtime's, as PEM. */
+  readonly ca?: string | string[];
+  /** The client's certificate chain, as PEM. */
+  readonly cert?: string;
+  /** The client's private key, as PEM. */
+  readonly key?: string;
+  /** The name that the server's certificate must have. @default the host that is connected to */
+  readonly servername?: string;
+  /** Whether to refuse a server whose certificate is not trusted. @default true */
+  readonly rejectUnauthorized?: boolean;
+}
+
+/** What the connections of a provider have in common. */
+export interface DriverSettings {
+  /** TLS as files and as an object, which goes before; null without TLS. */
+  readonly tls: { readonly files: TlsFiles; readonly options: object } | null;
+  /** Settings of sockets that come from a client of the user's: `path`, `family`, `keepAlive`, `noDelay`, `Connector`. */
+  readonly socket: Readonly<Record<string, unknown>>;
+}
+
+/** Returns a function that makes clients. It loads the driver when it is first called. */
+export function clientMaker({ tls, socket }: DriverSettings): MakeClient {
+  return async ({ host, port }) => {
+    // A name to expect is left to the runtime, which takes the host, but for an address expects no name and sends none.
+    const security: TlsSettings & object = tls === null ? {} : { ...await readTlsFiles(tls.files), ...tls.options };
+    const { Redis } = await import("ioredis");
+    const settings = { ...socket, host, port, ...(tls !== null && { tls: security }), ...SAFE };
+    return new Redis(settings) as unknown as DriverClient;
+  };
+}
+
+/** The driver's own defaults repeat, queue and reconnect. Each of these that is missing may write a lease late. */
+const SAFE = {
+  lazyConnect: true,
+  // The check asks for INFO, which not every user may. A server that still loads its data says so to each call.
+  enableReadyCheck: false,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  maxRetriesPerRequest: 0,
+  retryStrategy: () => null,
+  // The time that a connection may take is counted once, over all its steps.
+  connectTimeout: 0,
+  disconnectTimeout: 200,
+  // The driver swallows refusals of AUTH, SELECT and CLIENT: they are sent, and their answers looked at, in `link.ts`.
+  db: 0,
+  disableClientInfo: true,
+  protocol: 2,
+} as const;
