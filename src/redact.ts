@@ -5,7 +5,8 @@
  */
 
 /** What credentials are called, with the blanks that a connection string allows. What is hidden already is left alone. */
-const SECRET = String.raw`\b((?:sentinel)?pass\s*(?:word|wd|phrase)?|pwd|account\s*key|shared\s*access\s*(?:signature|key)|` +
+const SECRET =
+  String.raw`\b((?:sentinel)?pass\s*(?:word|wd|phrase)?|pwd|account\s*key|shared\s*access\s*(?:signature|key)|` +
   String.raw`(?:client|msi)?[\s_]*secret|sig|(?:access[\s_]*)?token|auth)(\s*=\s*)(?!\s*\*\*\*(?:[;"'&#)\s]|$))`;
 
 /** A value in quotes that may hold the quote twice, or in braces as ODBC has them. One without an end goes on to the end. */
