@@ -8,9 +8,7 @@ import process from "node:process";
 import type { Logger } from "../src/logger.ts";
 import type { LeaderInfo } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
-
-/** One of the standard streams that can be written to. */
-export type Stream = Pick<typeof process.stdout, "isTTY"> & { write(text: string): boolean };
+import type { Stream } from "./streams.ts";
 
 /** Where results go. */
 export interface Output {

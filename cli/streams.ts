@@ -1,0 +1,78 @@
+/**
+ * The standard streams, as a program needs them that must go on when their readers do not.
+ *
+ * @module
+ */
+
+import { write } from "node:fs";
+import process from "node:process";
+import { EXIT } from "./exit.ts";
+
+/** How much may wait to be written, in characters. What goes beyond it is dropped: a log is worth no leadership. */
+const MAX_WAITING = 1_000_000;
+/** How long to wait when a stream that does not block is full, in milliseconds. */
+const FULL_MS = 50;
+const STANDARD_ERROR = 2;
+
+/** One of the standard streams that can be written to. */
+export type Stream = Pick<typeof process.stdout, "isTTY"> & { write(text: string): boolean };
+
+/**
+ * Standard error, for lines of which some may be lost. Its reader may have gone, which ends nothing; or may stand still,
+ * which holds nobody up: pipes are written to by a thread, because the runtimes' own streams wait for theirs.
+ */
+class LossyStream {
+  #waiting = "";
+  #busy = false;
+
+  get isTTY(): boolean {
+    return process.stderr.isTTY === true;
+  }
+
+  write(text: string): boolean {
+    if (this.#waiting.length < MAX_WAITING) this.#waiting += text;
+    this.#next();
+    return true;
+  }
+
+  #next(): void {
+    if (this.#busy || this.#waiting === "") return;
+    this.#busy = true;
+    const bytes = new TextEncoder().encode(this.#waiting);
+    this.#waiting = "";
+    this.#send(bytes);
+  }
+
+  #send(bytes: Uint8Array): void {
+    writeInThread(bytes, (error, written) => {
+      if (error === null && written < bytes.length) return this.#send(bytes.subarray(written));
+      if (isFull(error)) return void setTimeout(() => this.#send(bytes), FULL_MS);
+      this.#busy = false;
+      this.#next();
+    });
+  }
+}
+
+/** Writes to standard error without holding up the event loop. In Deno `write` of `node:fs` would, for a standard stream. */
+function writeInThread(bytes: Uint8Array, done: (error: Error | null, written: number) => void): void {
+  if ("Deno" in globalThis) {
+    void Deno.stderr.write(bytes).then((written) => done(null, written), (error) => done(error, 0));
+  } else write(STANDARD_ERROR, bytes, 0, bytes.length, null, done);
+}
+
+/** Whether it is a stream that refuses what it has no room for; the others wait. */
+function isFull(error: Error | null): boolean {
+  return error !== null && "code" in error && error.code === "EAGAIN" || error?.name === "WouldBlock";
+}
+
+/** See {@linkcode LossyStream}. */
+export const standardError: Stream = new LossyStream();
+
+/** Keeps the program alive when a reader of its streams goes. One of standard output that has had enough, such as head, ends it. */
+export function outliveReaders(): void {
+  process.stderr.on("error", () => {});
+  process.stdout.on(
+    "error",
+    (error: { code?: unknown }) => process.exit(error.code === "EPIPE" ? EXIT.done : EXIT.software),
+  );
+}
