@@ -1,20 +1,118 @@
 /**
- * The signals that ask a process to end.
+ * The signals that reach `elect`: heard from the first moment on, and handed to the command that is carried out.
  *
  * @module
  */
 
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 import process from "node:process";
 
-const ENDING = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+/** Those that ask a process to end. */
+const ENDING: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
 
-/** Calls `handler` with every signal that asks this process to end, until it is disposed of. */
-export function onEndingSignal(handler: (signal: NodeJS.Signals) => void): Disposable {
-  const listeners = ENDING.map((signal) => [signal, () => handler(signal)] as const);
-  for (const [signal, listener] of listeners) process.on(signal, listener);
-  return {
-    [Symbol.dispose](): void {
-      for (const [signal, listener] of listeners) process.off(signal, listener);
-    },
-  };
+/** Those that would end or stop this process by default, or that a command may wait for, and that say nothing to `elect`. */
+const OTHERS: readonly NodeJS.Signals[] = [
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGALRM",
+  "SIGVTALRM",
+  "SIGPROF",
+  "SIGXCPU",
+  "SIGIO",
+  "SIGURG",
+  "SIGWINCH",
+  "SIGCONT",
+  "SIGTSTP",
+];
+
+/** Takes a signal; `ending` if it asks to end. */
+export type SignalHandler = (signal: NodeJS.Signals, ending: boolean) => void;
+
+/** Signals that came before anybody could take them. */
+const held: NodeJS.Signals[] = [];
+let handler: SignalHandler | null = null;
+let listening = false;
+
+/** Whether SIGHUP was ignored when this process began, as `nohup` has it. Read once: listening changes what can be read. */
+const hangUpIgnored = isHangUpIgnored();
+
+/**
+ * Begins to listen. The first thing that the program does: until then a signal ends it, or, where it is process 1 of a
+ * container, is lost without a trace. What comes before somebody takes signals is kept.
+ */
+export function holdSignals(): void {
+  if (listening) return;
+  listening = true;
+  for (const signal of [...ENDING, ...OTHERS]) {
+    // Listened to all the same: Deno has a handler of its own for it, which ends the process, once it listens to any.
+    const listener = signal === "SIGHUP" && hangUpIgnored ? () => {} : () => deliver(signal);
+    try {
+      process.on(signal, listener);
+    } catch {
+      // A platform that does not know it never sends it.
+    }
+  }
+}
+
+/** Hands every signal to `take`, those that were held first, until it is disposed of. Then, those that ask to end do so. */
+export function onSignal(take: SignalHandler): Disposable {
+  holdSignals();
+  handler = take;
+  for (const signal of held.splice(0)) deliver(signal);
+  return { [Symbol.dispose]: endAtSignals };
+}
+
+/** Has the signals that ask to end do so at once; the others mean nothing. */
+export function endAtSignals(): void {
+  if (!listening) return;
+  handler = (signal, ending) => ending && process.exit(exitCodeOfSignal(signal));
+  for (const signal of held.splice(0)) deliver(signal);
+}
+
+/** Returns the signals that a command inherits as ignored. A runtime resets them, so the command's shell must do it. */
+export function ignoredSignals(): readonly NodeJS.Signals[] {
+  return hangUpIgnored ? ["SIGHUP"] : [];
+}
+
+/** Returns the exit code that shells give to a process that `signal` has ended. */
+export function exitCodeOfSignal(signal: NodeJS.Signals | null): number {
+  return 128 + (signal === null ? 0 : constants.signals[signal] ?? 0);
+}
+
+function deliver(signal: NodeJS.Signals): void {
+  if (signal === "SIGUSR1" && "Deno" in globalThis) void closeInspector();
+  if (handler === null) held.push(signal);
+  else handler(signal, ENDING.includes(signal));
+}
+
+/** How often, and at what distance in milliseconds, an inspector is looked for that is about to open. */
+const INSPECTOR_LOOKS = 50;
+const INSPECTOR_LOOK_MS = 20;
+
+/**
+ * Closes the debugger that Deno opens on SIGUSR1, also for a process that listens for the signal itself: whoever can
+ * connect to it runs what he likes. Node and Bun leave it closed when somebody listens.
+ */
+async function closeInspector(): Promise<void> {
+  const inspector = await import("node:inspector");
+  for (let look = 0; look < INSPECTOR_LOOKS; look++) {
+    if (inspector.url() !== undefined) return inspector.close();
+    await new Promise<void>((resolve) => setTimeout(resolve, INSPECTOR_LOOK_MS).unref());
+  }
+}
+
+/**
+ * Reads it from /proc, where there is one. Node forgets, as it starts, which signals were ignored; so there the parent has to
+ * do, which tells of a script under `nohup`, but not of `nohup node`.
+ */
+function isHangUpIgnored(): boolean {
+  const forgets = !("Deno" in globalThis) && !("Bun" in globalThis);
+  try {
+    const status = readFileSync(`/proc/${forgets ? process.ppid : "self"}/status`, "utf8");
+    const ignored = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0"}`);
+    return (ignored & 1n << BigInt(constants.signals.SIGHUP - 1)) !== 0n;
+  } catch {
+    return false;
+  }
 }

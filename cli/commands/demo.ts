@@ -13,13 +13,12 @@ import { pathToFileURL } from "node:url";
 import { sleep, systemClock } from "../../src/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
 import type { Command, Invocation } from "../args.ts";
-import { exitCodeOfSignal } from "../guard/child.ts";
 import type { Report } from "./demo_participant.ts";
 import { EXIT } from "../exit.ts";
 import { readLines } from "../lines.ts";
 import { type Output, outputTo } from "../output.ts";
 import { startModule } from "../runtime.ts";
-import { onEndingSignal } from "../signals.ts";
+import { exitCodeOfSignal, onSignal } from "../signals.ts";
 import { openTarget, targetOf } from "../target.ts";
 
 const NAMES = ["anna", "bela", "cora"] as const;
@@ -48,7 +47,7 @@ async function demo(invocation: Invocation): Promise<number> {
   const directory = given ? null : await mkdtemp(join(tmpdir(), "elect-demo-"));
   const provider = directory === null ? targetOf(invocation) : pathToFileURL(directory).href;
   const over = new AbortController();
-  using _signals = onEndingSignal((signal) => over.abort(signal));
+  using _signals = onSignal((signal, ending) => ending && over.abort(signal));
   const stage = new Stage(output, over.signal);
   try {
     const { heartbeatInterval, heartbeatTimeout } = await timingFor({ ...invocation, provider });

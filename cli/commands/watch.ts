@@ -8,7 +8,7 @@ import process from "node:process";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
 import { describeLeader, outputTo } from "../output.ts";
-import { onEndingSignal } from "../signals.ts";
+import { onSignal } from "../signals.ts";
 import { electionOf, openTarget, patience } from "../target.ts";
 
 /** `elect watch`. */
@@ -27,7 +27,7 @@ async function watch(invocation: Invocation): Promise<number> {
   const { election } = electionOf(provider, invocation, { observer: true });
   await using _stop = election;
   const output = outputTo(process.stdout, invocation.json);
-  using _signals = onEndingSignal(() => void election.stop());
+  using _signals = onSignal((_signal, ending) => ending && void election.stop());
   // A wrong URL is better told at once than waited for. Later failures are waited out.
   const first = await provider.read(invocation.group, patience());
   const print = (at: Date, current: typeof first, previous: typeof first) =>

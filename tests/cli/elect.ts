@@ -5,6 +5,7 @@
  */
 
 import { fileURLToPath } from "node:url";
+import { programOf, type Runtime, RUNTIMES } from "../runner/runtimes.ts";
 
 const CLI = fileURLToPath(new URL("../../cli.ts", import.meta.url));
 
@@ -21,6 +22,41 @@ export interface Finished {
 /** What a process gets beside its arguments. */
 export interface Setting {
   readonly env?: Record<string, string>;
+  /** What runs it. @default Deno */
+  readonly runtime?: Runtime;
+  /** A program that is given the command line to run, and its arguments, such as `["nohup"]`. */
+  readonly under?: readonly string[];
+}
+
+/** Runs `body` as a test of its own on each runtime. One that cannot be had is skipped, unless it is required. */
+export function onEachRuntime(name: string, body: (runtime: Runtime) => Promise<void>): void {
+  const required = (Deno.env.get("ELECT_REQUIRE_RUNTIMES") ?? "").split(",").map((each) => each.trim());
+  for (const runtime of RUNTIMES) {
+    Deno.test(`${name}, on ${runtime}`, async () => {
+      try {
+        await findRuntime(runtime);
+      } catch (error) {
+        if (required.includes(runtime)) throw error;
+        return console.log(`skipped: there is no ${runtime}`);
+      }
+      await body(runtime);
+    });
+  }
+}
+
+const programs = new Map<Runtime, Promise<string>>();
+
+/** Finds the program of a runtime, once: to ask npm for it takes a second. */
+function findRuntime(runtime: Runtime): Promise<string> {
+  const program = programs.get(runtime) ?? programOf(runtime);
+  programs.set(runtime, program);
+  return program;
+}
+
+/** Returns the command line of `elect`, without its arguments. */
+export async function commandLine(runtime: Runtime = "deno"): Promise<string[]> {
+  const program = await findRuntime(runtime);
+  return runtime === "deno" ? [program, "run", "--quiet", "--allow-all", CLI] : [program, CLI];
 }
 
 /** A temporary directory as a provider, removed at the end of the test. */
@@ -31,6 +67,18 @@ export async function temporary(): Promise<{ path: string; url: string } & Async
     url: `file://${path}/leases`,
     [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
   };
+}
+
+/** Starts `elect` on the runtime of the setting. */
+export async function startOn(args: readonly string[], setting: Setting): Promise<Running> {
+  const [program = "", ...rest] = [...setting.under ?? [], ...await commandLine(setting.runtime), ...args];
+  return new Running(rest, setting, program);
+}
+
+/** Runs `elect` to its end, on the runtime of the setting. */
+export async function electOn(args: readonly string[], setting: Setting): Promise<Finished> {
+  await using running = await startOn(args, setting);
+  return await running.finished();
 }
 
 /** Runs `elect` to its end. */
@@ -44,16 +92,16 @@ export function start(args: string[], setting: Setting = {}): Running {
   return new Running(["run", "--allow-all", CLI, ...args], setting);
 }
 
-/** A process of Deno that is running, and what it has said so far. */
+/** A process that is running, of Deno unless another program is named, and what it has said so far. */
 export class Running implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #read: Promise<unknown>;
   stdout = "";
   stderr = "";
 
-  constructor(denoArgs: string[], { env = {} }: Setting) {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: denoArgs,
+  constructor(args: string[], { env = {} }: Setting, program = Deno.execPath()) {
+    this.#child = new Deno.Command(program, {
+      args,
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
       stdout: "piped",
@@ -102,9 +150,12 @@ export class Running implements AsyncDisposable {
 }
 
 /** Polls until `check` returns something. */
-export async function eventually<T>(check: () => T | null | undefined | false, what: string): Promise<T> {
+export async function eventually<T>(
+  check: () => T | null | undefined | false | Promise<T | null | undefined | false>,
+  what: string,
+): Promise<T> {
   for (const start = Date.now(); Date.now() - start < PATIENCE_MS;) {
-    const result = check();
+    const result = await check();
     if (result !== null && result !== undefined && result !== false) return result;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

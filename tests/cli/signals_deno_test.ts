@@ -1,0 +1,129 @@
+/** Signals reach the command of `elect run`, and end nothing that they should not. */
+
+import assert from "node:assert/strict";
+import { eventually, onEachRuntime, startOn, temporary } from "./elect.ts";
+
+const PASSED: readonly Deno.Signal[] = [
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGALRM",
+  "SIGWINCH",
+  "SIGCONT",
+  "SIGTSTP",
+  "SIGVTALRM",
+  "SIGINT",
+  "SIGTERM",
+  "SIGHUP",
+  "SIGQUIT",
+];
+/** Where runtimes open their inspectors. */
+const INSPECTORS = [9229, 6499];
+
+onEachRuntime("elect run passes every signal on to its command, and goes on", async (runtime) => {
+  await using place = await temporary();
+  const traps = PASSED.map((signal) => `trap 'echo got ${signal}' ${signal.slice(3)}`).join("; ");
+  const script =
+    `${traps}; echo up; i=0; while [ $i -lt 1200 ] && ! [ -e "$DONE" ]; do sleep 0.05; i=$((i+1)); done; exit 7`;
+  const env = { ELECT_PROVIDER: place.url, DONE: `${place.path}/done` };
+  await using running = await startOn(["run", "nightly", "--", "sh", "-c", script], { env, runtime });
+  await running.said(/up/);
+  for (const signal of PASSED) {
+    running.kill(signal);
+    await running.said(new RegExp(`got ${signal}\\n`));
+  }
+  await eventually(async () => (await Promise.all(INSPECTORS.map(isOpen))).every((open) => !open), "closed inspectors");
+  await Deno.writeTextFile(env.DONE, "");
+  const { code, stdout } = await running.finished();
+  assert.equal(code, 7);
+  assert.deepEqual(stdout.trim().split("\n"), ["up", ...PASSED.map((signal) => `got ${signal}`)]);
+});
+
+onEachRuntime("elect run goes on waiting, when signals come that do not ask it to end", async (runtime) => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url };
+  await using leader = await startOn(["run", "nightly", "--", "sh", "-c", "echo up; sleep 60"], { env, runtime });
+  await leader.said(/up/);
+  await using waiting = await startOn(["run", "nightly", "--", "echo", "led"], { env, runtime });
+  await waiting.said(/waits to lead "nightly": .* leads/, "stderr");
+  for (const signal of PASSED.slice(0, 7)) waiting.kill(signal);
+  leader.kill("SIGTERM");
+  assert.equal((await leader.finished()).code, 143);
+  const { code, stdout } = await waiting.finished();
+  assert.deepEqual([code, stdout], [0, "led\n"]);
+});
+
+onEachRuntime("elect run and its command outlive a hang-up, when nohup has had it ignored", async (runtime) => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url, DONE: `${place.path}/done` };
+  const script = 'echo up; while ! [ -e "$DONE" ]; do sleep 0.05; done; exit 7';
+  // Node forgets that a signal was ignored, and looks at its parent instead.
+  const under = runtime === "node" ? ["nohup", "sh", "-c", '"$@" & echo "pid $!"; wait $!', "sh"] : ["nohup"];
+  await using running = await startOn(["run", "nightly", "--", "sh", "-c", script], { env, runtime, under });
+  await running.said(/up/);
+  const elect = Number(/pid (\d+)/.exec(running.stdout)?.[1] ?? running.pid);
+  Deno.kill(elect, "SIGHUP");
+  const ignored = `/proc/${elect}/status`;
+  await eventually(() => /^ShdPnd:\t0+\n/m.test(Deno.readTextFileSync(ignored)), "the signal to be taken");
+  await Deno.writeTextFile(env.DONE, "");
+  assert.equal((await running.finished()).code, 7);
+});
+
+onEachRuntime("elect leader ends with a signal that asks it to, also while its modules load", async (runtime) => {
+  for (const delayMs of [0, 20, 60, 120, 250]) {
+    await using place = await temporary();
+    // A backend that never answers: nothing but the signal ends it within the time of this test.
+    const module = `${place.path}/silent.ts`;
+    await Deno.writeTextFile(
+      module,
+      `import { registerProvider } from "${new URL("../../mod.ts", import.meta.url)}";
+      await new Promise((resolve) => setTimeout(resolve, 60_000));
+      registerProvider({ name: "silent", protocols: ["silent:"], open: () => { throw new Error() } });`,
+    );
+    await using running = await startOn(["leader", "a", "--provider", "silent:", "--import", module], { runtime });
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    running.kill("SIGTERM");
+    assert.equal((await running.finished()).code, 143);
+  }
+});
+
+const UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+
+onEachRuntime("elect run says that orphans need an init, when it is process 1", async (runtime) => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url };
+  // An orphan of the command's process group stays a zombie for ever: it must not be waited for.
+  const script = "(sh -c 'exit 0' &); sleep 0.3; exit 7";
+  await using running = await startOn(["run", "nightly", "--", "sh", "-c", script], { env, runtime, under: UNSHARE });
+  const { code, stderr } = await running.finished();
+  assert.equal(code, 7, stderr);
+  assert.match(stderr, /is process 1.*docker run --init/);
+});
+
+onEachRuntime("elect run ends with a signal that comes while it starts as process 1", async (runtime) => {
+  for (const delayMs of [500, 350, 250]) {
+    await using place = await temporary();
+    const env = { ELECT_PROVIDER: place.url };
+    await using running = await startOn(["run", "nightly", "--", "sleep", "60"], { env, runtime, under: UNSHARE });
+    const init = await eventually(() => childOf(running.pid), "process 1");
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    Deno.kill(init, "SIGTERM");
+    assert.equal((await running.finished()).code, 143);
+  }
+});
+
+function childOf(pid: number): number | null {
+  try {
+    return Number(Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim().split(" ")[0]) || null;
+  } catch {
+    return null;
+  }
+}
+
+async function isOpen(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
