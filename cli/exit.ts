@@ -20,6 +20,8 @@ export const EXIT = {
   software: 70,
   /** Leadership was lost while the command ran. */
   lost: 75,
+  /** The user broke it off: 128 and the number of SIGINT. */
+  interrupted: 130,
   /** Values that cannot work together, or a provider URL that cannot be opened. */
   config: 78,
 } as const;
@@ -48,6 +50,7 @@ export function asUsage<T>(check: () => T): T {
   }
 }
 
-function isTimeout(error: unknown): boolean {
+/** Returns whether `error` says that an answer did not come in time. */
+export function isTimeout(error: unknown): error is DOMException {
   return error instanceof DOMException && (error.name === "TimeoutError" || error.name === "AbortError");
 }

@@ -5,10 +5,11 @@
  */
 
 import process from "node:process";
-import { createInterface } from "node:readline/promises";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT, UsageError } from "../exit.ts";
+import { readLines } from "../lines.ts";
 import { describeLeader, outputTo } from "../output.ts";
+import { onSignal } from "../signals.ts";
 import { openTarget, patience } from "../target.ts";
 
 /** `elect evict`. */
@@ -18,7 +19,7 @@ export const evictCommand: Command = {
   summary: "Releases the lease of whoever leads GROUP.",
   details: `The evicted leader learns it with its next heartbeat, and may act as leader until then: what must not happen
 twice has to check fencing tokens. Somebody else may lead at once; the evicted participant may win again, too.
-Asks first on a terminal; elsewhere --yes is required.`,
+Asks first on a terminal; elsewhere --yes is required. Ctrl-C and Ctrl-D at the question do nothing, with exit code 130.`,
   example: "elect evict nightly --yes",
   options: ["yes"],
   run: evict,
@@ -38,9 +39,12 @@ async function evict(invocation: Invocation): Promise<number> {
     output.print(`nobody leads ${group}`, { electionGroup: group, outcome: "nobody" });
     return EXIT.done;
   }
-  if (!invocation.yes && !await confirmed(`${describeLeader(group, leader, output)}\nTake the lease away? [y/N] `)) {
-    output.print("nothing was done", { electionGroup: group, outcome: "declined" });
-    return EXIT.done;
+  if (!invocation.yes) {
+    const answer = await ask(`${describeLeader(group, leader, output)}\nTake the lease away? [y/N] `);
+    if (answer === null || !/^\s*y(es)?\s*$/i.test(answer)) {
+      output.print("nothing was done", { electionGroup: group, outcome: "declined" });
+      return answer === null ? EXIT.interrupted : EXIT.done;
+    }
   }
   // By the term that was shown: whoever has come to lead in the meantime is left alone.
   const outcome = await provider.release({ electionGroup: group, termId: leader.termId }, patience());
@@ -53,11 +57,38 @@ async function evict(invocation: Invocation): Promise<number> {
   return EXIT.done;
 }
 
-async function confirmed(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await terminal.question(question)).trim());
-  } finally {
-    terminal.close();
+/**
+ * Asks on the terminal. The terminal itself edits the line, turns Ctrl-C into SIGINT, and Ctrl-D into the end of the input:
+ * what runtimes make of a terminal that they edit on differs, and one of them hears neither.
+ *
+ * @returns what was answered; null if the question was broken off
+ */
+async function ask(question: string): Promise<string | null> {
+  using answered = new Answer();
+  using _signals = onSignal((_signal, ending) => ending && answered.give(null));
+  process.stderr.write(question);
+  readLines(process.stdin, (line) => answered.give(line), () => answered.give(null));
+  const answer = await answered.given;
+  if (answer === null) process.stderr.write("\n");
+  return answer;
+}
+
+/** An answer that is waited for. */
+class Answer implements Disposable {
+  readonly given: Promise<string | null>;
+  #resolve: (answer: string | null) => void = () => {};
+
+  constructor() {
+    this.given = new Promise((resolve) => this.#resolve = resolve);
+  }
+
+  give(answer: string | null): void {
+    this.#resolve(answer);
+  }
+
+  /** Lets go of the input, which would keep the process alive. */
+  [Symbol.dispose](): void {
+    process.stdin.pause();
+    process.stdin.unref?.();
   }
 }
