@@ -4,17 +4,19 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { pathToFileURL } from "node:url";
-import { type ElectionOptions, LeaderElection, openProvider, type Provider } from "../mod.ts";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { type ElectionOptions, LeaderElection, type OpenOptions, openProvider, type Provider } from "../mod.ts";
 import { ConfigError } from "../src/errors.ts";
 import { type ElectionConfig, resolveOptions } from "../src/options.ts";
 import { redact } from "../src/redact.ts";
 import type { Invocation } from "./args.ts";
 import { asUsage } from "./exit.ts";
 import { logTo } from "./output.ts";
+import { standardError } from "./streams.ts";
 
 /** The part of a command line that says where the lease is kept. */
 export type Target = Pick<Invocation, "provider" | "imports" | "json" | "logLevel">;
@@ -25,10 +27,7 @@ export const PATIENCE_MS = 5_000;
 /** The providers of this package that `mod.ts` does not bring, and the targets that each opens. Loaded when asked for. */
 const MODULES: readonly { readonly opens: RegExp; readonly load: () => Promise<unknown> }[] = [
   { opens: /^postgres(ql)?:/i, load: () => import("../providers/postgres.ts") },
-  {
-    opens: /^(sqlserver|mssql):|(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i,
-    load: () => import("../providers/sqlserver.ts"),
-  },
+  { opens: /^(sqlserver|mssql):|(^|;)\s*(Server|Data Source)=/i, load: () => import("../providers/sqlserver.ts") },
   { opens: /^rediss?(\+(sentinel|cluster))?:/i, load: () => import("../providers/redis.ts") },
   {
     opens: /^(azblob|https?):|(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i,
@@ -46,7 +45,25 @@ export async function loadAllProviders(invocation: Target): Promise<void> {
 
 /** Returns the URL that the command line, the environment or the default names. */
 export function targetOf(invocation: Target): string {
-  return invocation.provider || process.env["ELECT_PROVIDER"] || defaultTarget();
+  const target = invocation.provider || process.env["ELECT_PROVIDER"] || defaultTarget();
+  // Valkey speaks the protocol of Redis, and its providers call their URLs so.
+  return target.replace(/^valkey(s?):/i, "redis$1:");
+}
+
+/** Returns whether nobody has said where the lease is kept. */
+export function isLocalByDefault(invocation: Target): boolean {
+  return !invocation.provider && !process.env["ELECT_PROVIDER"];
+}
+
+/** Returns the directory in which the commands of a target are entered that run on this host: with its leases, if it is one. */
+export function registerDirectory(target: string): string {
+  if (/^file:/i.test(target)) {
+    const path = /^file:\//i.test(target)
+      ? fileURLToPath(target)
+      : resolve(decodeURIComponent(target.slice("file:".length)));
+    return join(path, "~commands");
+  }
+  return join(stateDirectory(), "elect-commands", createHash("sha256").update(target).digest("hex").slice(0, 32));
 }
 
 /**
@@ -54,12 +71,18 @@ export function targetOf(invocation: Target): string {
  *
  * @throws {ConfigError} if it cannot be opened
  */
-export async function openTarget(invocation: Target): Promise<Provider> {
+export async function openTarget(
+  invocation: Target,
+  more: OpenOptions = {},
+): Promise<Provider> {
   await loadImports(invocation);
   const target = targetOf(invocation);
   try {
     await MODULES.find(({ opens }) => opens.test(target))?.load();
-    return await openProvider(target, { logger: logTo(process.stderr, invocation.logLevel, invocation.json) });
+    return await openProvider(target, {
+      logger: logTo(standardError, invocation.logLevel, invocation.json),
+      ...more,
+    });
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error), { cause: error });
   }
@@ -81,7 +104,7 @@ export function electionOf(
     heartbeatInterval: invocation.heartbeatInterval,
     heartbeatTimeout: invocation.heartbeatTimeout,
     metadata: invocation.metadata,
-    logger: logTo(process.stderr, invocation.logLevel, invocation.json),
+    logger: logTo(standardError, invocation.logLevel, invocation.json),
     enableDetailedLogging: invocation.logLevel === "debug",
     ...more,
   };

@@ -1,0 +1,31 @@
+/**
+ * The table of commands, which parsing, help and completions read.
+ *
+ * @module
+ */
+
+import type { Command } from "./args.ts";
+import { benchCommand } from "./commands/bench.ts";
+import { checkCommand } from "./commands/check.ts";
+import { completionsOf } from "./commands/completions.ts";
+import { demoCommand } from "./commands/demo.ts";
+import { evictCommand } from "./commands/evict.ts";
+import { groupsCommand } from "./commands/groups.ts";
+import { leaderCommand } from "./commands/leader.ts";
+import { providersCommand } from "./commands/providers.ts";
+import { runCommand } from "./commands/run.ts";
+import { watchCommand } from "./commands/watch.ts";
+
+/** The commands, in the order of the help. */
+export const COMMANDS: readonly Command[] = [
+  runCommand,
+  watchCommand,
+  leaderCommand,
+  groupsCommand,
+  evictCommand,
+  checkCommand,
+  demoCommand,
+  benchCommand,
+  providersCommand,
+  completionsOf(() => COMMANDS),
+];
