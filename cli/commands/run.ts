@@ -6,15 +6,19 @@
 
 import process from "node:process";
 import type { LeaderElection, Term } from "../../mod.ts";
-import { type Command, type Invocation, PARTICIPANT } from "../args.ts";
-import { exitCodeOfSignal, type GatedChild } from "../guard/child.ts";
-import { EXIT } from "../exit.ts";
+import { sleep, systemClock } from "../../src/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
+import type { Command, Invocation } from "../args.ts";
+import { EXIT } from "../exit.ts";
+import { type GatedChild, startGated } from "../guard/child.ts";
+import { caveatsOf, watchForStrangers } from "../guard/caveats.ts";
 import { Guard } from "../guard/guard.ts";
-import { logTo, outputTo } from "../output.ts";
-import { onEndingSignal } from "../signals.ts";
+import { Register } from "../guard/register.ts";
 import { type Outcome, reserveOf, supervise } from "../guard/supervise.ts";
-import { electionOf, openTarget } from "../target.ts";
+import { PARTICIPANT } from "../options.ts";
+import { exitCodeOfSignal, onSignal } from "../signals.ts";
+import { electionOf, isLocalByDefault, openTarget, registerDirectory, targetOf } from "../target.ts";
+import { Teller } from "./run_teller.ts";
 
 /** The longest between two questions of the guard, in milliseconds. */
 const MAX_TICK_MS = 500;
@@ -26,15 +30,23 @@ export const runCommand: Command = {
   summary: "Waits until it leads GROUP, and runs COMMAND while it does.",
   details: `COMMAND gets ELECT_GROUP, ELECT_PARTICIPANT_ID, ELECT_TERM_ID and ELECT_TOKEN: hand the token to whatever it
 writes to. When leadership is lost it gets SIGTERM, and SIGKILL before anybody else can lead; a guard process
-sees to that also when elect itself is killed or frozen. What it leaves running is ended with it.
-A process that leaves its process group (a daemon) is out of reach.
+sees to that also when elect itself is killed or frozen. What it leaves running is ended with it, and on one host
+the next elect ends what is left of an earlier term before its own COMMAND begins. Out of reach are a process that
+leaves its process group (a daemon), and one that changes its user (sudo, su, a setuid program) unless elect
+runs as root: put sudo before elect, not behind it.
 
-SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to COMMAND. While waiting they end elect, with 128 and the
-number of the signal; a second one ends it at once. Without --repeat, elect ends with COMMAND.
-Exit code: that of COMMAND (128 and the signal that ended it); 75 if leadership was lost. A backend that is
-down is waited for.`,
+Every signal that elect may hear is passed on to COMMAND: SIGINT, SIGTERM, SIGHUP and SIGQUIT, SIGUSR1, SIGUSR2,
+SIGALRM, SIGWINCH, SIGCONT, SIGTSTP and others. While waiting, the first four end elect, with 128 and the number of the
+signal; a second one ends it at once; the others mean nothing. Under nohup a hang-up stays ignored (Node forgets
+that as it starts; put nohup before the shell there). Without --repeat, elect ends with COMMAND. As process 1 of a
+container, elect needs an init that buries orphans (docker run --init).
+
+A job of cron on several hosts: --no-wait, so that those who lose give up at once (--wait TIME: after that time), and
+--at-least with a time longer than their clocks differ, so that a host that comes late does not run it again.
+Exit code: that of COMMAND (128 and the signal that ended it); 75 if leadership was lost; 1, or that of
+--conflict-exit-code, if it gave up. A backend that is down is waited for, unless --no-wait or --wait is given.`,
   example: `elect run nightly -- sh -c 'echo leader $ELECT_TOKEN; exec backup.sh'`,
-  options: [...PARTICIPANT, "repeat"],
+  options: [...PARTICIPANT, "repeat", "no-wait", "wait", "conflict-exit-code", "at-least"],
   run,
 };
 
@@ -44,59 +56,136 @@ async function run(invocation: Invocation): Promise<number> {
       `Cannot run "${invocation.command[0]}": this platform has no process groups to end it with`,
     );
   }
-  await using provider = await openTarget(invocation);
+  const tell = new Teller(invocation, targetOf(invocation));
+  let company: readonly number[] = [];
+  await using provider = await openTarget(invocation, { heldBy: () => company });
   const { election, config } = electionOf(provider, invocation);
   await using _stop = election;
+  if (isLocalByDefault(invocation)) tell.local();
+  for (const caveat of caveatsOf(invocation.command)) tell.caveat(caveat);
   const reserve = reserveOf(config);
-  const tickMs = Math.min(MAX_TICK_MS, config.heartbeatTimeout / 40);
-  // The command has standard output to itself.
-  const output = outputTo(process.stderr, invocation.json);
-  const log = logTo(process.stderr, invocation.logLevel, invocation.json);
-  const { group: electionGroup } = invocation;
-  const tell = (event: "elected" | "lost", text: string, data: Readonly<Record<string, unknown>>) =>
-    output.print(text, { event, electionGroup, ...data });
-  const stopping = new AbortController();
-  let child: GatedChild | null = null;
-  let exitCode: number | null = null;
-  using _signals = onEndingSignal((signal) => {
-    if (child !== null) return child.kill(signal);
-    if (exitCode !== null) process.exit(exitCode);
-    exitCode = exitCodeOfSignal(signal);
-    stopping.abort();
-  });
+  const register = new Register(registerDirectory(targetOf(invocation)));
+  const campaign = new Campaign(invocation, election);
+  using _signals = onSignal((signal, ending) => campaign.onSignal(signal, ending));
 
   for (;;) {
-    // Before the election: its start must not delay a hand-off, and who could not guard the command does not campaign.
+    // Before the election: their start must not delay a hand-off, who could not guard the command does not campaign, and the
+    // record of the term names them.
     using guard = await Guard.start();
-    await election.start();
-    if (!election.isLeader) {
-      log.info("waits to lead", { electionGroup, leader: election.status.currentLeader?.leaderId });
-    }
-    const outcome = await leadOnce(election, stopping.signal, async (term) => {
-      // To people, the command speaks for itself.
-      if (invocation.json) tell("elected", "", { token: term.token, termId: term.termId });
-      const started = (process: GatedChild) => void (child = process);
-      return await supervise({ command: invocation.command, term, guard, reserve, tickMs, started })
-        .finally(() => child = null);
+    using gated = await startGated(invocation.command, (members) => tell.stuck(members));
+    company = [guard.pid, gated.pid];
+    const outcome = await campaign.lead(tell, async (term) => {
+      tell.elected(term);
+      // Somebody ended the one that waited: no reason not to run the command.
+      using child = gated.isOver ? await startGated(invocation.command, (members) => tell.stuck(members)) : gated;
+      using _child = campaign.pass(child);
+      using _strangers = watchForStrangers(child.pid, (members) => tell.strangers(members));
+      const { electionGroup, termId, token } = term;
+      const strikeOff = await register.enter({ electionGroup, termId, token, processGroup: child.pid })
+        .catch((error: unknown) => tell.unregistered(error));
+      const outcome = await supervise({
+        child,
+        term,
+        guard,
+        reserve,
+        tickMs: Math.min(MAX_TICK_MS, config.heartbeatTimeout / 40),
+        settle: () => register.endEarlier(term, reserve.killMs, (members) => tell.earlier(members)),
+        began: () => campaign.began(),
+        forbidden: () => tell.forbidden(),
+      });
+      await strikeOff?.();
+      return { ...outcome, lost: outcome.lost || await campaign.wasEvicted(term, outcome.code) };
     });
-    if (outcome === null || exitCode !== null) return exitCode ?? EXIT.done;
+    if (outcome === "given up") return invocation.conflictExitCode;
+    if (outcome === "told to end") return campaign.exitCode ?? EXIT.done;
     if (!outcome.lost) return outcome.code;
-    tell("lost", `elect: lost leadership of "${electionGroup}": the command was ended`, { code: outcome.code });
+    tell.lost(outcome.code);
     if (!invocation.repeat) return EXIT.lost;
   }
 }
 
-/** Campaigns until `work` has run once, however its term ended; null if `signal` aborted first. */
-async function leadOnce(
-  election: LeaderElection,
-  signal: AbortSignal,
-  work: (term: Term) => Promise<Outcome>,
-): Promise<Outcome | null> {
-  const done = new AbortController();
-  let outcome: Outcome | null = null;
-  await election.run(async (term) => {
-    outcome = await work(term);
-    done.abort();
-  }, { signal: AbortSignal.any([signal, done.signal]) });
-  return outcome;
+/** Waiting for leadership, holding it, and what signals mean meanwhile. */
+class Campaign {
+  /** With what to exit, once a signal has ended the wait. */
+  exitCode: number | null = null;
+  readonly #invocation: Invocation;
+  readonly #election: LeaderElection;
+  readonly #stopping = new AbortController();
+  #child: GatedChild | null = null;
+  /** When the command began; null before. */
+  #beganAt: number | null = null;
+
+  constructor(invocation: Invocation, election: LeaderElection) {
+    this.#invocation = invocation;
+    this.#election = election;
+  }
+
+  onSignal(signal: NodeJS.Signals, ending: boolean): void {
+    // Before the command has begun, a signal that it may want would end the shell that waits at the gate.
+    if (this.#child !== null && (ending || this.#beganAt !== null)) return void this.#child.kill(signal);
+    if (!ending) return;
+    if (this.exitCode !== null) process.exit(this.exitCode);
+    this.exitCode = exitCodeOfSignal(signal);
+    this.#stopping.abort();
+  }
+
+  /** Passes signals on to `child`, until it is disposed of. */
+  pass(child: GatedChild): Disposable {
+    this.#child = child;
+    this.#beganAt = null;
+    return { [Symbol.dispose]: () => void (this.#child = null) };
+  }
+
+  /** Notes that the command begins. */
+  began(): void {
+    this.#beganAt = systemClock.monotonic();
+  }
+
+  /**
+   * Returns whether the command that ended with `code` was ended because somebody else leads. An evicted leader learns that
+   * with its next heartbeat; but the next one of the same host has ended its command before.
+   */
+  async wasEvicted({ termId }: Term, code: number): Promise<boolean> {
+    if (code <= exitCodeOfSignal(null)) return false;
+    const leader = await this.#election.getCurrentLeader().catch(() => null);
+    return leader !== null && leader.termId !== termId;
+  }
+
+  /** Campaigns until `work` has run once, however its term ended, or until it is time to give up. */
+  async lead(tell: Teller, work: (term: Term) => Promise<Outcome>): Promise<Outcome | "given up" | "told to end"> {
+    const { waitMs = Infinity } = this.#invocation;
+    const election = this.#election;
+    const over = new AbortController();
+    const outcomes: Outcome[] = [];
+    const cancel = waitMs > 0 && waitMs < Infinity ? systemClock.setTimer(() => over.abort(), waitMs) : () => {};
+    await election.start();
+    if (!election.isLeader && !this.#stopping.signal.aborted) {
+      if (waitMs > 0) tell.waiting(election.status.currentLeader);
+      // Who does not wait is told, by an error, when there is nobody to ask.
+      else if ((await election.tryAcquireLeadership()).outcome === "held") over.abort();
+    }
+    await election.run(async (term) => {
+      cancel();
+      const outcome = await work(term);
+      outcomes.push(outcome);
+      if (!outcome.lost) await this.#stay(term);
+      over.abort();
+    }, { signal: AbortSignal.any([this.#stopping.signal, over.signal]) });
+    cancel();
+    const [outcome] = outcomes;
+    if (this.exitCode !== null && (outcome === undefined || outcome.lost)) return "told to end";
+    if (outcome !== undefined) return outcome;
+    // A backend that cannot be asked is another matter than somebody who leads, and has another exit code.
+    tell.gaveUp(election.status.currentLeader ?? await election.getCurrentLeader());
+    return "given up";
+  }
+
+  /** Keeps the lease, with its heartbeats, until `--at-least` has passed since the command began. */
+  async #stay(term: Term): Promise<void> {
+    if (this.#beganAt === null) return;
+    const left = this.#invocation.atLeastMs - (systemClock.monotonic() - this.#beganAt);
+    if (left <= 0) return;
+    const signal = AbortSignal.any([term.signal, this.#stopping.signal]);
+    await sleep(systemClock, left, signal).catch(() => {});
+  }
 }

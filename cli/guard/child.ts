@@ -5,31 +5,40 @@
  */
 
 import { spawn } from "node:child_process";
-import { constants } from "node:os";
 import process from "node:process";
 import { ElectionError } from "../../src/errors.ts";
-// This also makes the guard a static part of the program: a runtime that loads modules over the network has it at hand.
-import { killGroup } from "./guard_process.ts";
+import { exitCodeOfSignal, ignoredSignals } from "../signals.ts";
+import { endGroup, type Member, type Sent, signalGroup } from "./processes.ts";
+
+/** The variables that the command gets, in the order in which the gate reads them. None of their values holds a space. */
+const VARIABLES = ["ELECT_GROUP", "ELECT_PARTICIPANT_ID", "ELECT_TERM_ID", "ELECT_TOKEN"] as const;
+
+/** See {@linkcode VARIABLES}. */
+export type Environment = Readonly<Record<typeof VARIABLES[number], string>>;
 
 /**
  * Waits for a line on descriptor 3 before it becomes the command. If `elect` dies first, the pipe closes and the command
  * never begins: there is no moment in which it runs unguarded.
  */
-const GATE = 'read -r open <&3 || exit 75; exec 3<&-; exec "$@"';
+const GATE = `read -r ${VARIABLES.join(" ")} <&3 || exit 75; exec 3<&-; export ${VARIABLES.join(" ")}; exec "$@"`;
 
 /** A command that has a process, and begins when it is let. */
-export interface GatedChild {
+export interface GatedChild extends Disposable {
   /** Its process id, and the number of its process group. */
   readonly pid: number;
+  /** Whether its process has ended. */
+  readonly isOver: boolean;
   /**
    * Resolves to its exit code when it has ended, 128 and the number of the signal that ended it; nothing of its process
-   * group is left then.
+   * group is alive then.
    */
   readonly ended: Promise<number>;
-  /** Lets it begin. */
-  begin(): void;
-  /** Sends a signal to its whole process group; to nobody once it has ended, when the number may be somebody else's. */
-  kill(signal: NodeJS.Signals): void;
+  /** Lets it begin, in this environment beside that of `elect`. */
+  begin(environment: Environment): void;
+  /** Sends a signal to its whole process group; to nobody once that has ended, when the number may be somebody else's. */
+  kill(signal: NodeJS.Signals): Sent;
+  /** Closes the gate: what has not begun never will. */
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -37,26 +46,27 @@ export interface GatedChild {
  * shares the standard streams of `elect`, and it may read from a terminal, since a session without one of its own is not
  * stopped for that.
  *
+ * @param stuck is told of processes that cannot be ended, though the command's own has
  * @throws {ElectionError} if it cannot be started
  */
 export async function startGated(
   command: readonly string[],
-  environment: Readonly<Record<string, string>>,
+  stuck: (members: readonly Member[]) => void,
 ): Promise<GatedChild> {
-  const child = spawn("sh", ["-c", GATE, "elect", ...command], {
+  const ignored = ignoredSignals().map((signal) => `trap '' ${signal.slice("SIG".length)}; `).join("");
+  const child = spawn("sh", ["-c", ignored + GATE, "elect", ...command], {
     stdio: ["inherit", "inherit", "inherit", "pipe"],
     detached: true,
-    env: { ...process.env, ...environment },
+    env: process.env,
   });
-  let over = false;
-  const kill = (signal: NodeJS.Signals) => {
-    if (!over && child.pid !== undefined) killGroup(child.pid, signal);
-  };
+  let isOver = false;
+  let isGone = false;
   const ended = new Promise<number>((resolve) => {
-    child.once("exit", (code, signal) => {
-      // What it left running has no right to run after it.
-      kill("SIGKILL");
-      over = true;
+    child.once("exit", async (code, signal) => {
+      isOver = true;
+      // What it left running has no right to run after it, and the lease is not given away before that has ended.
+      if (child.pid !== undefined) await endGroup(child.pid, { stuck });
+      isGone = true;
       resolve(code ?? exitCodeOfSignal(signal));
     });
   });
@@ -70,10 +80,14 @@ export async function startGated(
     throw new ElectionError(`Cannot start "${command[0]}": no process`);
   }
   gate.on("error", () => {}); // it ended before the gate was opened
-  return { pid, ended, begin: () => gate.end("open\n"), kill };
-}
-
-/** Returns the exit code that shells give to a process that `signal` has ended. */
-export function exitCodeOfSignal(signal: NodeJS.Signals | null): number {
-  return 128 + (signal === null ? 0 : constants.signals[signal] ?? 0);
+  return {
+    pid,
+    get isOver() {
+      return isOver;
+    },
+    ended,
+    begin: (environment) => void gate.end(`${VARIABLES.map((name) => environment[name]).join(" ")}\n`),
+    kill: (signal) => isGone ? "nobody" : signalGroup(pid, signal),
+    [Symbol.dispose]: () => void gate.end(),
+  };
 }

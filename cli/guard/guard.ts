@@ -11,11 +11,15 @@ import { ElectionError } from "../../src/errors.ts";
 import { readLines } from "../lines.ts";
 import { startModule } from "../runtime.ts";
 
-/** How long a guard may take to start, or to answer when the command has ended and nothing depends on it any more. */
+/** How long a guard may take to start, or to give its first answer. */
 const PATIENCE_MS = 10_000;
+/** How long it may take to answer when the command has ended: nothing depends on it any more, and the lease is still held. */
+const FAREWELL_MS = 2_000;
 
 /** A guard process that is running. It watches one command at a time, any number one after the other. */
 export class Guard implements Disposable {
+  /** Its process id: it ends only when nothing that it watched is alive. */
+  readonly pid: number;
   /** Resolves when the guard process has ended, for whatever reason. */
   readonly gone: Promise<void>;
   readonly #process: ChildProcess;
@@ -29,14 +33,19 @@ export class Guard implements Disposable {
    * @throws {ElectionError} if it cannot be started
    */
   static async start(): Promise<Guard> {
-    // A session of its own, so that what is sent to the process group of `elect` does not reach it.
-    const guardProcess = startModule("guard_process", import.meta.url, ["--no-config", "--allow-run"], {
+    // A session of its own, so that what is sent to the process group of `elect` does not reach it. All rights, because Deno
+    // asks for them where /proc is read.
+    const guardProcess = startModule("guard_process", import.meta.url, ["--no-config", "--allow-all"], {
       stdio: ["pipe", "pipe", "inherit"],
       detached: true,
       cwd: "/",
     });
-    if (guardProcess.stdin === null || guardProcess.stdout === null) throw new ElectionError("Cannot reach the guard");
-    const guard = new Guard(guardProcess, guardProcess.stdin, guardProcess.stdout);
+    guardProcess.on("error", () => {}); // told by what follows
+    const { pid, stdin, stdout } = guardProcess;
+    if (pid === undefined || stdin === null || stdout === null) {
+      throw new ElectionError("Cannot start the guard process: the runtime gave none");
+    }
+    const guard = new Guard(guardProcess, pid, stdin, stdout);
     if (await guard.#reply("ready") === null) {
       guard[Symbol.dispose]();
       throw new ElectionError("Cannot start the guard process: it ended, or gave no answer");
@@ -44,7 +53,8 @@ export class Guard implements Disposable {
     return guard;
   }
 
-  private constructor(guardProcess: ChildProcess, input: Writable, output: Readable) {
+  private constructor(guardProcess: ChildProcess, pid: number, input: Writable, output: Readable) {
+    this.pid = pid;
     this.#process = guardProcess;
     this.#input = input;
     this.gone = new Promise((resolve) => {
@@ -68,7 +78,7 @@ export class Guard implements Disposable {
 
   /** Ends the watch, because the command has ended. Resolves to whether the guard had killed it. */
   async standDown(): Promise<boolean> {
-    const reply = this.#reply("stood-down");
+    const reply = this.#reply("stood-down", FAREWELL_MS);
     this.#send("stand-down");
     const line = await reply;
     // One that does not answer might still kill, and its number of a process group may soon be somebody else's.
@@ -92,14 +102,14 @@ export class Guard implements Disposable {
   }
 
   /** Waits for the line that begins with `verb`; null if the guard is gone or silent. */
-  async #reply(verb: string): Promise<string | null> {
+  async #reply(verb: string, patienceMs = PATIENCE_MS): Promise<string | null> {
     const answered = new Promise<string>((resolve) => this.#expected.set(verb, resolve));
     const over = new AbortController();
     try {
       return await Promise.race([
         answered,
         this.gone.then(() => null),
-        sleep(systemClock, PATIENCE_MS, over.signal).then(() => null, () => null),
+        sleep(systemClock, patienceMs, over.signal).then(() => null, () => null),
       ]);
     } finally {
       over.abort();

@@ -17,13 +17,14 @@
 import process from "node:process";
 import { type Clock, elapsedSince, type Instant, instant, systemClock } from "../../src/clock.ts";
 import { readLines } from "../lines.ts";
+import { describeMembers, endGroup, type Member } from "./processes.ts";
 
 /** What the guard does to the world. */
 export interface GuardEffects {
   /** Sends a line to `elect`. */
   send(line: string): void;
-  /** Ends a process group, at once. */
-  kill(processGroup: number): void;
+  /** Ends a process group, at once; resolves when nothing of it is alive. */
+  kill(processGroup: number): Promise<void>;
 }
 
 /**
@@ -52,6 +53,8 @@ export class DeadlineGuard {
   /** The answer that counts, and when it was asked for. */
   #limit: { readonly from: Instant; readonly ms: number } | null = null;
   #killed = false;
+  /** Resolves when nothing of what was killed is alive. */
+  #dead: Promise<void> = Promise.resolve();
   #cancelTimer: () => void = () => {};
 
   /** Makes a guard that watches nothing yet. */
@@ -68,9 +71,13 @@ export class DeadlineGuard {
     else if (verb === "stand-down") this.#standDown();
   }
 
-  /** `elect` is gone: nobody renews any more, and nobody would know if the lease were lost. */
-  abandoned(): void {
+  /**
+   * `elect` is gone: nobody renews any more, and nobody would know if the lease were lost. Resolves when nothing that was
+   * watched is alive: the end of the guard is its word for that, which others on this host wait for.
+   */
+  abandoned(): Promise<void> {
     this.#kill();
+    return this.#dead;
   }
 
   #guard(processGroup: number, tickMs: number): void {
@@ -134,31 +141,25 @@ export class DeadlineGuard {
     this.#cancelTimer();
     if (this.#processGroup === null || this.#killed) return;
     this.#killed = true;
-    this.#effects.kill(this.#processGroup);
-  }
-}
-
-/** Kills every process of a group; one that is empty is none. */
-export function killGroup(processGroup: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-processGroup, signal);
-  } catch (error) {
-    if ((error as { code?: unknown }).code === "ESRCH") return;
-    process.stderr.write(`elect: Cannot signal process group ${processGroup}: ${String(error)}\n`);
+    this.#dead = this.#effects.kill(this.#processGroup);
   }
 }
 
 function main(): void {
   // What ends everything else of a service must not end its guard first. It ends with the pipe.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
-  process.stdout.on("error", () => {});
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) process.on(signal, () => {});
+  // Nor must the end of those who read what it says.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  const stuck = (members: readonly Member[]) => {
+    const who = describeMembers(members);
+    process.stderr.write(`elect: ${who} cannot be ended, and goes on running without leadership\n`);
+  };
   const guard = new DeadlineGuard(systemClock, {
     send: (line) => void process.stdout.write(`${line}\n`),
-    kill: (processGroup) => killGroup(processGroup, "SIGKILL"),
+    kill: (processGroup) => endGroup(processGroup, { stuck }),
   });
   readLines(process.stdin, (line) => guard.take(line), () => {
-    guard.abandoned();
-    process.exit(0);
+    void guard.abandoned().then(() => process.exit(0));
   });
   process.stdout.write("ready\n");
 }

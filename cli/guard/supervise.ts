@@ -7,7 +7,7 @@
 import { elapsedSince, type Instant, instant, systemClock } from "../../src/clock.ts";
 import type { ElectionConfig } from "../../src/options.ts";
 import type { Term } from "../../src/term.ts";
-import { type GatedChild, startGated } from "./child.ts";
+import type { Environment, GatedChild } from "./child.ts";
 import type { Guard } from "./guard.ts";
 
 /** How a command ended. */
@@ -38,8 +38,8 @@ export function reserveOf(config: ElectionConfig): Reserve {
 
 /** What {@linkcode supervise} needs. */
 export interface Supervision {
-  /** The program and its arguments. */
-  readonly command: readonly string[];
+  /** The command, behind its gate. */
+  readonly child: GatedChild;
   /** The term that the command runs in. */
   readonly term: Term;
   /** Kills the command at its deadline. */
@@ -48,23 +48,35 @@ export interface Supervision {
   readonly reserve: Reserve;
   /** How often the guard asks, at most, in milliseconds. */
   readonly tickMs: number;
-  /** Is told of the process, before the command begins, so that signals can be passed on to it. */
-  started(child: GatedChild): void;
+  /** Sees to what must have ended before the command begins. */
+  settle(): Promise<void>;
+  /** Is told that the command begins. */
+  began(): void;
+  /** Is told, once, that this user may not end it. */
+  forbidden(): void;
 }
 
 /** Runs a command until it ends, or until its term does. */
-export async function supervise({ command, term, guard, reserve, tickMs, started }: Supervision): Promise<Outcome> {
-  const child = await startGated(command, {
-    ELECT_GROUP: term.electionGroup,
-    ELECT_PARTICIPANT_ID: term.participantId,
-    ELECT_TERM_ID: term.termId,
-    ELECT_TOKEN: String(term.token),
-  });
+export async function supervise(supervision: Supervision): Promise<Outcome> {
+  const { child, term, guard, reserve, tickMs } = supervision;
   const right = new RightToRun(term, reserve);
   let lost = false;
+  let over = false;
+  let refused = false;
   const end = (signal: NodeJS.Signals) => {
-    if (!lost || signal === "SIGKILL") child.kill(signal);
+    if (!lost || signal === "SIGKILL") {
+      if (child.kill(signal) === "forbidden" && !refused) {
+        refused = true;
+        supervision.forbidden();
+      }
+    }
     lost = true;
+  };
+  const enforce = () => {
+    const remaining = right.remaining();
+    if (remaining <= 0) end("SIGKILL");
+    else if (remaining <= reserve.termMs - reserve.killMs) end("SIGTERM");
+    return remaining;
   };
   const onLoss = () => {
     right.cut();
@@ -72,22 +84,48 @@ export async function supervise({ command, term, guard, reserve, tickMs, started
   };
   term.signal.addEventListener("abort", onLoss, { once: true });
   if (term.signal.aborted) onLoss();
-  let over = false;
-  // Without its guard, nothing would end the command if this process froze.
+  // Without its guard, nothing would end the command if this process froze. And without this timer, nothing would if
+  // the guard did: it may be stopped like any process.
   void guard.gone.then(() => over || end("SIGKILL"));
-  started(child);
-  const guarded = guard.watch(child.pid, tickMs, () => {
-    const remaining = right.remaining();
-    if (remaining <= reserve.termMs - reserve.killMs) end("SIGTERM");
-    return remaining;
-  });
-  if (await Promise.race([guarded, child.ended.then(() => true)])) child.begin();
-  else end("SIGKILL");
+  const cancelPatrol = every(tickMs, enforce);
+  const guarded = guard.watch(child.pid, tickMs, enforce);
+  if (await Promise.race([guarded, child.ended.then(() => true)])) {
+    await Promise.race([supervision.settle(), child.ended]);
+    if (!lost && !child.isOver) {
+      supervision.began();
+      child.begin(environmentOf(term));
+    }
+  } else {
+    end("SIGKILL");
+  }
   const code = await child.ended;
   over = true;
+  cancelPatrol();
   term.signal.removeEventListener("abort", onLoss);
   const killed = await guard.standDown();
   return { code, lost: lost || killed };
+}
+
+function environmentOf(term: Term): Environment {
+  return {
+    ELECT_GROUP: term.electionGroup,
+    ELECT_PARTICIPANT_ID: term.participantId,
+    ELECT_TERM_ID: term.termId,
+    ELECT_TOKEN: String(term.token),
+  };
+}
+
+/** Calls `work` every `ms`; returns what ends that. */
+function every(ms: number, work: () => void): () => void {
+  let cancel = () => {};
+  const next = () => {
+    cancel = systemClock.setTimer(() => {
+      work();
+      next();
+    }, ms);
+  };
+  next();
+  return () => cancel();
 }
 
 /** How long a command may still run, as the guard is told. */

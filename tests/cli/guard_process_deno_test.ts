@@ -9,7 +9,10 @@ function guardOnClock() {
   const clock = new VirtualClock();
   const sent: string[] = [];
   const killed: number[] = [];
-  const guard = new DeadlineGuard(clock, { send: (line) => sent.push(line), kill: (group) => killed.push(group) });
+  const guard = new DeadlineGuard(clock, {
+    send: (line) => sent.push(line),
+    kill: (group) => Promise.resolve(void killed.push(group)),
+  });
   return { clock, sent, killed, guard };
 }
 
@@ -107,4 +110,19 @@ Deno.test("DeadlineGuard.take() never watches group 0 or 1, which would be itsel
   guard.abandoned();
   assert.deepEqual(killed, []);
   assert.deepEqual(sent, []);
+});
+
+Deno.test("DeadlineGuard.abandoned() resolves when nothing of what was killed is alive, and not before", async () => {
+  let dead: () => void = () => {};
+  const guard = new DeadlineGuard(new VirtualClock(), {
+    send: () => {},
+    kill: () => new Promise<void>((resolve) => dead = resolve),
+  });
+  guard.take(`guard ${GROUP} 100`);
+  let resolved = false;
+  const over = guard.abandoned().then(() => resolved = true);
+  for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+  assert.equal(resolved, false);
+  dead();
+  await over;
 });
