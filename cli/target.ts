@@ -27,7 +27,10 @@ export const PATIENCE_MS = 5_000;
 /** The providers of this package that `mod.ts` does not bring, and the targets that each opens. Loaded when asked for. */
 const MODULES: readonly { readonly opens: RegExp; readonly load: () => Promise<unknown> }[] = [
   { opens: /^postgres(ql)?:/i, load: () => import("../providers/postgres.ts") },
-  { opens: /^(sqlserver|mssql):|(^|;)\s*(Server|Data Source)=/i, load: () => import("../providers/sqlserver.ts") },
+  {
+    opens: /^(sqlserver|mssql):|(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i,
+    load: () => import("../providers/sqlserver.ts"),
+  },
   { opens: /^rediss?(\+(sentinel|cluster))?:/i, load: () => import("../providers/redis.ts") },
   {
     opens: /^(azblob|https?):|(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i,

@@ -4,21 +4,25 @@
  *
  * - **Token**: the `token` column of the group's row, which is never deleted; each take-over adds one, in the statement that
  *   takes the lease.
- * - **Clock**: the server's `SYSUTCDATETIME()` decides when a lease has expired. No participant's clock is ever sent.
+ * - **Clock**: the server's `SYSUTCDATETIME()` decides when a lease has expired, as far as it goes on like the observer's
+ *   monotonic clock. After a step forwards, or a failover to a clock that is ahead, a process that has asked the server before
+ *   takes over only what has stood still for a whole lease; after one backwards it takes that over whatever the time is.
  * - **Not promised**: that a lease survives a failover to a replica that commits asynchronously, or a crash of a database
- *   with delayed durability. Either may not have heard of the last lease, nor of its token.
+ *   with delayed durability. Either may not have heard of the last lease, nor of its token. Nor is a step forwards seen by a
+ *   process that asks the server for the first time, nor one by less than a twentieth of the lease by any.
  * - **A heartbeat** costs one batch of two statements, and the server waits for its log once.
  *
  * Every operation is one batch and one round trip. Only the first start adds to that: it creates the table, if it is not
  * there and we may. There are no hints: followers look again when the lease can expire, and every `electionInterval`.
  *
- * Connections are encrypted unless `?encrypt=false`. To a server with a certificate of its own making, say
- * `?trustServerCertificate=true`. In Deno name the server by its host name: encryption to an IP address fails there.
+ * Connections are encrypted unless `?encrypt=false`. For a server with a certificate of its own making, name its authority
+ * with `?ca=FILE`, or say `?trustServerCertificate=true`.
  *
  * @module
  */
 
-import { callBackend, parseMetadata } from "../src/call.ts";
+import { callBackend, parseMetadata, providerError } from "../src/call.ts";
+import { type Clock, systemClock } from "../src/clock.ts";
 import type { Duration } from "../src/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
@@ -34,19 +38,26 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { resolveSqlBounds } from "../src/sql_table.ts";
-import { Connections, type Row, type SqlServerDriver, type SqlServerPool } from "./sqlserver/connections.ts";
-import { explain, LeaseTable } from "./sqlserver/lease_table.ts";
+import { LeaseEvidence, type SeenRecord } from "./kit/lease_evidence.ts";
+import { checkOptions } from "./kit/parameters.ts";
+import { Connections, type Row, type RunOptions } from "./sqlserver/connections.ts";
+import { inspectPool, type SqlServerDriver, type SqlServerPool } from "./sqlserver/driver.ts";
+import { explain, isElsewhere } from "./sqlserver/failures.ts";
+import { LeaseTable } from "./sqlserver/lease_table.ts";
 import { buildStatements, type Statements } from "./sqlserver/statements.ts";
 import { isConnectionString, parseTarget } from "./sqlserver/target.ts";
 
-export type { SqlServerDriver, SqlServerPool, SqlServerRequest } from "./sqlserver/connections.ts";
+export type { SqlServerDriver, SqlServerPool, SqlServerRequest } from "./sqlserver/driver.ts";
 
-/** How to open the provider. All but `url`, `pool` and `driver` can be given as query parameters of the URL, too. */
+/**
+ * How to open the provider. All but `url`, `pool`, `driver` and `clock` can be given as query parameters of the URL or in the
+ * connection string, too.
+ */
 export interface SqlServerOptions {
   /**
-   * `sqlserver://user:password@host:port/database`, with the options of the driver, such as `encrypt`,
-   * `trustServerCertificate` and `instanceName`, as parameters; or a connection string such as
-   * `Server=host,1433;Database=app;User Id=me;Password=secret`, which takes none of the options below.
+   * `sqlserver://user:password@host:port/database?SETTINGS`, or a connection string such as
+   * `Server=host,1433;Database=app;User Id=me;Password=secret`. The settings are the same, and stand in
+   * `docs/backends/sqlserver.md`.
    */
   readonly url?: string | URL;
   /** A connected `ConnectionPool` of `mssql`, or the like, to use instead. The provider does not close it. */
@@ -59,16 +70,21 @@ export interface SqlServerOptions {
   readonly table?: string;
   /** Whether to create the schema and the table if they are not there. @default true */
   readonly autoCreate?: boolean;
-  /** How long a batch may run, and a connection may take to be made. @default "5s" */
+  /** How long a batch may run before the server is told to stop. @default "5s" */
   readonly statementTimeout?: Duration;
-  /** The most connections. @default 4 */
+  /** The most connections. Of more than one, one is left to heartbeats. @default 4, or what `pool` may have */
   readonly poolSize?: number;
+  /** Measures how long a record stands still and the server's clock goes on. @default the clock of the machine */
+  readonly clock?: Clock;
 }
+
+const OPTIONS = ["url", "pool", "driver", "schema", "table", "autoCreate", "statementTimeout", "poolSize", "clock"];
 
 /**
  * Opens a provider that keeps leases in a SQL Server table. It connects on first use.
  *
- * @throws {TypeError} if there is neither a `url` nor a `pool`, or the URL cannot be understood
+ * @throws {TypeError} if there is neither a `url` nor a `pool`, the URL or an option cannot be understood, or `pool` is not
+ *   fit for leases
  * @throws {RangeError} if `schema` or `table` cannot be an identifier, or a number is out of range
  *
  * @example
@@ -81,18 +97,21 @@ export interface SqlServerOptions {
  * ```
  */
 export function sqlserverProvider(options: SqlServerOptions): Provider {
-  if (options.url === undefined && options.pool === undefined) {
+  checkOptions("sqlserver", options, OPTIONS);
+  const { url, pool, driver, clock = systemClock } = options;
+  if (url === undefined && pool === undefined) {
     throw new TypeError('Cannot open provider "sqlserver": it needs a url or a pool');
   }
-  const { config, parameters } = options.url === undefined
-    ? { config: undefined, parameters: {} }
-    : parseTarget(String(options.url));
-  const merged: SqlServerOptions = { ...parameters, ...options };
-  const { poolSize, statementTimeout } = resolveSqlBounds(merged);
-  const { pool, driver, autoCreate = true } = merged;
-  const statements = buildStatements(merged.schema ?? "dbo", merged.table ?? "multilock_leases");
-  const connections = new Connections({ config, pool, driver, poolSize, statementTimeout });
-  return new SqlServerProvider(connections, statements, autoCreate);
+  const target = url === undefined ? undefined : parseTarget(String(url));
+  const { address = "the server", size } = pool === undefined ? { address: target?.address } : inspectPool(pool);
+  const { schema = "dbo", table = "multilock_leases", autoCreate = true, ...bounds } = {
+    ...(size !== undefined && { poolSize: size }),
+    ...target?.options,
+    ...options,
+  };
+  const statements = buildStatements(schema, table);
+  const connections = new Connections({ ...target, pool, driver, ...resolveSqlBounds(bounds) });
+  return new SqlServerProvider(connections, statements, { autoCreate, address, clock });
 }
 
 class SqlServerProvider implements Provider {
@@ -110,45 +129,61 @@ class SqlServerProvider implements Provider {
   readonly #connections: Connections;
   readonly #statements: Statements;
   readonly #table: LeaseTable;
+  readonly #address: string;
+  readonly #clock: Clock;
+  readonly #evidence: LeaseEvidence;
+  readonly #source = crypto.randomUUID();
+  #written = 0n;
 
-  constructor(connections: Connections, statements: Statements, autoCreate: boolean) {
+  constructor(
+    connections: Connections,
+    statements: Statements,
+    { autoCreate, address, clock }: { autoCreate: boolean; address: string; clock: Clock },
+  ) {
     this.#connections = connections;
     this.#statements = statements;
     this.#table = new LeaseTable(connections, statements, autoCreate);
+    this.#address = address;
+    this.#clock = clock;
+    this.#evidence = new LeaseEvidence(clock);
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    return this.#call("acquire", electionGroup, signal, async () => {
+    this.#connections.bear(heartbeatTimeout);
+    return this.#call("acquire", electionGroup, { signal, urgent: false }, async (options) => {
+      const { stale, latest } = this.#evidence.of(electionGroup, heartbeatTimeout);
+      const sent = this.#clock.monotonic();
       const [row] = await this.#table.write(this.#statements.acquire, {
         group: electionGroup,
         term: termId,
         participant: participantId,
         timeout: heartbeatTimeout,
-        metadata: { text: JSON.stringify(metadata) },
-      }, signal);
-      const leader = row === undefined ? null : toLeader(row);
+        ...this.#withMetadata(metadata),
+        // Versions and times are never negative.
+        stale: stale === null ? -1n : BigInt(stale),
+        latest: latest === null ? BigInt(Number.MAX_SAFE_INTEGER) : BigInt(Math.max(Math.floor(latest), -1)),
+      }, options);
+      const leader = this.#leaderIn(electionGroup, row, sent);
       // Nobody but this term writes its id, so a row that bears it is our lease, whatever else went on meanwhile.
-      if (leader?.termId !== termId) return { acquired: false, leader };
-      const { token, leadershipAcquiredAt: acquiredAt } = leader;
-      return {
-        acquired: true,
-        lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout },
-      };
+      if (row === undefined || Number(row.granted) !== 1) return { acquired: false, leader };
+      const [token, acquiredAt] = [toBigInt(row.token), new Date(Number(row.acquired_at))];
+      return { acquired: true, lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout } };
     });
   }
 
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     const { electionGroup, termId, heartbeatTimeout } = lease;
-    return this.#call("renew", electionGroup, signal, async () => {
+    this.#connections.bear(heartbeatTimeout);
+    return this.#call("renew", electionGroup, { signal, urgent: true }, async (options) => {
       const parameters = { group: electionGroup, term: termId, timeout: heartbeatTimeout };
       const { renew, renewMetadata } = this.#statements;
       const rows = metadata === undefined
-        ? await this.#table.write(renew, parameters, signal)
+        ? await this.#table.write(renew, parameters, options)
         : await this.#table.write(
           renewMetadata,
-          { ...parameters, metadata: { text: JSON.stringify(metadata) } },
-          signal,
+          { ...parameters, ...this.#withMetadata(metadata) },
+          options,
         );
       return rows.length > 0 ? "renewed" : "lost";
     });
@@ -158,30 +193,31 @@ class SqlServerProvider implements Provider {
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
     { signal }: CallOptions,
   ): Promise<"released" | "notHolder"> {
-    return this.#call("release", electionGroup, signal, async () => {
+    return this.#call("release", electionGroup, { signal, urgent: true }, async (options) => {
       const parameters = { group: electionGroup, term: termId, call: crypto.randomUUID() };
-      const rows = await this.#table.write(this.#statements.release, parameters, signal);
+      const rows = await this.#table.write(this.#statements.release, parameters, options);
       return rows.length > 0 ? "released" : "notHolder";
     });
   }
 
   read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
-    return this.#call("read", electionGroup, signal, async () => {
-      const [row] = await this.#table.read(this.#statements.read, { group: electionGroup }, signal);
-      return row === undefined ? null : toLeader(row);
+    return this.#call("read", electionGroup, { signal, urgent: false }, async (options) => {
+      const sent = this.#clock.monotonic();
+      const [row] = await this.#table.read(this.#statements.read, { group: electionGroup }, options);
+      return this.#leaderIn(electionGroup, row, sent);
     });
   }
 
   groups({ signal }: CallOptions): Promise<string[]> {
-    return this.#call("groups", this.#statements.title, signal, async () => {
-      const rows = await this.#table.read(this.#statements.groups, {}, signal);
+    return this.#call("groups", this.#statements.title, { signal, urgent: false }, async (options) => {
+      const rows = await this.#table.read(this.#statements.groups, {}, options);
       return rows.map((row) => String(row.election_group));
     });
   }
 
   healthCheck({ signal }: CallOptions): Promise<void> {
-    return this.#call("healthCheck", this.#statements.title, signal, async () => {
-      await this.#table.write(this.#statements.check, {}, signal);
+    return this.#call("healthCheck", this.#statements.title, { signal, urgent: false }, async (options) => {
+      await this.#table.write(this.#statements.check, {}, options);
     });
   }
 
@@ -189,27 +225,67 @@ class SqlServerProvider implements Provider {
     return this.#connections.close();
   }
 
-  #call<T>(operation: ProviderOperation, thing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return callBackend(this.name, operation, thing, signal, async () => {
-      try {
-        return await work();
-      } catch (error) {
-        throw explain(error, this.#statements);
-      }
-    });
+  /** What goes with metadata, so that of several the last stays in whichever order they land. */
+  #withMetadata(metadata: Readonly<Record<string, string>>) {
+    return { metadata: { text: JSON.stringify(metadata) }, source: this.#source, written: ++this.#written };
+  }
+
+  /** Takes note of an answer, and returns who leads by it: nobody, if the lease is free or has expired. */
+  #leaderIn(electionGroup: string, row: Row | undefined, sent: number): LeaderInfo | null {
+    if (row === undefined) return null;
+    const record: SeenRecord | null = row.term_id === "" ? null : {
+      version: String(row.version),
+      heartbeatTimeout: Number(row.lease_ms),
+      expired: Number(row.expires_in) <= 0,
+    };
+    this.#evidence.note(electionGroup, record, Number(row.server_now), sent);
+    const expiresIn = this.#evidence.expiresIn(electionGroup, Number(row.expires_in));
+    return record === null || expiresIn <= 0 ? null : toLeader(row, expiresIn);
+  }
+
+  async #call<T>(
+    operation: ProviderOperation,
+    thing: string,
+    options: RunOptions,
+    work: (options: RunOptions) => Promise<T>,
+  ): Promise<T> {
+    const { signal } = options;
+    try {
+      return await callBackend(this.name, operation, thing, signal, async () => {
+        try {
+          return await work(options);
+        } catch (error) {
+          if (isElsewhere(error)) this.#connections.leave();
+          throw explain(error, this.#statements, this.#address);
+        }
+      });
+    } catch (error) {
+      // A time-out names nobody, and whoever reads it wants to know which server does not answer.
+      if (!isTimeout(error)) throw error;
+      const silence = new Error(`no answer from ${this.#address} in the time that the call had`, { cause: error });
+      throw providerError(this.name, operation, thing, silence);
+    }
   }
 }
 
+function isTimeout(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "TimeoutError";
+}
+
 /** Whatever type the driver gives a BIGINT, its text is the number. */
-function toLeader(row: Row): LeaderInfo {
+function toBigInt(value: unknown): bigint {
+  return BigInt(String(value));
+}
+
+function toLeader(row: Row, expiresIn: number): LeaderInfo {
   return {
     leaderId: String(row.participant_id),
     termId: String(row.term_id),
-    token: BigInt(String(row.token)),
+    token: toBigInt(row.token),
     leadershipAcquiredAt: new Date(Number(row.acquired_at)),
     lastHeartbeat: new Date(Number(row.heartbeat_at)),
     metadata: parseMetadata(String(row.metadata)),
-    expiresIn: Math.max(Number(row.expires_in), 0),
+    expiresIn,
   };
 }
 
@@ -217,5 +293,5 @@ registerProvider({
   name: "sqlserver",
   protocols: ["sqlserver:", "mssql:"],
   matches: isConnectionString,
-  open: (url) => sqlserverProvider({ url }),
+  open: (url, { clock }) => sqlserverProvider({ url, ...(clock && { clock }) }),
 });

@@ -128,6 +128,6 @@ function explainUnknown(target: string, scheme: string): string {
 
 function moduleOfConnectionString(target: string): string | undefined {
   if (/(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i.test(target)) return "azure-blob";
-  if (/(^|;)\s*(Server|Data Source)=/i.test(target)) return "sqlserver";
+  if (/(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i.test(target)) return "sqlserver";
   return undefined;
 }

@@ -1,13 +1,41 @@
 /**
  * The T-SQL of the SQL Server provider: one batch for each operation, for SQL Server, Azure SQL and Babelfish alike.
  *
- * Every statement commits by itself, and no batch opens a transaction. So nothing can stay open on a pooled connection,
- * whatever ends the batch in the middle. It takes none: the one `UPDATE` of a batch tests and changes its row in a single
- * atomic step, and its outcome can be read afterwards, because a term id is never used by two terms. Nor does anything
- * depend on lock hints, which Babelfish accepts and ignores.
+ * **Every statement commits by itself.** A batch opens no transaction, ends the mode in which statements open one, and does
+ * nothing on a connection that is in one: a lease that is not committed is nobody's, and would block the group. So nothing
+ * can stay open on a pooled connection, whatever ends the batch in the middle. The one `UPDATE` of a batch tests and changes
+ * its row in a single atomic step, and its outcome can be read afterwards, because a term id is never used by two terms.
  *
- * Every time is the server's `SYSUTCDATETIME()`. Within one statement it may stand still while the statement waits for a
- * lock. That only makes a lease shorter, because its end is counted from the time that stands still.
+ * **The clock is read once, first.** `SYSUTCDATETIME()` stands still within a statement, also while that waits for a lock or
+ * a scheduler, and statements of one term can overtake each other. `@now` is read before the batch waits for anything: after
+ * the request was sent, from which the caller counts, and before anything is written. What a batch writes with it is never
+ * more than its caller relies on. It may come late, though, when a later call of its term has written a later expiry: the
+ * later of the two stays, and so does the later heartbeat. Metadata that comes after newer of the same provider is dropped:
+ * `@written` counts them. An answer says that the row holds at least what *this* call asked
+ * for, whoever wrote it. A take-over with an old `@now` finds fewer leases expired, never more.
+ *
+ * **Locks and versions.** No step depends on a lock hint, which Babelfish ignores, nor on what an earlier statement of
+ * the batch has read. The `UPDATE` finds its row by the whole primary key, and its conditions hold for the version that it
+ * changes:
+ *
+ * - Under locking `READ COMMITTED` it reads under an update lock, and under `READ_COMMITTED_SNAPSHOT` it still does, since
+ *   only readers get versions; the `SELECT` after it, a statement of its own, gets one that has its write.
+ * - With optimized locking it qualifies the latest committed version without a lock, locks, and qualifies again if the row
+ *   has changed meanwhile. Babelfish does the same by way of PostgreSQL.
+ * - Under `SNAPSHOT` a row that has changed since fails the statement (3960): an error, of which nothing was written.
+ * - Deadlocks (1205) take a second lock. A statement has one row, and the batch keeps no lock from one to the next, so
+ *   that it takes somebody else's transaction over many rows. The victim's statement is undone and its batch ends: an error,
+ *   so that the outcome is unknown to the caller, who asks again by the same term id. It is no lost race.
+ * - Escalation to a lock on the table needs some 5,000 locks in a statement. `groups` reads many rows and keeps no lock.
+ *
+ * **Other servers.** A readable secondary or a demoted primary refuses writes (3906), and the provider leaves its connections
+ * to it. A primary whose clock differs, after a failover, looks like a step of the clock, as below. What a replica that
+ * commits asynchronously has not heard of is lost with its token; that is not promised.
+ *
+ * **Steps of the clock.** A take-over by the time asks for more than an expiry: that the time is no later than the observer
+ * foresees (`@latest`). One by a standstill needs no time: the row must still have the version that the observer has seen
+ * for a whole lease (`@stale`). `version` is a counter that every write moves, and no time, which may come twice. Whichever
+ * of a renewal and a take-over comes second finds another version or another term, and fails.
  *
  * @module
  */
@@ -18,15 +46,15 @@ export interface Statements {
   readonly table: string;
   /** The table as people name it. */
   readonly title: string;
-  /** `@group @term @participant @timeout @metadata`. The row of whoever holds the lease now, or none. */
+  /** `@group @term @participant @timeout @stale @latest` and what goes with metadata. The group's row, and whether this term was granted it. */
   readonly acquire: string;
-  /** `@group @term @timeout`. One row if the term holds the lease now, or none. */
+  /** `@group @term @timeout`. One row if the term holds the lease for at least that time from now, or none. */
   readonly renew: string;
-  /** The same with `@metadata`. */
+  /** The same with `@metadata`, the provider that writes it (`@source`), and its count of what it has written (`@written`). */
   readonly renewMetadata: string;
   /** `@group @term @call`. One row if this call released the lease, or none. */
   readonly release: string;
-  /** `@group`. The row of whoever holds the lease now, or none. */
+  /** `@group`. The group's row, whether anybody holds the lease or not, or none. */
   readonly read: string;
   /** One row for each group. */
   readonly groups: string;
@@ -39,6 +67,9 @@ export interface Statements {
   /** Creates the schema. Must be a batch of its own. */
   readonly createSchema: string;
 }
+
+/** The number of the error that says that the connection is in a transaction. */
+export const IN_TRANSACTION = 51_000;
 
 const MAX_IDENTIFIER_LENGTH = 128;
 
@@ -61,15 +92,33 @@ function quoteText(text: string): string {
   return `N'${text.replaceAll("'", "''")}'`;
 }
 
-const NOW = "SYSUTCDATETIME()";
-const HELD = `term_id <> N'' AND expires_at > ${NOW}`;
-const MINE = `election_group = @group AND term_id = @term AND expires_at > ${NOW}`;
-const COLUMNS =
-  "election_group, token, term_id, participant_id, acquired_at, heartbeat_at, expires_at, metadata, released_by";
+/** In order: what opens transactions ends, what is in one is refused, and the clock is read. */
+const BEGIN = `SET IMPLICIT_TRANSACTIONS OFF;
+IF @@TRANCOUNT > 0 THROW ${IN_TRANSACTION}, N'the connection is in a transaction', 1;
+DECLARE @now DATETIME2 = SYSUTCDATETIME();
+`;
+const COLUMNS = "election_group, token, term_id, participant_id, acquired_at, heartbeat_at, expires_at, lease_ms, " +
+  "version, metadata, written_by, written, released_by";
+/** What a call that began at `@now` asks for. */
+const UNTIL = "DATEADD(millisecond, @timeout, @now)";
+
+/** Whether the provider that sends this has written metadata that its user gave it later. */
+const OUTDATED = "written_by = @source AND written > @written";
 
 /** Milliseconds since 1970, as a number: a date would depend on how the driver is set up. */
-const epochMs = (column: string) =>
-  `DATEDIFF_BIG(millisecond, CAST(N'1970-01-01T00:00:00' AS DATETIME2), ${column}) AS ${column}`;
+function epochMs(time: string): string {
+  return `DATEDIFF_BIG(millisecond, CAST(N'1970-01-01T00:00:00' AS DATETIME2), ${time})`;
+}
+
+function metadataUnless(isOutdated: string): string {
+  return ["metadata", "written_by", "written"].map((column) =>
+    `${column} = CASE WHEN ${isOutdated} THEN ${column} ELSE @${column.replace("written_by", "source")} END`
+  ).join(",\n  ");
+}
+
+function larger(column: string, value: string): string {
+  return `CASE WHEN ${column} > ${value} THEN ${column} ELSE ${value} END`;
+}
 
 /**
  * Builds the batches for `table` in `schema`.
@@ -79,19 +128,16 @@ const epochMs = (column: string) =>
 export function buildStatements(schema: string, table: string): Statements {
   const quotedSchema = quoteIdentifier("schema", schema);
   const name = `${quotedSchema}.${quoteIdentifier("table", table)}`;
-  const leader = `SELECT participant_id, term_id, token, ${epochMs("acquired_at")}, ${epochMs("heartbeat_at")},
-  metadata, DATEDIFF_BIG(millisecond, ${NOW}, expires_at) AS expires_in
-FROM ${name} WHERE election_group = @group AND ${HELD}`;
   return {
     table: name,
     title: `${schema}.${table}`,
-    acquire: acquireSql(name, leader),
-    renew: renewSql(name, ""),
-    renewMetadata: renewSql(name, ", metadata = @metadata"),
-    release: releaseSql(name),
-    read: leader,
-    groups: `SELECT election_group FROM ${name}`,
-    check: `INSERT INTO ${name} (${COLUMNS}) SELECT ${COLUMNS} FROM ${name} WHERE 1 = 0;
+    acquire: BEGIN + acquireSql(name),
+    renew: BEGIN + renewSql(name, ""),
+    renewMetadata: BEGIN + renewSql(name, `,\n  ${metadataUnless(OUTDATED)}`),
+    release: BEGIN + releaseSql(name),
+    read: BEGIN + rowSql(name, ""),
+    groups: `${BEGIN}SELECT election_group FROM ${name}`,
+    check: `${BEGIN}INSERT INTO ${name} (${COLUMNS}) SELECT ${COLUMNS} FROM ${name} WHERE 1 = 0;
 UPDATE ${name} SET token = token WHERE 1 = 0`,
     createTable: createTableSql(name),
     findSchema: `SELECT SCHEMA_ID(${quoteText(schema)}) AS id`,
@@ -99,54 +145,79 @@ UPDATE ${name} SET token = token WHERE 1 = 0`,
   };
 }
 
+/** The group's row. What remains of the lease is counted at the end of the batch, and the clock as it was at its beginning. */
+function rowSql(table: string, more: string): string {
+  return `SELECT participant_id, term_id, token, version, lease_ms, metadata${more}, ${epochMs("@now")} AS server_now,
+  ${epochMs("acquired_at")} AS acquired_at, ${epochMs("heartbeat_at")} AS heartbeat_at,
+  DATEDIFF_BIG(millisecond, SYSUTCDATETIME(), expires_at) AS expires_in
+FROM ${table} WHERE election_group = @group`;
+}
+
 /**
  * Takes the lease, or tells who holds it.
  *
  * 1. While another term holds the lease, nothing is written and no write lock taken.
- * 2. A group's first row is inserted as one that nobody holds. Two that do so at once collide on the key (2627); the other
- *    row is as good as ours.
+ * 2. A group's first row is inserted as one that nobody holds. Two that do so at once collide on the key (2627, or 2601 where
+ *    the key is a unique index); the other row is as good as ours.
  * 3. The `UPDATE` takes the row over if it is free *then*: it tests and changes the newest version in one step, so that of
  *    two takers one wins, and a renewal that came in between is seen. A term that holds the lease renews it.
- * 4. The last `SELECT` says who holds the lease. If it is this term, it can only be by step 3, now or in an earlier call.
+ * 4. The last `SELECT` says who holds the lease. If this term holds as much as it asked for, that can only be by step 3, now
+ *    or in another call of it.
  */
-function acquireSql(table: string, leader: string): string {
-  const again = `term_id = @term AND expires_at > ${NOW}`;
-  return `IF NOT EXISTS (SELECT 1 FROM ${table} WHERE election_group = @group AND term_id <> @term AND ${HELD})
+function acquireSql(table: string): string {
+  const free = `term_id = N'' OR term_id = @term OR version = @stale OR ` +
+    `(expires_at <= @now AND ${epochMs("@now")} <= @latest)`;
+  const again = "term_id = @term AND expires_at > @now";
+  const kept = (column: string, value: string) => `CASE WHEN ${again} THEN ${column} ELSE ${value} END`;
+  const later = (column: string, value: string) =>
+    `CASE WHEN ${again} AND ${column} > ${value} THEN ${column} ELSE ${value} END`;
+  return `IF NOT EXISTS (SELECT 1 FROM ${table} WHERE election_group = @group AND NOT (${free}))
 BEGIN
   BEGIN TRY
     IF NOT EXISTS (SELECT 1 FROM ${table} WHERE election_group = @group)
       INSERT INTO ${table} (${COLUMNS})
-      VALUES (@group, 0, N'', N'', ${NOW}, ${NOW}, ${NOW}, N'{}', N'');
+      VALUES (@group, 0, N'', N'', @now, @now, @now, 0, 0, N'{}', N'', 0, N'');
   END TRY
   BEGIN CATCH
-    IF ERROR_NUMBER() <> 2627 THROW;
+    IF ERROR_NUMBER() NOT IN (2601, 2627) THROW;
   END CATCH;
   UPDATE ${table} SET
-    token = CASE WHEN ${again} THEN token ELSE token + 1 END,
-    acquired_at = CASE WHEN ${again} THEN acquired_at ELSE ${NOW} END,
+    token = ${kept("token", "token + 1")},
+    acquired_at = ${kept("acquired_at", "@now")},
+    heartbeat_at = ${later("heartbeat_at", "@now")},
+    expires_at = ${later("expires_at", UNTIL)},
+    lease_ms = ${later("lease_ms", "@timeout")},
+    version = version + 1,
     term_id = @term,
     participant_id = @participant,
-    heartbeat_at = ${NOW},
-    expires_at = DATEADD(millisecond, @timeout, ${NOW}),
-    metadata = @metadata
-  WHERE election_group = @group AND (term_id = N'' OR term_id = @term OR expires_at <= ${NOW});
+    ${metadataUnless(`${again} AND ${OUTDATED}`)}
+  WHERE election_group = @group AND (${free});
 END;
-${leader}`;
+${rowSql(table, `,\n  CASE WHEN term_id = @term AND expires_at >= ${UNTIL} THEN 1 ELSE 0 END AS granted`)}`;
 }
 
 /**
  * Renews the lease if the term holds it, and tells whether it does. What the `UPDATE` did not renew had expired by then, or
- * belonged to another term, and both stay so; hence the `SELECT` finds the lease only if it was renewed.
+ * belonged to another term, and both stay so; hence the `SELECT` finds the lease only if it was renewed, by this call or by
+ * one of the same term that asked for no less.
  */
 function renewSql(table: string, metadata: string): string {
-  return `UPDATE ${table} SET heartbeat_at = ${NOW}, expires_at = DATEADD(millisecond, @timeout, ${NOW})${metadata}
-WHERE ${MINE};
-SELECT 1 AS held FROM ${table} WHERE ${MINE}`;
+  return `UPDATE ${table} SET
+  heartbeat_at = ${larger("heartbeat_at", "@now")},
+  expires_at = ${larger("expires_at", UNTIL)},
+  lease_ms = ${larger("lease_ms", "@timeout")},
+  version = version + 1${metadata}
+WHERE election_group = @group AND term_id = @term AND expires_at > @now;
+SELECT 1 AS held FROM ${table} WHERE election_group = @group AND term_id = @term AND expires_at >= ${UNTIL}`;
 }
 
-/** Empties the lease if the term holds it. The row stays, for its token, and keeps the id of the call that emptied it. */
+/**
+ * Empties the lease if the row is the term's, expired or not: the clock may have been stepped, and nobody took over. The row
+ * stays, for its token, and keeps the id of the call that emptied it.
+ */
 function releaseSql(table: string): string {
-  return `UPDATE ${table} SET term_id = N'', released_by = @call WHERE ${MINE};
+  return `UPDATE ${table} SET term_id = N'', version = version + 1, released_by = @call
+WHERE election_group = @group AND term_id = @term;
 SELECT 1 AS released FROM ${table} WHERE election_group = @group AND released_by = @call`;
 }
 
@@ -164,7 +235,11 @@ function createTableSql(table: string): string {
       acquired_at DATETIME2 NOT NULL,
       heartbeat_at DATETIME2 NOT NULL,
       expires_at DATETIME2 NOT NULL,
+      lease_ms INT NOT NULL,
+      version BIGINT NOT NULL,
       metadata NVARCHAR(MAX) NOT NULL,
+      written_by ${name(64)},
+      written BIGINT NOT NULL,
       released_by ${name(64)}
     );
 END TRY

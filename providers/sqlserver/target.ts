@@ -4,69 +4,184 @@
  * @module
  */
 
+import { type ConnectionPair, foldKeyword, parseConnectionString } from "../../src/connection_string.ts";
 import { redact } from "../../src/redact.ts";
+import type { TlsFiles } from "../kit/tls_files.ts";
+import { readSettings, type Settings } from "./settings.ts";
 
-/** What `mssql` connects to: its configuration, or a connection string that it reads by itself. */
-export type ConnectionConfig = Readonly<Record<string, unknown>> | string;
+/** What the driver connects to: its configuration, but for what no setting may change. */
+export interface ConnectionConfig {
+  readonly server: string;
+  readonly port?: number;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly [more: string]: unknown;
+}
 
 /** A target, taken apart. */
 export interface Target {
   /** For the driver. */
   readonly config: ConnectionConfig;
-  /** For the provider, each as its option takes it. */
-  readonly parameters: Readonly<Record<string, string | number | boolean>>;
+  /** Files with certificates. */
+  readonly tls: TlsFiles;
+  /** Where it connects to, for errors. */
+  readonly address: string;
+  /** How long a connection may take to be made, in milliseconds. */
+  readonly connectTimeout?: number;
+  /** Options of the provider. */
+  readonly options: Pick<Settings, "schema" | "table" | "autoCreate" | "statementTimeout" | "poolSize">;
 }
+
+const SERVER_KEYWORDS = ["server", "datasource", "address", "addr", "networkaddress"];
 
 /** Whether `target` is a connection string such as `Server=host,1433;Database=app;User Id=me;Password=secret`. */
 export function isConnectionString(target: string): boolean {
-  return /^(?:[^:=]*=[^;]*;)*\s*(?:server|data source|addr|address|network address)\s*=/i.test(target);
+  // A colon before the first "=" makes it a URL, or what should have been one.
+  if (/^[^=]*:/.test(target)) return false;
+  try {
+    return parseConnectionString(target).some(({ keyword }) => SERVER_KEYWORDS.includes(foldKeyword(keyword)));
+  } catch {
+    // A quote without its end, say: opening it tells what is wrong.
+    return /(?:^|;)\s*(?:server|data\s*source|addr(?:ess)?|network\s*address)\s*=/i.test(target);
+  }
 }
-
-const TEXTS = ["schema", "table", "statementTimeout"] as const;
 
 /**
- * Takes `target` apart. A parameter of a URL that is not the provider's own is an option of the driver.
+ * Takes `target` apart.
  *
- * @throws {TypeError} if it is neither a connection string nor a URL with a host, or a parameter is not of its kind
+ * @throws {TypeError | RangeError} if it is neither a connection string nor a URL with a host, or a setting cannot be used.
+ *   The message tells no password
  */
 export function parseTarget(target: string): Target {
-  if (isConnectionString(target)) return { config: target, parameters: {} };
   const refuse = (why: string) => new TypeError(`Cannot open provider "${redact(target)}": ${why}`);
-  if (!URL.canParse(target)) throw refuse("it is neither a URL nor a connection string");
+  try {
+    const settings = isConnectionString(target)
+      ? readSettings(parseConnectionString(target), { inSeconds: true })
+      : readSettings(pairsOfUrl(target), { inSeconds: false });
+    return targetOf(settings);
+  } catch (error) {
+    throw refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function pairsOfUrl(target: string): ConnectionPair[] {
+  if (!URL.canParse(target)) throw new TypeError("it is neither a URL nor a connection string");
   const url = new URL(target);
-  if (url.hostname === "") throw refuse("it names no host");
-  const search = url.searchParams;
-  const parameters: Record<string, string | number | boolean> = {};
-  const take = (name: string, parse: (text: string) => string | number | boolean) => {
-    const text = search.get(name);
-    if (text !== null) parameters[name] = parse(text);
-    search.delete(name);
-  };
-  for (const name of TEXTS) take(name, String);
-  take("poolSize", Number);
-  take("autoCreate", (text) => {
-    if (text === "true" || text === "false") return text === "true";
-    throw refuse(`autoCreate must be true or false, is "${text}"`);
-  });
-  const database = search.get("database") ?? decodeURIComponent(url.pathname.slice(1));
-  search.delete("database");
-  const config = {
-    server: decodeURIComponent(url.hostname).replace(/^\[(.*)\]$/, "$1"),
-    ...(url.port !== "" && { port: Number(url.port) }),
-    ...(url.username !== "" && { user: decodeURIComponent(url.username) }),
-    ...(url.password !== "" && { password: decodeURIComponent(url.password) }),
-    ...(database !== "" && { database }),
-    options: Object.fromEntries([...search].map(([name, text]) => [driverName(name), driverValue(text)])),
-  };
-  return { config, parameters };
+  if (url.hostname === "") throw new TypeError("it names no host");
+  if (/@/.test(url.pathname + url.search + url.hash) || url.hash !== "") {
+    // Else the host would be a part of the password.
+    throw new TypeError("@, /, ?, # and % must be percent-encoded in its user, password and settings");
+  }
+  const query = [...url.searchParams].map(([keyword, value]) => ({ keyword, value }));
+  const names = query.map(({ keyword }) => foldKeyword(keyword));
+  for (const [i, name] of names.entries()) {
+    if (names.indexOf(name) !== i) throw new TypeError(`the setting "${query[i]?.keyword}" is given twice`);
+    if (["user", "password", ...SERVER_KEYWORDS].includes(name)) {
+      throw new TypeError(
+        `"${query[i]?.keyword}" belongs before the "?": sqlserver://user:password@host:port/database`,
+      );
+    }
+  }
+  const host = decode(url.hostname).replace(/^\[(.*)\]$/, "$1");
+  const pair = (keyword: string, text: string) => ({ keyword, value: decode(text) });
+  return [
+    { keyword: "server", value: url.port === "" ? host : `${host},${url.port}` },
+    pair("user", url.username),
+    pair("password", url.password),
+    pair("database", url.pathname.slice(1)),
+    ...query,
+  ];
 }
 
-/** Connection strings write `TrustServerCertificate`, the driver's options begin with a small letter. */
-function driverName(name: string): string {
-  return name.charAt(0).toLowerCase() + name.slice(1);
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (cause) {
+    throw new TypeError('a "%" in it must be percent-encoded, as %25', { cause });
+  }
 }
 
-function driverValue(text: string): string | number | boolean {
-  if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
-  return /^\d+$/.test(text) ? Number(text) : text;
+function targetOf(settings: Settings): Target {
+  const { schema, table, autoCreate, statementTimeout, poolSize, connectTimeout } = settings;
+  const { ca, cert, key, servername, database } = settings;
+  const { server, port, instanceName } = placeOf(settings);
+  return {
+    config: {
+      server,
+      ...(port !== undefined && { port }),
+      ...(database !== undefined && { database }),
+      ...loginOf(settings),
+      options: {
+        ...(instanceName !== undefined && { instanceName }),
+        ...encryptionOf(settings),
+        ...defined({
+          appName: settings.applicationName,
+          workstationId: settings.workstationId,
+          language: settings.language,
+          packetSize: settings.packetSize,
+          multiSubnetFailover: settings.multiSubnetFailover,
+        }),
+      },
+    },
+    tls: defined({ ca, cert, key, servername }),
+    address: instanceName === undefined ? `${server}:${port ?? 1433}` : `${server}\\${instanceName}`,
+    ...(connectTimeout !== undefined && { connectTimeout }),
+    options: defined({ schema, table, autoCreate, statementTimeout, poolSize }),
+  };
+}
+
+/** Splits `tcp:host\instance,port`. A port makes the name of the instance superfluous. */
+function placeOf({ server = "", instanceName }: Settings): { server: string; port?: number; instanceName?: string } {
+  const [, protocol = "tcp", host = "", instance = instanceName, port] =
+    /^(?:(tcp|np|lpc|admin):)?([^\\,]*?)(?:\\([^,]*))?(?:,(.*))?$/i.exec(server.trim()) ?? [];
+  if (protocol.toLowerCase() !== "tcp") throw new TypeError(`"${protocol}:" cannot be had: the driver connects by TCP`);
+  const name = /^(?:\.|\(\.\)|\(local\))$/i.test(host.trim()) ? "localhost" : host.trim();
+  if (name === "" || /^\(localdb\)$/i.test(name)) throw new TypeError("it names no host");
+  if (port === undefined) return { server: name, ...(instance && { instanceName: instance.trim() }) };
+  const number = /^\d{1,5}$/.test(port.trim()) ? Number(port) : 0;
+  if (number < 1 || number > 65_535) throw new TypeError("the port must be a number from 1 to 65535");
+  return { server: name, port: number };
+}
+
+function encryptionOf({ encrypt, trustServerCertificate }: Settings): Readonly<Record<string, unknown>> {
+  const meanings: Readonly<Record<string, boolean | string>> = {
+    ...{ true: true, mandatory: true, false: false, optional: false, strict: "strict" },
+  };
+  const meaning = meanings[encrypt ?? "true"];
+  if (meaning === undefined) throw new TypeError(`encrypt must be true, false or strict, is "${encrypt}"`);
+  return { encrypt: meaning, ...defined({ trustServerCertificate }) };
+}
+
+/** The ways to log in: by name and password, as a Windows account with both, or by Microsoft Entra. */
+function loginOf(settings: Settings): Readonly<Record<string, unknown>> {
+  const { user = "", password, authentication = "", clientId, tenantId } = settings;
+  const entra = (type: string, options: object) => ({ authentication: { type, options: defined(options) } });
+  switch (foldKeyword(authentication)) {
+    case "":
+    case "sqlpassword": {
+      const [, domain = settings.domain, name = ""] = /^(?:([^\\]*)\\)?(.*)$/s.exec(user) ?? [];
+      return defined({ user: name || undefined, password, domain });
+    }
+    case "activedirectorypassword":
+      return entra("azure-active-directory-password", { userName: user, password, clientId, tenantId });
+    case "activedirectoryserviceprincipal":
+      return entra("azure-active-directory-service-principal-secret", {
+        clientId: clientId ?? user,
+        clientSecret: password,
+        tenantId,
+      });
+    case "activedirectorymanagedidentity":
+    case "activedirectorymsi":
+      return entra("azure-active-directory-msi-vm", { clientId: clientId ?? (user || undefined) });
+    case "activedirectorydefault":
+      return entra("azure-active-directory-default", { clientId: clientId ?? (user || undefined) });
+    default:
+      throw new TypeError(
+        `authentication "${authentication}" cannot be had: known are SqlPassword, Active Directory Password, ` +
+          "Active Directory Service Principal, Active Directory Managed Identity and Active Directory Default",
+      );
+  }
+}
+
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
 }

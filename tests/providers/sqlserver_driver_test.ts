@@ -8,10 +8,11 @@ import { test } from "node:test";
 import { sqlserverProvider } from "../../providers/sqlserver.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider.ts";
-import { type Answer, startTdsServer, type TdsServer } from "./sqlserver/tds_server.ts";
+import { type Answer, startTdsServer, type TdsOptions, type TdsServer } from "./sqlserver/tds_server.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 const request = { electionGroup: "g", participantId: "p", termId: "t", heartbeatTimeout: 1_500, metadata: { k: "v" } };
+const lease = { ...request, token: 1n, acquiredAt: new Date(0) };
 
 test("acquire() is bounded by its signal, and closing ends the connection, when the server is silent", async () => {
   const silent = await silentServer();
@@ -33,9 +34,9 @@ test("acquire() is bounded by its signal, and closing ends the connection, when 
   }
 });
 
-test("acquire() rejects within statementTimeout, and is tried anew, when nobody answers", async () => {
+test("acquire() rejects within connectTimeout, and is tried anew, when nobody answers", async () => {
   const silent = await silentServer();
-  const url = `sqlserver://me:secret@127.0.0.1:${silent.port}/d?encrypt=false&statementTimeout=200ms`;
+  const url = `sqlserver://me:secret@127.0.0.1:${silent.port}/d?encrypt=false&connectTimeout=200ms`;
   const provider = sqlserverProvider({ url });
   try {
     for (let calls = 1; calls <= 2; calls++) {
@@ -56,10 +57,13 @@ test("acquire() rejects within statementTimeout, and is tried anew, when nobody 
 async function withDriver(
   answers: Answer[],
   work: (provider: Provider, server: TdsServer) => Promise<void>,
-  options: { deaf?: boolean } = {},
+  options: TdsOptions & { settings?: string } = {},
 ): Promise<void> {
-  const server = await startTdsServer(answers, options);
-  const provider = sqlserverProvider({ url: `sqlserver://me:secret@127.0.0.1:${server.port}/d?encrypt=false` });
+  const { settings = "", ...tds } = options;
+  const server = await startTdsServer(answers, tds);
+  const provider = sqlserverProvider({
+    url: `sqlserver://me:secret@127.0.0.1:${server.port}/d?encrypt=false${settings}`,
+  });
   try {
     await work(provider, server);
     await provider[Symbol.asyncDispose]();
@@ -83,17 +87,21 @@ const row = {
   token: 9007199254740993n,
   acquired_at: 1700000000123n,
   heartbeat_at: 1700000000456n,
+  version: 7n,
+  lease_ms: 1_500n,
+  server_now: 1700000000500n,
   metadata: "{}",
-  expires_in: 5_000n,
+  expires_in: 1_000n,
 };
+const granted = { ...row, granted: 1n };
 
 test("the driver sends one request for each call, and reads numbers as they are", async () => {
-  await withDriver([row, row, null, { held: 1n }], async (provider, server) => {
+  await withDriver([granted, row, null, { held: 1n }], async (provider, server) => {
     const answer = await provider.acquire(request, soon());
     assert.ok(answer.acquired);
     assert.equal(answer.lease.token, 9007199254740993n);
     assert.equal(answer.lease.acquiredAt.getTime(), 1700000000123);
-    assert.equal((await provider.read("g", soon()))?.expiresIn, 5_000);
+    assert.equal((await provider.read("g", soon()))?.expiresIn, 1_000);
     assert.equal(await provider.read("g", soon()), null);
     assert.equal(await provider.renew(answer.lease, soon()), "renewed");
     assert.equal(server.requests(), 4);
@@ -115,14 +123,16 @@ test("an aborted call is cancelled at the server, and the connection serves the 
     stop.abort(new Error("enough"));
     await aborted;
     await until("cancelled", () => server.attentions() === 1);
+    const before = server.logins();
     assert.equal((await provider.read("g", soon()))?.termId, "t");
-  });
+    assert.equal(server.logins(), before);
+  }, { settings: "&poolSize=1" });
 });
 
 test("calls that wait for a connection are not sent, when they are aborted", async () => {
   await withDriver(Array.from({ length: 4 }, () => "hang" as const), async (provider, server) => {
     const stop = new AbortController();
-    const calls = Array.from({ length: 20 }, () => provider.acquire(request, { signal: stop.signal }));
+    const calls = Array.from({ length: 20 }, () => provider.renew(lease, { signal: stop.signal }));
     const settled = Promise.allSettled(calls);
     await until("sent", () => server.requests() === 4);
     stop.abort(new Error("enough"));
@@ -133,7 +143,20 @@ test("calls that wait for a connection are not sent, when they are aborted", asy
   });
 });
 
-test("a connection whose server does not acknowledge is given up", async () => {
+test("renew() has a connection that looks cannot take, when as many look as there are connections", async () => {
+  await withDriver(["hang", "hang", "hang", { held: 1n }], async (provider, server) => {
+    const stop = new AbortController();
+    const looks = Array.from({ length: 20 }, () => provider.read("g", { signal: stop.signal }));
+    const settled = Promise.allSettled(looks);
+    await until("sent", () => server.requests() === 3);
+    assert.equal(await provider.renew(lease, soon()), "renewed");
+    assert.equal(server.requests(), 4);
+    stop.abort(new Error("enough"));
+    await settled;
+  });
+});
+
+test("a connection whose server does not acknowledge is given up, within a lease", async () => {
   await withDriver(["hang", row], async (provider, server) => {
     const call = provider.acquire(request, { signal: AbortSignal.timeout(100) });
     await assert.rejects(call);
@@ -142,18 +165,144 @@ test("a connection whose server does not acknowledge is given up", async () => {
   }, { deaf: true });
 });
 
+test("a connection is kept, when a slow server acknowledges within the lease", async () => {
+  const slow = () => new Promise((resolve) => setTimeout(resolve, 1_500));
+  const patient = { ...lease, heartbeatTimeout: 15_000 };
+  await withDriver(["hang", { held: 1n }], async (provider, server) => {
+    const stop = new AbortController();
+    const rejected = assert.rejects(provider.renew(patient, { signal: stop.signal }), /enough/);
+    await until("sent", () => server.requests() === 1);
+    stop.abort(new Error("enough"));
+    await rejected;
+    await until("cancelled", () => server.attentions() === 1);
+    // Both need the one connection, and no other is made.
+    assert.equal(await provider.renew(patient, soon()), "renewed");
+    assert.equal(server.logins(), 2, "the one that tries whether the server is there, and the one that is used");
+  }, { acknowledge: slow, settings: "&poolSize=1" });
+});
+
+test("connections are made one by one, when many call a slow server at once", async () => {
+  const slow = () => new Promise((resolve) => setTimeout(resolve, 50));
+  await withDriver([], async (provider, server) => {
+    const answers = await Promise.all(Array.from({ length: 50 }, () => provider.renew(lease, soon())));
+    assert.deepEqual(new Set(answers), new Set(["lost"]));
+    assert.equal(server.mostLogins(), 1);
+    assert.ok(server.logins() <= 5, "no more than the pool may have, and one to try");
+  }, { login: slow });
+});
+
+test("no transaction is opened, whatever the target says of it", async () => {
+  for (const target of ["Transaction Binding=Implicit Unbind", "Transaction Binding=Explicit Unbind", ""]) {
+    const server = await startTdsServer([granted]);
+    const url = `Server=127.0.0.1,${server.port};User=me;Pwd=secret;Encrypt=no;Connection Timeout=30;${target}`;
+    const provider = sqlserverProvider({ url });
+    try {
+      assert.ok((await provider.acquire(request, soon())).acquired);
+      assert.match(server.setups().join("\n"), /set implicit_transactions off/);
+      assert.doesNotMatch(server.setups().join("\n"), /implicit_transactions on/);
+    } finally {
+      await provider[Symbol.asyncDispose]();
+      server.close();
+    }
+  }
+});
+
+test("a late statement of a call that was given up holds up no other, and its answer counts for none", async () => {
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const late = { after: released, reply: null };
+  await withDriver([late, { held: 1n }, { held: 1n }], async (provider, server) => {
+    const stop = new AbortController();
+    const rejected = assert.rejects(provider.renew(lease, { signal: stop.signal }), /enough/);
+    await until("sent", () => server.requests() === 1);
+    stop.abort(new Error("enough"));
+    await rejected;
+    assert.equal(await provider.renew(lease, soon()), "renewed", "another connection takes it");
+    release();
+    assert.equal(await provider.renew(lease, soon()), "renewed");
+    assert.equal(server.requests(), 3);
+  }, { acknowledge: () => released });
+});
+
+test("the connections are left, when the server is no primary any more", async () => {
+  for (const number of [3906, 976, 40613]) {
+    await withDriver([granted, number, { held: 1n }], async (provider, server) => {
+      assert.ok((await provider.acquire(request, soon())).acquired);
+      const before = server.logins();
+      await assert.rejects(provider.renew(lease, soon()), /Leases need the primary/);
+      await until("left", () => server.open() === 0);
+      assert.equal(await provider.renew(lease, soon()), "renewed");
+      assert.ok(server.logins() > before, "on a new connection");
+    });
+  }
+});
+
+test("a connection is kept, when a statement was chosen as a deadlock's victim", async () => {
+  await withDriver([granted, 1205, { held: 1n }], async (provider, server) => {
+    assert.ok((await provider.acquire(request, soon())).acquired);
+    const before = server.logins();
+    await assert.rejects(provider.renew(lease, soon()), /error 1205/);
+    assert.equal(await provider.renew(lease, soon()), "renewed");
+    assert.equal(server.logins(), before);
+  });
+});
+
+test("errors name the server and the backend, when it is frozen", async () => {
+  await withDriver(Array.from({ length: 9 }, () => "hang" as const), async (provider, server) => {
+    const address = `127.0.0.1:${server.port}`;
+    const patience = () => ({ signal: AbortSignal.timeout(200) });
+    for (
+      const call of [
+        () => provider.read("g", patience()),
+        () => provider.groups?.(patience()),
+        () => provider.healthCheck(patience()),
+        // No connection is free for these, or will be.
+        () => provider.release(lease, patience()),
+        () => provider.renew(lease, patience()),
+      ]
+    ) {
+      await assert.rejects(async () => await call(), (error) => {
+        assert.ok(error instanceof ProviderError);
+        assert.ok(error.message.includes("sqlserver") && error.message.includes(address), error.message);
+        assert.match(error.message, /no answer/);
+        return true;
+      });
+    }
+  }, { deaf: true });
+  for (const deaf of [false, true]) {
+    await withDriver(["hang"], async (provider, server) => {
+      const forever = { signal: new AbortController().signal };
+      const silent = new RegExp(`(complete in 200|cancel request in 1000)ms, from 127\\.0\\.0\\.1:${server.port}`);
+      await assert.rejects(provider.renew(lease, forever), silent);
+    }, { settings: "&statementTimeout=200ms", deaf });
+  }
+});
+
 test("[Symbol.asyncDispose]() closes every connection at once, when the server hangs", async () => {
-  await withDriver(["hang", "hang"], async (provider, server) => {
+  await withDriver(Array.from({ length: 9 }, () => "hang" as const), async (provider, server) => {
     const { signal } = new AbortController();
-    const calls = [provider.read("g", { signal }), provider.acquire(request, { signal })];
+    const calls = [
+      ...[provider.read("g", { signal }), provider.acquire(request, { signal }), provider.renew(lease, { signal })],
+      ...Array.from({ length: 5 }, () => provider.read("g", { signal })),
+    ];
     const settled = Promise.allSettled(calls);
-    await until("sent", () => server.requests() === 2);
+    await until("sent", () => server.requests() >= 2);
     await provider[Symbol.asyncDispose]();
     for (const result of await settled) {
       assert.ok(result.status === "rejected");
       assert.match(result.reason.message, /the provider is closed/);
     }
   }, { deaf: true });
+});
+
+test("a host name is connected to by that name", async () => {
+  const server = await startTdsServer([row]);
+  const provider = sqlserverProvider({ url: `sqlserver://localhost:${server.port}/d?encrypt=false` });
+  try {
+    assert.equal((await provider.read("g", soon()))?.termId, "t");
+  } finally {
+    await provider[Symbol.asyncDispose]();
+    server.close();
+  }
 });
 
 /** A server that accepts connections and says nothing. */

@@ -10,22 +10,23 @@ import {
   sqlserverProvider,
   type SqlServerRequest,
 } from "../../providers/sqlserver.ts";
-import { explain } from "../../providers/sqlserver/lease_table.ts";
+import { explain } from "../../providers/sqlserver/failures.ts";
 import { buildStatements, quoteIdentifier } from "../../providers/sqlserver/statements.ts";
 import { isConnectionString, parseTarget } from "../../providers/sqlserver/target.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { openProvider } from "../../src/registry.ts";
 import type { Acquired, Held, Provider } from "../../src/provider.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
-import { backend } from "../servers/backend.ts";
+import { backend, detourTo } from "../servers/backend.ts";
 import { driver } from "./sqlserver/tsql_on_postgres.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 const statements = buildStatements("dbo", "multilock_leases");
 
 test("parseTarget() takes a URL apart", () => {
-  const { config, parameters } = parseTarget(
-    "sqlserver://s%40:p%2Fw@db.example.com:1444/my%20app?encrypt=false&TrustServerCertificate=True&packetSize=4096&schema=a]b&poolSize=2",
+  const { config, tls, address, connectTimeout, options } = parseTarget(
+    "sqlserver://s%40:p%2Fw@db.example.com:1444/my%20app?encrypt=false&TrustServerCertificate=True&packetSize=4096" +
+      "&schema=a]b&poolSize=2&autoCreate=no&connectTimeout=30s&statementTimeout=700&ca=/a.pem&servername=n&language=de",
   );
   assert.deepEqual(config, {
     server: "db.example.com",
@@ -33,41 +34,172 @@ test("parseTarget() takes a URL apart", () => {
     user: "s@",
     password: "p/w",
     database: "my app",
-    options: { encrypt: false, trustServerCertificate: true, packetSize: 4096 },
+    options: { encrypt: false, trustServerCertificate: true, packetSize: 4096, language: "de" },
   });
-  assert.deepEqual(parameters, { schema: "a]b", poolSize: 2 });
-  assert.deepEqual(parseTarget("mssql://[::1]?database=d").config, { server: "::1", database: "d", options: {} });
+  assert.deepEqual(options, { schema: "a]b", poolSize: 2, autoCreate: false, statementTimeout: 700 });
+  assert.deepEqual([tls, address, connectTimeout], [{ ca: "/a.pem", servername: "n" }, "db.example.com:1444", 30_000]);
+  assert.deepEqual(parseTarget("mssql://[::1]?database=d").config, {
+    ...{ server: "::1", database: "d", options: { encrypt: true } },
+  });
 });
 
-test("parseTarget() throws without credentials, when it cannot understand", () => {
+test("parseTarget() takes a connection string apart as ADO.NET does, under each of its names", () => {
+  const config = (text: string) => parseTarget(text).config;
   for (
-    const bad of ["sqlserver://me:secret@:::/", "mssql://me:secret@h/?autoCreate=maybe", "mssql:me"]
+    const [server, expected] of [
+      ["Server = h", { server: "h" }],
+      ["Data Source=tcp:h,1444", { server: "h", port: 1444 }],
+      ["Address=127.0.0.1,1433", { server: "127.0.0.1", port: 1433 }],
+      ["addr=.", { server: "localhost" }],
+      ["Network Address=(local)", { server: "localhost" }],
+      ["NETWORKADDRESS='h , 5'", { server: "h", port: 5 }],
+      ["Server=h\\i,5", { server: "h", port: 5 }],
+    ] as const
   ) {
+    assert.deepEqual(
+      config(`${server};Database=d`),
+      { ...expected, database: "d", options: { encrypt: true } },
+      server,
+    );
+  }
+  assert.deepEqual(config("Server=h\\SQL1"), { server: "h", options: { instanceName: "SQL1", encrypt: true } });
+  for (const user of ["User Id", "UID", "User", "userid", "USER ID"]) {
+    for (const password of ["Password", "PWD", "pwd"]) {
+      for (const database of ["Initial Catalog", "Database"]) {
+        const text = `Server=h;${user} = me ; ${password} = "a;b""c" ;${database}= d`;
+        assert.deepEqual(config(text), {
+          ...{ server: "h", database: "d", user: "me", password: 'a;b"c', options: { encrypt: true } },
+        });
+      }
+    }
+  }
+  for (const name of ["Connect Timeout", "Connection Timeout", "timeout"]) {
+    assert.equal(parseTarget(`Server=h;${name}=30`).connectTimeout, 30_000);
+  }
+  const more = parseTarget(
+    "Server=h;Encrypt=Yes;Trust Server Certificate=yes;Command Timeout=7;Max Pool Size=3;Application Name=a;WSID=w;" +
+      "Schema=s;Table=t;Auto Create=no;CA=/x;Host Name In Certificate=n;Server=last;Password=;MultiSubnetFailover=true;" +
+      "Persist Security Info=True;MultipleActiveResultSets=False;Pooling=true;Integrated Security=false;" +
+      "Transaction Binding=Implicit Unbind;ApplicationIntent=ReadWrite;Failover Partner=",
+  );
+  assert.deepEqual(more.config, {
+    server: "last",
+    options: {
+      ...{ encrypt: true, trustServerCertificate: true, appName: "a", workstationId: "w", multiSubnetFailover: true },
+    },
+  });
+  assert.deepEqual(more.options, { schema: "s", table: "t", autoCreate: false, statementTimeout: 7_000, poolSize: 3 });
+  assert.deepEqual(more.tls, { ca: "/x", servername: "n" });
+});
+
+test("parseTarget() knows the ways to log in that the driver has", () => {
+  const login = (text: string) => {
+    const { server: _, options: __, ...rest } = parseTarget(`Server=h;${text}`).config;
+    return rest;
+  };
+  assert.deepEqual(login("User Id=CORP\\me;Password=x"), { user: "me", password: "x", domain: "CORP" });
+  assert.deepEqual(login("Authentication=Sql Password;User=me;Password=x"), { user: "me", password: "x" });
+  const entra = (kind: string, options: object) => ({
+    authentication: { type: `azure-active-directory-${kind}`, options },
+  });
+  assert.deepEqual(
+    login("Authentication=Active Directory Password;User=me;Password=x;Client Id=c;Tenant Id=t"),
+    entra("password", { userName: "me", password: "x", clientId: "c", tenantId: "t" }),
+  );
+  assert.deepEqual(
+    login("Authentication=ActiveDirectoryServicePrincipal;User Id=c;Password=x;Tenant Id=t"),
+    entra("service-principal-secret", { clientId: "c", clientSecret: "x", tenantId: "t" }),
+  );
+  for (const name of ["Active Directory Managed Identity", "Active Directory MSI"]) {
+    assert.deepEqual(login(`Authentication=${name};User Id=c`), entra("msi-vm", { clientId: "c" }));
+  }
+  assert.deepEqual(login("Authentication=Active Directory Default"), entra("default", {}));
+});
+
+/** What cannot be used, and why. */
+const UNUSABLE: readonly (readonly [string, RegExp])[] = [
+  ["Server=h;Trusted_Connection=true", /Trusted_Connection=true.*cannot log in as the user of the process/],
+  ["Server=h;Integrated Security=SSPI", /cannot log in as the user of the process/],
+  ["Server=h;ApplicationIntent=ReadOnly", /leases need the primary/],
+  ["Server=h;Failover Partner=i", /listener/],
+  ["Server=h;Authentication=Active Directory Interactive", /known are SqlPassword/],
+  ["Server=h;Enable Implicit Transactions=true", /committed at once/],
+  ["Server=h;Shema=s", /"Shema": it does not exist; did you mean "schema"/],
+  ["Server=h;Poolsise=3", /did you mean "poolSize"/],
+  ["Server=h;Encrypt=maybe", /encrypt must be true, false or strict/],
+  ["Server=h;Trust Server Certificate=maybe", /must be true or false/],
+  ["Server=h;Max Pool Size=many", /must be a whole number/],
+  ["Server=np:h", /connects by TCP/],
+  ["Server=h,x", /port must be a number/],
+  ["Server=;Database=d", /names no host/],
+  ['Server=h;Password="secret', /must end with its quote/],
+  ["sqlserver://me:secret@h/?shema=s", /did you mean "schema"/],
+  ["sqlserver://me:secret@h/?enableImplicitTransactions=true", /committed at once/],
+  ["sqlserver://me:secret@h/?trustedConnection=true", /cannot log in/],
+  ["sqlserver://h/?table=a&table=b", /"table" is given twice/],
+  ["sqlserver://h/?password=secret", /belongs before the "\?"/],
+  ["mssql://me:secret@h/?autoCreate=maybe", /must be true or false, is "maybe"/],
+  ["mssql://me:secret@h/?connectTimeout=soon", /connectTimeout/],
+  ["mssql://me:12?secret@h/d", /percent-encoded/],
+  ["mssql://me:12/secret@h/d", /percent-encoded/],
+  ["mssql://me:12#secret@h/d", /percent-encoded/],
+  ["mssql://me:x@1/secret@h/d", /percent-encoded/],
+  ["mssql://me:%secret@h/d", /as %25/],
+  ["sqlserver://me:secret@:::/", /neither a URL nor a connection string/],
+  ["mssql:me", /names no host|neither/],
+];
+
+test("parseTarget() refuses what it cannot use, in words and without credentials", () => {
+  for (const [bad, why] of UNUSABLE) {
     assert.throws(() => parseTarget(bad), (error) => {
       assert.ok(error instanceof TypeError);
       assert.match(error.message, /^Cannot open provider/);
+      assert.match(error.message, why);
       assert.doesNotMatch(`${error.message}${error.stack}`, /secret/);
       return true;
-    });
+    }, bad);
   }
   assert.throws(() => sqlserverProvider({}), TypeError);
+  assert.throws(
+    () => sqlserverProvider({ url: "mssql://h/", shema: "s" } as SqlServerOptions),
+    /did you mean "schema"/,
+  );
   assert.throws(() => sqlserverProvider({ url: "mssql://h/?poolSize=0" }), RangeError);
   assert.throws(() => sqlserverProvider({ url: "mssql://h/?statementTimeout=soon" }), /statementTimeout/);
 });
 
 test("isConnectionString() tells a connection string from a URL", () => {
-  for (const yes of ["Server=h;Database=d", "data source=h,1433", "User Id=u;Password=p;Server=tcp:h", " Addr = h"]) {
+  for (
+    const yes of [
+      ...["Server=h;Database=d", "data source=h,1433", "User Id=u;Password=p;Server=tcp:h", " Addr = h"],
+      ...[
+        "Address=127.0.0.1,1433;Database=app",
+        "Server = h;Database=d",
+        "Network Address=h",
+        'Password="a;b";Server=h',
+      ],
+      ...['Password="a;Server=b', "SERVER\t=\th"],
+    ]
+  ) {
     assert.ok(isConnectionString(yes), yes);
   }
   for (
-    const no of ["sqlserver://h/d?x=1;Server=h", "postgres://h", "DefaultEndpointsProtocol=https;AccountName=a", ""]
+    const no of [
+      ...["sqlserver://h/d?x=1;Server=h", "postgres://h", "DefaultEndpointsProtocol=https;AccountName=a", ""],
+      ...['AccountKey="a;Server=h"', "Host=h;Database=d", "server", "localhost:1433"],
+    ]
   ) {
     assert.ok(!isConnectionString(no), no);
   }
 });
 
 test("openProvider() opens URLs and connection strings", async () => {
-  for (const target of ["sqlserver://h/d", "mssql://h/d", "Server=h,1433;Database=d;User Id=u;Password=secret"]) {
+  for (
+    const target of [
+      ...["sqlserver://h/d", "mssql://h/d", "Server=h,1433;Database=d;User Id=u;Password=secret"],
+      ...["Address=127.0.0.1,1433;Database=app", "Server = h;Database=d"],
+    ]
+  ) {
     await using provider = await openProvider(target);
     assert.equal(provider.name, "sqlserver");
     assert.equal(provider.watch, undefined);
@@ -86,15 +218,44 @@ test("buildStatements() quotes names and keeps to the T-SQL that every server ru
   }
 });
 
-test("explain() says what an error means for leases", () => {
+test("explain() says what an error means for leases, and which server it is about", () => {
   const failed = (number: number, message: string) => Object.assign(new Error(message), { number });
   const explained = (error: Error) => String(explain(error, statements));
   assert.match(explained(failed(3906, "is read-only")), /Leases need the primary/);
   assert.match(explained(failed(33557097, "cannot execute UPDATE in a read-only transaction")), /need the primary/);
+  assert.match(explained(failed(33557097, 'relation "dbo.t" does not exist')), /does not exist. It is made by: BEGIN/);
   assert.match(explained(failed(229, "denied")), /needs SELECT, INSERT and UPDATE on \[dbo\]/);
   assert.match(explained(failed(262, "denied")), /made by: BEGIN TRY/);
+  assert.match(explained(failed(207, "Invalid column name 'version'")), /is not one of this version/);
+  assert.match(explained(failed(51000, "in a transaction")), /has left a transaction open/);
   const other = failed(1205, "deadlock victim");
   assert.equal(explain(other, statements), other);
+  assert.equal(String(explain(other, statements, "h:1433")), "Error: deadlock victim, from h:1433");
+  const named = failed(0, "Failed to connect to h:1433");
+  assert.equal(explain(named, statements, "h:1433"), named);
+});
+
+test("sqlserverProvider() refuses a pool in which leases would not be safe", () => {
+  const request = () => {
+    throw new Error("not here");
+  };
+  const open = (pool: object) => sqlserverProvider({ pool: pool as SqlServerPool, driver });
+  for (
+    const [config, why] of [
+      [{ options: { enableImplicitTransactions: true } }, /enableImplicitTransactions: a lease in a transaction/],
+      [{ options: { readOnlyIntent: true } }, /primary/],
+      [{ options: { connectionIsolationLevel: 1 } }, /committed/],
+      [{ options: { camelCaseColumns: true } }, /names/],
+      [{ options: { columnNameReplacer: String } }, /names/],
+      [{ stream: true }, /rows/],
+      [{ arrayRowMode: true }, /names/],
+    ] as const
+  ) {
+    assert.throws(() => open({ request, config }), (error) => error instanceof TypeError && why.test(error.message));
+  }
+  assert.throws(() => open({ request, begin() {}, commit() {}, rollback() {} }), /it is a transaction/);
+  assert.throws(() => open({}), /must be a ConnectionPool/);
+  open({ request, config: { server: "h", pool: { max: 2 }, options: { enableImplicitTransactions: false } } });
 });
 
 /** Answers from a script, and keeps what it was asked. */
@@ -132,12 +293,22 @@ const row = {
   acquired_at: "1700000000123",
   heartbeat_at: "1700000000456",
   metadata: '{"a":"b"}',
-  expires_in: "-3",
+  version: "7",
+  lease_ms: 1_500,
+  server_now: "1700000000500",
+  expires_in: "1000",
 };
+const granted = { ...row, granted: 1 };
 const request = { electionGroup: "g", participantId: "p", termId: "t", heartbeatTimeout: 1_500, metadata: { k: "v" } };
 
 test("acquire() reads the outcome from the row, when the server has answered", async () => {
-  const { provider, asked } = scripted([row], [{ ...row, term_id: "other" }], []);
+  const { provider, asked } = scripted(
+    [granted],
+    [{ ...row, term_id: "other" }],
+    [],
+    [{ ...row, term_id: "other", expires_in: "-3" }],
+    [{ ...row, term_id: "" }],
+  );
   const won = await provider.acquire(request, soon());
   assert.deepEqual(won, {
     acquired: true,
@@ -150,10 +321,19 @@ test("acquire() reads the outcome from the row, when the server has answered", a
       heartbeatTimeout: 1_500,
     },
   });
+  const { source } = asked[0]?.inputs ?? {};
+  assert.match(String(source), /^[0-9a-f-]{36}$/);
   assert.deepEqual(asked[0], {
     sql: statements.acquire,
-    inputs: { group: "g", term: "t", participant: "p", timeout: 1_500, metadata: '{"k":"v"}' },
-    types: ["nvarchar(255)", "nvarchar(255)", "nvarchar(255)", "int", "nvarchar(max)"],
+    inputs: {
+      ...{ group: "g", term: "t", participant: "p", timeout: 1_500, metadata: '{"k":"v"}' },
+      ...{ source, written: 1n },
+      ...{ stale: -1n, latest: BigInt(Number.MAX_SAFE_INTEGER) },
+    },
+    types: [
+      ...["nvarchar(255)", "nvarchar(255)", "nvarchar(255)", "int", "nvarchar(max)"],
+      ...["nvarchar(255)", "bigint", "bigint", "bigint"],
+    ],
   });
   assert.deepEqual(await provider.acquire(request, soon()), {
     acquired: false,
@@ -164,16 +344,27 @@ test("acquire() reads the outcome from the row, when the server has answered", a
       leadershipAcquiredAt: new Date(1700000000123),
       lastHeartbeat: new Date(1700000000456),
       metadata: { a: "b" },
-      expiresIn: 0,
+      expiresIn: 1_000,
     },
   });
-  assert.deepEqual(await provider.acquire(request, soon()), { acquired: false, leader: null });
-  assert.equal(asked.length, 3, "one round trip each");
+  for (const _ of ["no row", "an expired one", "a free one"]) {
+    assert.deepEqual(await provider.acquire(request, soon()), { acquired: false, leader: null });
+  }
+  assert.equal(asked.length, 5, "one round trip each");
 });
 
 test("acquire() creates the table once, when it is missing for several", async () => {
   const missing = numbered(208);
-  const { provider, asked } = scripted(missing, missing, [{ id: null }], numbered(2714), [{ id: 5 }], [], [row], []);
+  const { provider, asked } = scripted(
+    missing,
+    missing,
+    [{ id: null }],
+    numbered(2714),
+    [{ id: 5 }],
+    [],
+    [granted],
+    [],
+  );
   const answers = await Promise.all([provider.acquire(request, soon()), provider.acquire(request, soon())]);
   assert.deepEqual(answers.map(({ acquired }) => acquired), [true, false]);
   const { acquire, findSchema, createSchema, createTable } = statements;
@@ -241,6 +432,7 @@ function testServer(url: string): void {
       name: "sqlserver",
       open: () => open(),
       faults: server?.faults ?? {},
+      ...detourTo("sqlserver", (detour) => open({ url: detour })),
     })
   ) {
     test(name, run);

@@ -1,7 +1,9 @@
 /** The suite on the statements of the SQL Server provider, each translated to PostgreSQL, where PostgreSQL can be had. */
 
 import { sqlserverProvider } from "../../providers/sqlserver.ts";
-import { conformanceCases } from "../../testing/conformance.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
+import { conformanceCases, type ConformanceTarget } from "../../testing/conformance.ts";
+import { Detour } from "../servers/detour.ts";
 import { postgresServer } from "../servers/postgres.ts";
 import { driver, poolOn } from "./sqlserver/tsql_on_postgres.ts";
 
@@ -17,14 +19,27 @@ Deno.test("sqlserverProvider() conforms, when its statements run on PostgreSQL",
   }
   const server = await postgresServer.start();
   const pools: ReturnType<typeof poolOn>[] = [];
-  function open() {
-    const pool = poolOn(server.url);
+  const { host } = new URL(server.url);
+  const detour = await Detour.start(host);
+  function open(clock: Clock = systemClock, url = server.url) {
+    const pool = poolOn(url);
     pools.push(pool);
-    return sqlserverProvider({ pool, driver });
+    return sqlserverProvider({ pool, driver, clock });
   }
+  const target: ConformanceTarget = {
+    name: "sqlserver",
+    open: ({ clock } = {}) => open(clock),
+    detour: {
+      open: () => open(undefined, server.url.replace(host, detour.address)),
+      hold: (part) => Promise.resolve(detour.hold(part)),
+      bypass: () => Promise.resolve(detour.bypass()),
+      deliver: () => Promise.resolve(detour.deliver()),
+    },
+  };
   try {
-    for (const { name, run } of conformanceCases({ name: "sqlserver", open })) await t.step(name, run);
+    for (const { name, run } of conformanceCases(target)) await t.step(name, run);
   } finally {
+    detour.close();
     await Promise.all(pools.map((pool) => pool.end()));
     await server.stop();
   }

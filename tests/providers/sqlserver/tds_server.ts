@@ -4,13 +4,32 @@
  */
 
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 
 /** One value of an answer: a BIGINT or a string. */
 type Value = bigint | string;
 
-/** An answer: one row, no row, an error's number, or none at all. */
-export type Answer = Readonly<Record<string, Value>> | null | number | "hang";
+/** One row, no row, an error's number, or none at all. */
+export type Reply = Readonly<Record<string, Value>> | null | number | "hang";
+
+/** An answer, now or once something has happened. */
+export type Answer = Reply | { readonly after: Promise<unknown>; readonly reply: Reply };
+
+/** How the server behaves. */
+export interface TdsOptions {
+  /** Whether cancellations are never acknowledged. */
+  readonly deaf?: boolean;
+  /** Waited for before a cancellation is acknowledged. */
+  readonly acknowledge?: () => Promise<unknown>;
+  /** Waited for before a login is answered. */
+  readonly login?: () => Promise<unknown>;
+  /** Certificate and key. Without, nothing is encrypted. */
+  readonly tls?: TlsOptions & {
+    /** Whether TLS comes before TDS (`encrypt=strict`), or inside of its packets, as in SQL Server before 2022. */
+    readonly first: boolean;
+  };
+}
 
 /** A running server. */
 export interface TdsServer {
@@ -21,6 +40,14 @@ export interface TdsServer {
   requests(): number;
   /** Cancellations seen. */
   attentions(): number;
+  /** Logins that have been answered. */
+  logins(): number;
+  /** The most logins that waited for their answer at one time. */
+  mostLogins(): number;
+  /** What was sent to set up connections. */
+  setups(): readonly string[];
+  /** What the logins said, as far as it is not scrambled. */
+  introductions(): readonly string[];
   close(): void;
 }
 
@@ -28,67 +55,164 @@ const [BATCH, RPC, ATTENTION, LOGIN, PRELOGIN] = [0x01, 0x03, 0x06, 0x10, 0x12];
 const HEADER_LENGTH = 8;
 const ATTENTION_DONE = 0x20;
 
-/** Starts a server that gives each request the next of `answers`. With `deaf`, it does not acknowledge cancellations. */
-export async function startTdsServer(answers: Answer[], { deaf = false } = {}): Promise<TdsServer> {
+/** Starts a server that gives each request the next of `answers`. */
+export async function startTdsServer(answers: Answer[], options: TdsOptions = {}): Promise<TdsServer> {
+  const { tls } = options;
   const sockets = new Set<Socket>();
-  let [requests, attentions] = [0, 0];
-  function answer(type: number, first: boolean): Uint8Array | null {
+  const servers: Server[] = [];
+  const [setups, introductions]: [string[], string[]] = [[], []];
+  let [requests, attentions, logins, waiting, mostLogins] = [0, 0, 0, 0, 0];
+  async function answer(type: number, isFirst: boolean, body: string): Promise<Uint8Array | null> {
     switch (type) {
       case PRELOGIN:
-        // The version at offset 11, and encryption, which is not supported, at offset 17.
-        return bytes(0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xff, 16, 0, 0, 0, 0, 0, 2);
+        // The version at offset 11, and encryption at offset 17: required, or not supported.
+        return bytes(0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xff, 16, 0, 0, 0, 0, 0, tls && !tls.first ? 3 : 2);
       case LOGIN:
+        introductions.push(body);
+        mostLogins = Math.max(mostLogins, ++waiting);
+        await options.login?.();
+        waiting--;
+        logins++;
         return concat(token(0xad, concat(bytes(1, 0x74, 0, 0, 4), text8("fake"), bytes(16, 0, 0, 0))), done(0));
       case ATTENTION:
         attentions++;
-        return deaf ? null : done(ATTENTION_DONE);
+        await options.acknowledge?.();
+        return options.deaf ? null : done(ATTENTION_DONE);
       default: {
-        if (first) return done(0);
+        if (isFirst) {
+          setups.push(body);
+          return done(0);
+        }
         requests++;
         const next = answers.shift() ?? null;
-        if (next === "hang") return null;
-        if (typeof next === "number") return concat(error(next), done(2));
-        return next === null ? done(0) : concat(rowOf(next), done(0x10));
+        if (typeof next !== "object" || next === null || !(next.after instanceof Promise)) {
+          return replyTo(next as Reply);
+        }
+        await next.after;
+        return replyTo(next.reply as Reply);
       }
     }
   }
-  const server = createServer((socket) => {
-    sockets.add(socket.on("error", () => {}));
-    socket.on("close", () => sockets.delete(socket));
+  function serve(socket: Socket): void {
     let received = new Uint8Array();
     let isSetUp = false;
-    socket.on("data", (chunk: Uint8Array) => {
+    let isAsked = false;
+    socket.on("error", () => {}).on("data", async (chunk: Uint8Array) => {
       received = concat(received, chunk);
-      while (received.length >= HEADER_LENGTH) {
-        const view = new DataView(received.buffer, received.byteOffset);
-        const [type, status, length] = [view.getUint8(0), view.getUint8(1), view.getUint16(2)];
-        if (received.length < length) return;
-        received = received.slice(length);
+      for (;;) {
+        const message = takePacket(received);
+        if (message === null) return;
+        received = message.rest;
+        const { type, body } = message;
         // Only the last packet of a message is answered.
-        if ((status & 1) === 0) continue;
-        const reply = answer(type, type === BATCH && !isSetUp);
+        if (!message.isLast) continue;
+        const reply = answer(type, type === BATCH && !isSetUp, readable(body));
         isSetUp ||= type === BATCH || type === RPC;
-        if (reply !== null) socket.write(packet(reply));
+        if (type === BATCH || type === RPC) isAsked = true;
+        const answered = await reply;
+        if (answered === null || socket.destroyed) continue;
+        // A request that is cancelled is answered by that, with a message of its own before that of the cancellation.
+        if (type === ATTENTION && isAsked) socket.write(packet(done(2)));
+        if ((type === BATCH || type === RPC) && !isAsked) continue;
+        if (type !== LOGIN && type !== PRELOGIN) isAsked = false;
+        socket.write(packet(answered));
+        if (type === PRELOGIN && tls && !tls.first && inner !== undefined) {
+          socket.removeAllListeners("data");
+          return unwrapTls(socket, inner.port);
+        }
       }
     });
+  }
+  async function listen(server: Server): Promise<{ port: number }> {
+    servers.push(server);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return { port: (server.address() as AddressInfo).port };
+  }
+  function track(socket: Socket): void {
+    sockets.add(socket.on("error", () => {}));
+    socket.on("close", () => sockets.delete(socket));
+  }
+  const inner = tls && await listen(createTlsServer({ ...tls, ALPNProtocols: ["tds/8.0"] }, serve));
+  const outer = createServer((socket) => {
+    track(socket);
+    serve(socket);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  if (tls?.first) servers[0]?.on("connection", track);
+  const { port } = tls?.first && inner !== undefined ? inner : await listen(outer);
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     open: () => sockets.size,
     requests: () => requests,
     attentions: () => attentions,
+    logins: () => logins,
+    mostLogins: () => mostLogins,
+    setups: () => setups,
+    introductions: () => introductions,
     close() {
       for (const socket of sockets) socket.destroy();
-      server.close();
+      for (const server of servers) server.close();
     },
   };
 }
 
-function packet(body: Uint8Array): Uint8Array {
+/** Takes the handshake out of packets and hands it to a server of TLS, until the client speaks TLS as it is. */
+function unwrapTls(socket: Socket, port: number): void {
+  const inner = connect({ host: "127.0.0.1", port });
+  let received = new Uint8Array();
+  let isRaw = false;
+  socket.on("data", (chunk: Uint8Array) => {
+    received = concat(received, chunk);
+    for (;;) {
+      isRaw ||= received.length > 0 && received[0] !== PRELOGIN;
+      const message = isRaw ? null : takePacket(received);
+      if (message === null) break;
+      received = message.rest;
+      inner.write(message.body);
+    }
+    if (!isRaw) return;
+    inner.write(received);
+    received = new Uint8Array();
+  });
+  inner.on("data", (chunk: Uint8Array) => void socket.write(isRaw ? chunk : packet(chunk, PRELOGIN)));
+  inner.on("error", () => socket.destroy()).on("close", () => socket.destroy());
+  socket.on("close", () => inner.destroy());
+}
+
+function replyTo(next: Reply): Uint8Array | null {
+  if (next === "hang") return null;
+  if (typeof next === "number") return concat(error(next), done(2));
+  return next === null ? done(0) : concat(rowOf(next), done(0x10));
+}
+
+interface Packet {
+  readonly type: number;
+  readonly isLast: boolean;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly rest: Uint8Array<ArrayBuffer>;
+}
+
+function takePacket(received: Uint8Array<ArrayBuffer>): Packet | null {
+  if (received.length < HEADER_LENGTH) return null;
+  const view = new DataView(received.buffer, received.byteOffset);
+  const [type, status, length] = [view.getUint8(0), view.getUint8(1), view.getUint16(2)];
+  if (received.length < length) return null;
+  return {
+    type,
+    isLast: (status & 1) === 1,
+    body: received.slice(HEADER_LENGTH, length),
+    rest: received.slice(length),
+  };
+}
+
+/** The letters in a message: every other byte of theirs is zero. */
+function readable(body: Uint8Array): string {
+  return new TextDecoder("latin1").decode(body).replaceAll("\0", "");
+}
+
+function packet(body: Uint8Array, type = 0x04): Uint8Array {
   const length = body.length + HEADER_LENGTH;
-  return concat(bytes(0x04, 1, length >> 8, length & 0xff, 0, 0, 1, 0), body);
+  return concat(bytes(type, 1, length >> 8, length & 0xff, 0, 0, 1, 0), body);
 }
 
 function rowOf(row: Readonly<Record<string, Value>>): Uint8Array {
