@@ -4,21 +4,30 @@
  * @module
  */
 
+import { abortable } from "./call.ts";
 import { type Duration, parseDuration } from "./duration.ts";
 
 /** How often a call creates the table: once, and again if somebody drops it in between. */
 const MAX_CREATIONS = 3;
 
+/** Creates a table. It must end when `signal` aborts, as well as it can: nobody waits for it any more. */
+export type CreateTable = (signal: AbortSignal) => Promise<void>;
+
 /** A table that is created on first use, where it is missing and may be created. */
 export class SqlTable {
   readonly #isMissing: (error: unknown) => boolean;
-  readonly #create: (() => Promise<void>) | null;
+  readonly #create: CreateTable | null;
+  readonly #createTimeout: number;
   #creating: Promise<void> | null = null;
 
-  /** `isMissing` says whether the table was what an error missed. Without `create` it is left to somebody else to make it. */
-  constructor(isMissing: (error: unknown) => boolean, create: (() => Promise<void>) | null) {
+  /**
+   * `isMissing` says whether the table was what an error missed. Without `create` it is left to somebody else to make it.
+   * `createTimeout` bounds it, in milliseconds: all calls wait for it, and one that is lost on its way must not hold them for ever.
+   */
+  constructor(isMissing: (error: unknown) => boolean, create: CreateTable | null, createTimeout = 10_000) {
     this.#isMissing = isMissing;
     this.#create = create;
+    this.#createTimeout = createTimeout;
   }
 
   /** Runs a statement that needs the table. One that failed for lack of it has done nothing, and may run again. */
@@ -28,9 +37,19 @@ export class SqlTable {
         return await run();
       } catch (error) {
         if (this.#create === null || !this.#isMissing(error) || creations === MAX_CREATIONS) throw error;
-        // Not bound to this call: others wait for it too.
-        await (this.#creating ??= this.#create().finally(() => this.#creating = null));
+        await (this.#creating ??= this.#createOnce(this.#create).finally(() => this.#creating = null));
       }
+    }
+  }
+
+  /** Not bound to one call: others wait for it too. What fails is tried again by the next call. */
+  async #createOnce(create: CreateTable): Promise<void> {
+    const signal = AbortSignal.timeout(this.#createTimeout);
+    try {
+      await abortable(create(signal), signal);
+    } catch (error) {
+      if (signal.aborted) throw new Error(`the table was not created within ${this.#createTimeout} ms`);
+      throw error;
     }
   }
 
