@@ -26,7 +26,7 @@ export const PATIENCE_MS = 5_000;
 
 /** The providers of this package that `mod.ts` does not bring, and the targets that each opens. Loaded when asked for. */
 const MODULES: readonly { readonly opens: RegExp; readonly load: () => Promise<unknown> }[] = [
-  { opens: /^postgres(ql)?:/i, load: () => import("../providers/postgres.ts") },
+  { opens: /^postgres(ql)?:|(^|;)\s*Host\s*=/i, load: () => import("../providers/postgres.ts") },
   {
     opens: /^(sqlserver|mssql):|(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i,
     load: () => import("../providers/sqlserver.ts"),

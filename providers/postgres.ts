@@ -1,14 +1,19 @@
 /**
- * Elections by way of a table in PostgreSQL: `postgres://user:password@host:5432/database`, or `postgresql:`.
+ * Elections by way of a table in PostgreSQL: `postgres://user:password@host:5432/database`, or `postgresql:`, or a connection
+ * string of Npgsql or libpq (`Host=db;Database=app`, `host=db dbname=app`).
  *
  * - **Token**: the `token` column of the group's row, which is never deleted; each take-over adds one, in the statement that
  *   takes the lease.
- * - **Clock**: the server's `clock_timestamp()` decides when a lease has expired. No participant's clock is ever sent.
+ * - **Clock**: the server's `clock_timestamp()` decides when a lease has expired. No participant's clock is ever written.
+ *   A step of the server's clock is bounded by what the processes that ask have seen. Set forwards, it ends no lease early for those
+ *   that had asked before, and the leader's next heartbeat renews; *a process that asks for the first time believes the
+ *   clock*, and can lead beside the old leader until that one's next heartbeat or deadline. Set back, it keeps a dead leader in
+ *   office no longer than one lease from when a waiting process has first seen its last heartbeat.
  * - **Not promised**: that a lease survives a failover to a standby that replicates asynchronously. It may not have heard of
  *   the last lease, nor of its token. Replicate synchronously (`synchronous_standby_names`) where that matters.
  * - **A heartbeat** costs one statement, whatever the number of leases that are due: up to 1,000 travel in one. It rewrites
- *   a row in place (HOT) and waits for the disk once. A row that another session has locked at that moment is asked for
- *   again, in a second statement, so that it does not hold up the others. A follower's look takes no lock and writes nothing.
+ *   a row in place (HOT) and waits for the disk once. It goes over a connection that nothing else takes, and passes over a row that
+ *   another session has locked; that one is asked for again by itself. A follower's look takes no lock and writes nothing.
  *
  * Every operation is one statement, one round trip and one transaction. Only the first start adds to that: it creates the
  * table, if it is not there and we may. Released leases are told to the others by `NOTIFY`.
@@ -20,8 +25,8 @@
  * @module
  */
 
-import { callBackend, parseMetadata, providerError } from "../src/call.ts";
-import type { Duration } from "../src/duration.ts";
+import { randomUUID } from "node:crypto";
+import { callBackend, providerError } from "../src/call.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
   Acquired,
@@ -35,46 +40,24 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
-import { resolveSqlBounds } from "../src/sql_table.ts";
-import { Connections, type PostgresPool } from "./postgres/connections.ts";
+import { Answers } from "./postgres/answers.ts";
+import { Connections } from "./postgres/connections.ts";
+import { sendRenewals } from "./postgres/heartbeats.ts";
 import { explain, LeaseTable } from "./postgres/lease_table.ts";
 import { CannotListenError, Listener } from "./postgres/listener.ts";
-import { type Renewal, type RenewalOutcome, Renewals } from "./postgres/renewals.ts";
+import { type PostgresOptions, type ResolvedOptions, resolveOptions } from "./postgres/options.ts";
+import { Renewals } from "./postgres/renewals.ts";
 import { buildStatements, type Statements } from "./postgres/statements.ts";
-import { splitUrl } from "./postgres/target.ts";
+import { isKeyValues } from "./postgres/target.ts";
 
 export type { PostgresClient, PostgresPool, PostgresQuery } from "./postgres/connections.ts";
-
-/** How to open the provider. All but `url` and `pool` can be given as query parameters of the URL, too. */
-export interface PostgresOptions {
-  /**
-   * `postgres://user:password@host:port/database`, with the parameters that `pg` knows, such as `sslmode` and
-   * `sslrootcert`. @default what the `PG*` environment variables say
-   */
-  readonly url?: string | URL;
-  /** A `Pool` of `pg`, or the like, to use instead. The provider does not end it. While anyone watches, it keeps one client. */
-  readonly pool?: PostgresPool;
-  /** The schema of the table, of at most 63 bytes. @default "public" */
-  readonly schema?: string;
-  /** The table, of at most 63 bytes. @default "multilock_leases" */
-  readonly table?: string;
-  /** Whether to create the schema and the table if they are not there. @default true */
-  readonly autoCreate?: boolean;
-  /** How long a statement may run, and a connection may take to be made. The wait for a row that is locked is shorter. @default "5s" */
-  readonly statementTimeout?: Duration;
-  /** Whether to prepare statements by name, which makes them several times faster. @default true, unless a pooler forbids it */
-  readonly prepare?: boolean;
-  /** Whether to listen for released leases, on a connection of its own. @default true, unless a pooler prevents it */
-  readonly listen?: boolean;
-  /** The most connections for calls. @default 4 */
-  readonly poolSize?: number;
-}
+export type { PostgresOptions } from "./postgres/options.ts";
 
 /**
  * Opens a provider that keeps leases in a PostgreSQL table. It connects on first use.
  *
- * @throws {TypeError} if a query parameter is not what its option takes
- * @throws {RangeError} if `schema` or `table` cannot be an identifier, or a number is out of range
+ * @throws {TypeError} if the URL is malformed, or an option or a setting of the URL is unknown or not what it takes
+ * @throws {RangeError} if `schema` or `table` cannot be an identifier, a number is out of range, or the pool has one connection only
  *
  * @example
  * ```ts
@@ -86,22 +69,11 @@ export interface PostgresOptions {
  * ```
  */
 export function postgresProvider(options: PostgresOptions = {}): Provider {
-  const { connectionString, parameters } = options.url === undefined
-    ? { connectionString: undefined, parameters: {} }
-    : splitUrl(String(options.url));
-  const merged: PostgresOptions = { ...parameters, ...options };
-  const { poolSize, statementTimeout } = resolveSqlBounds(merged);
-  const { pool, prepare = true, autoCreate = true, listen = true } = merged;
-  const connections = new Connections({ connectionString, pool, poolSize, statementTimeout, prepare });
-  const statements = buildStatements(merged.schema ?? "public", merged.table ?? "multilock_leases");
-  return new PostgresProvider(connections, statements, { autoCreate, listen, statementTimeout });
+  return new PostgresProvider(resolveOptions(options));
 }
 
 /** The longest wait for a row that another session has locked, in milliseconds: waiting calls keep connections from others. */
 const LOCK_TIMEOUT_MS = 1_000;
-/** How long a heartbeat waits for a row that another session has locked. It is locked for a moment, or by a person. */
-const RENEWAL_LOCK_TIMEOUT = "200ms";
-
 class PostgresProvider implements Provider {
   readonly name = "postgres";
   /** Gone as soon as it is known that nothing would be heard. */
@@ -111,21 +83,26 @@ class PostgresProvider implements Provider {
   readonly #table: LeaseTable;
   readonly #listener: Listener;
   readonly #renewals: Renewals;
+  readonly #answers: Answers;
   readonly #lockTimeout: string;
+  /** Who asks, and how often it has: tells a call that comes late from one that comes after a release. */
+  readonly #asker = randomUUID();
+  #calls = 0;
 
-  constructor(
-    connections: Connections,
-    statements: Statements,
-    options: { autoCreate: boolean; listen: boolean; statementTimeout: number },
-  ) {
+  constructor({ connections: settings, schema, table, autoCreate, listen, statementTimeout, clock }: ResolvedOptions) {
+    const connections = new Connections(settings);
+    const statements = buildStatements(schema, table);
     this.#connections = connections;
     this.#statements = statements;
-    this.#table = new LeaseTable(connections, statements, options.autoCreate);
-    this.#listener = new Listener(connections, statements.channel);
-    this.#renewals = new Renewals((...args) => this.#sendRenewals(...args));
+    this.#table = new LeaseTable(connections, statements, { autoCreate, createTimeout: statementTimeout });
+    this.#listener = new Listener(connections, { channel: statements.channel, clock, openTimeout: statementTimeout });
+    this.#answers = new Answers(clock);
+    this.#renewals = new Renewals(sendRenewals(this.#table, statements, this.#answers));
     // The shorter of the two limits is the one that the server names.
-    this.#lockTimeout = String(Math.min(Math.ceil(options.statementTimeout * 0.9), LOCK_TIMEOUT_MS));
-    if (options.listen) this.watch = (electionGroup, { signal }) => this.#watch(electionGroup, signal);
+    this.#lockTimeout = String(Math.min(Math.ceil(statementTimeout * 0.9), LOCK_TIMEOUT_MS));
+    if (listen && connections.lanes.hints !== null) {
+      this.watch = (electionGroup, { signal }) => this.#watch(electionGroup, signal);
+    }
   }
 
   get capabilities(): ProviderCapabilities {
@@ -140,14 +117,19 @@ class PostgresProvider implements Provider {
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
+    this.#listener.serve(heartbeatTimeout);
+    const call = ++this.#calls;
     return this.#call("acquire", electionGroup, signal, async () => {
+      const answer = this.#answers.expect(electionGroup);
       const [row] = await this.#table.write(this.#statements.acquire, () => [
         ...[electionGroup, termId, participantId, heartbeatTimeout, JSON.stringify(metadata), this.#lockTimeout],
+        ...[...answer.evidence(heartbeatTimeout), `${this.#asker} ${termId}`, call],
       ], signal);
       // The lease was free when the statement began, and taken before it came to it: too late to say by whom.
       if (row === undefined) return { acquired: false, leader: null };
-      const leader = toLeader(row.slice(1));
-      if (row[0] !== true) return { acquired: false, leader };
+      const leader = answer.leader(row.slice(1));
+      if (row[0] !== "won" || leader === null) return { acquired: false, leader };
+      this.#connections.keepFor(keyOf(request));
       const { token, leadershipAcquiredAt: acquiredAt } = leader;
       return {
         acquired: true,
@@ -157,30 +139,40 @@ class PostgresProvider implements Provider {
   }
 
   renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
-    return this.#call("renew", lease.electionGroup, options.signal, () => this.#renewals.renew(lease, options));
+    return this.#call("renew", lease.electionGroup, options.signal, async () => {
+      const outcome = await this.#renewals.renew(lease, options);
+      if (outcome === "lost") this.#connections.letGo(keyOf(lease));
+      return outcome;
+    });
   }
 
   release(
-    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
+    lease: Pick<Lease, "electionGroup" | "termId">,
     { signal }: CallOptions,
   ): Promise<"released" | "notHolder"> {
+    const { electionGroup, termId } = lease;
+    const call = this.#calls;
     return this.#call("release", electionGroup, signal, async () => {
-      const values = () => [electionGroup, termId, this.#lockTimeout];
-      const rows = await this.#table.write(this.#statements.release, values, signal);
+      this.#connections.letGo(keyOf(lease));
+      const values = () => [electionGroup, termId, this.#lockTimeout, `${this.#asker} ${termId}`, call];
+      // Before the looks that wait: each of them would find the lease held.
+      const rows = await this.#table.write(this.#statements.release, values, signal, { urgent: true });
       return rows.length > 0 ? "released" : "notHolder";
     });
   }
 
   read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
     return this.#call("read", electionGroup, signal, async () => {
-      const [row] = await this.#table.read(this.#statements.read, [electionGroup], signal);
-      return row === undefined ? null : toLeader(row);
+      const answer = this.#answers.expect(electionGroup);
+      const [row] = await this.#table.read(this.#statements.read, () => answer.values([electionGroup]), signal);
+      const leader = row === undefined ? null : answer.leader(row);
+      return leader !== null && leader.expiresIn !== 0 ? leader : null;
     });
   }
 
   groups({ signal }: CallOptions): Promise<string[]> {
     return this.#call("groups", this.#statements.title, signal, async () => {
-      const rows = await this.#table.read(this.#statements.groups, [], signal);
+      const rows = await this.#table.read(this.#statements.groups, () => [], signal);
       return rows.map(([electionGroup]) => String(electionGroup));
     });
   }
@@ -203,43 +195,6 @@ class PostgresProvider implements Provider {
     }
   }
 
-  async #sendRenewals(
-    due: () => readonly Renewal[],
-    patient: boolean,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<Renewal, RenewalOutcome>> {
-    const [only, ...others] = due();
-    if (only !== undefined && others.length === 0) return new Map([[only, await this.#renewOne(only, signal)]]);
-    let sent: readonly Renewal[] = [];
-    const values = () => {
-      sent = due();
-      return [
-        sent.map(({ electionGroup }) => electionGroup),
-        sent.map(({ termId }) => termId),
-        sent.map(({ heartbeatTimeout }) => heartbeatTimeout),
-        sent.map(({ metadata }) => metadata),
-        ...(patient ? [RENEWAL_LOCK_TIMEOUT] : []),
-      ];
-    };
-    const { renew, renewLocked } = this.#statements;
-    const rows = await this.#table.write(patient ? renewLocked : renew, values, signal);
-    const outcomes = new Map<Renewal, RenewalOutcome>(sent.map((renewal) => [renewal, "lost"]));
-    for (const [ordinal, renewed] of rows) {
-      const renewal = sent[Number(ordinal) - 1];
-      if (renewal === undefined || outcomes.get(renewal) === "renewed") continue;
-      outcomes.set(renewal, renewed === true ? "renewed" : "busy");
-    }
-    return outcomes;
-  }
-
-  /** The shorter way for a process with one election. It waits for a locked row: there are no others to hold up. */
-  async #renewOne(renewal: Renewal, signal: AbortSignal): Promise<"renewed" | "lost"> {
-    const { electionGroup, termId, heartbeatTimeout, metadata } = renewal;
-    const values = () => [electionGroup, termId, heartbeatTimeout, metadata, RENEWAL_LOCK_TIMEOUT];
-    const rows = await this.#table.write(this.#statements.renewOne, values, signal);
-    return rows.length > 0 ? "renewed" : "lost";
-  }
-
   #call<T>(operation: ProviderOperation, thing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     return callBackend(this.name, operation, thing, signal, async () => {
       try {
@@ -251,21 +206,13 @@ class PostgresProvider implements Provider {
   }
 }
 
-function toLeader(row: readonly unknown[]): LeaderInfo {
-  const [leaderId, termId, token, acquiredAt, heartbeatAt, metadata, expiresIn] = row;
-  return {
-    leaderId: String(leaderId),
-    termId: String(termId),
-    token: BigInt(String(token)),
-    leadershipAcquiredAt: new Date(Number(acquiredAt)),
-    lastHeartbeat: new Date(Number(heartbeatAt)),
-    metadata: parseMetadata(String(metadata)),
-    expiresIn: Math.max(Number(expiresIn), 0),
-  };
+function keyOf({ electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">): string {
+  return `${electionGroup} ${termId}`;
 }
 
 registerProvider({
   name: "postgres",
   protocols: ["postgres:", "postgresql:"],
-  open: (url) => postgresProvider({ url }),
+  matches: isKeyValues,
+  open: (url, { clock }) => postgresProvider({ url, ...(clock && { clock }) }),
 });

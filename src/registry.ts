@@ -128,6 +128,7 @@ function explainUnknown(target: string, scheme: string): string {
 
 function moduleOfConnectionString(target: string): string | undefined {
   if (/(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i.test(target)) return "azure-blob";
+  if (/(^|;)\s*host\s*=/i.test(target)) return "postgres";
   if (/(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i.test(target)) return "sqlserver";
   return undefined;
 }

@@ -4,8 +4,11 @@
  * @module
  */
 
-import { Socket } from "node:net";
 import { abortable } from "../../src/call.ts";
+import { Dialer, type DialerSettings } from "./dialer.ts";
+import { type Lane, type Lanes, lanesOf, ownLanes } from "./lanes.ts";
+import { OwnPool } from "./pool.ts";
+import { isFit, isUnknownStatement, isUnusablePlan } from "./sql_state.ts";
 import type { Statement } from "./statements.ts";
 
 /** What a client of a pool must offer; that of `pg` does. */
@@ -20,6 +23,8 @@ export interface PostgresClient {
   on(event: string, listener: (detail: unknown) => void): unknown;
   /** Removes a listener. */
   removeListener(event: string, listener: (detail: unknown) => void): unknown;
+  /** Whether the session is in a transaction (`T`, `E`) or not (`I`). */
+  getTransactionStatus?(): string | null;
 }
 
 /** A query as `pg` takes it. */
@@ -32,213 +37,211 @@ export interface PostgresQuery {
   name?: string;
   /** Rows come as arrays. */
   rowMode: "array";
+  /** How long to wait for the answer, in milliseconds. */
+  "query_timeout"?: number;
+  /** How to read values; those of the pool do not count. */
+  types?: { getTypeParser(): (value: unknown) => unknown };
 }
 
 /** What a pool must offer; that of `pg` does. */
 export interface PostgresPool {
   /** Returns a client, connecting one if need be. */
   connect(): Promise<PostgresClient>;
+  /** What it was made with. Without `max` it is taken to have 10 connections. */
+  readonly options?: { readonly max?: number | undefined };
 }
 
 /** How to connect. */
-export interface ConnectionSettings {
-  /** What `pg` is to connect to; without it, the `PG*` variables tell. */
-  readonly connectionString?: string | undefined;
+export interface ConnectionSettings extends DialerSettings {
   /** A pool to use instead. It stays its owner's. */
   readonly pool?: PostgresPool | undefined;
-  /** The most connections. */
+  /** The most connections for calls, in a pool of our own. */
   readonly poolSize: number;
-  /** How long a statement may take, and a connection to be made, in milliseconds. */
-  readonly statementTimeout: number;
   /** Whether to prepare statements by name. */
   readonly prepare: boolean;
 }
 
-interface OwnPool extends PostgresPool {
-  on(event: "error", listener: () => void): unknown;
-  end(): Promise<void>;
+/** How a statement is to be run. */
+export interface RunOptions {
+  /** Heartbeats have connections that nothing else can take. @default "calls" */
+  readonly lane?: "calls" | "heartbeats";
+  /** Whether it goes before those that wait. */
+  readonly urgent?: boolean;
 }
 
 /** How much longer than the server the client waits for the end of a statement: the server's answer says more. */
 const CLIENT_SLACK_MS = 500;
 
-/** How long a connection that nobody uses stays open, in milliseconds. */
-const IDLE_TIMEOUT_MS = 60_000;
+/** Values as the server wrote them. A pool that asks for binary gets the bytes of the text. */
+const AS_TEXT = { getTypeParser: () => String };
 
-/** A pool that loads the driver and connects on first use, and remembers no failure. */
+/** Runs statements. It connects on first use, and remembers no failure. */
 export class Connections {
-  readonly #settings: ConnectionSettings;
-  readonly #sockets = new Set<Socket>();
-  #own: OwnPool | null = null;
+  /** Shared with the other providers of a pool that the user brought. */
+  readonly lanes: Lanes;
+  readonly #pool: { connect(signal: AbortSignal): Promise<PostgresClient> };
+  readonly #close: () => void;
+  readonly #dialer: Dialer;
+  readonly #queryTimeout: number;
   #prepare: boolean;
-  #refusesSettings = false;
   readonly #closing = new AbortController();
 
-  /** Makes the connections, without I/O. */
+  /** Makes the connections, without I/O. @throws {RangeError} if the pool is too small */
   constructor(settings: ConnectionSettings) {
-    this.#settings = settings;
-    this.#prepare = settings.prepare;
+    const { pool, poolSize, statementTimeout, prepare } = settings;
+    this.#dialer = new Dialer(settings);
+    this.#prepare = prepare;
+    this.#queryTimeout = statementTimeout + CLIENT_SLACK_MS;
+    if (pool === undefined) {
+      const own = new OwnPool((signal) => this.#dialer.dial(signal));
+      this.#pool = own;
+      this.#close = () => own.close();
+      this.lanes = ownLanes(poolSize);
+    } else {
+      // Without an argument: the pool of `pg` would take one for a callback.
+      this.#pool = { connect: () => pool.connect() };
+      this.#close = () => {};
+      this.lanes = lanesOf(pool, pool.options?.max);
+    }
   }
 
   /**
    * Runs `statement` on one connection, in a transaction of its own. `values` is asked for when a connection is free, and
    * not at all if `signal` has aborted by then: what waits for a connection is never sent after its caller has gone.
    */
-  async run(statement: Statement, values: () => unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
-    const { text, name } = statement;
+  async run(
+    { text, name }: Statement,
+    values: () => unknown[],
+    signal: AbortSignal,
+    options?: RunOptions,
+  ): Promise<readonly string[][]> {
     let prepared = false;
-    const query = (): PostgresQuery => {
-      prepared = this.#prepare;
-      return { text, values: values(), rowMode: "array", ...(prepared && { name }) };
+    const query = (prepare: boolean) => (): PostgresQuery => {
+      prepared = prepare && this.#prepare;
+      return { ...this.#query(text), values: values(), ...(prepared && { name }) };
     };
     try {
-      return await this.#use(query, signal);
+      return await this.#use(query(true), signal, options);
     } catch (error) {
-      if (!prepared || !isUnknownStatement(error)) throw error;
-      // A pooler gave us the connection of somebody else. The server refused before it executed anything.
-      this.#prepare = false;
-      return await this.#use(query, signal);
+      if (!prepared || !isUnusablePlan(error)) throw error;
+      // A pooler gave us the connection of somebody else, or the table has changed. The server has executed nothing.
+      if (isUnknownStatement(error)) this.#prepare = false;
+      return await this.#use(query(false), signal, options);
     }
   }
 
   /** Runs SQL without parameters. */
   async runText(text: string, signal: AbortSignal): Promise<void> {
-    await this.#use(() => ({ text, rowMode: "array" }), signal);
+    await this.#use(() => this.#query(text), signal);
   }
 
   /** Takes a client out of the pool, for its caller to release. */
-  async checkOut(): Promise<PostgresClient> {
+  async checkOut(signal: AbortSignal): Promise<PostgresClient> {
     this.#closing.signal.throwIfAborted();
-    if (this.#settings.pool !== undefined) return await this.#settings.pool.connect();
-    const pool = await this.#open();
+    const connecting = this.#pool.connect(signal);
+    let late = false;
+    // One that comes after its caller has gone goes back as it came.
+    connecting.then((client) => late && client.release(), () => {});
     try {
-      return await pool.connect();
+      const client = await abortable(connecting, signal);
+      if (this.#dialer.refusesSettings) this.#prepare = false;
+      return client;
     } catch (error) {
-      if (!isRefusedSetting(error)) throw error;
-      // A pooler that forwards no settings forwards no session either: prepared statements would not stay ours.
-      this.#refusesSettings = true;
-      this.#prepare = false;
-      // The pool has no connection and can get none. The next one does not ask for the setting.
-      if (this.#own === pool) this.#own = null;
-      return await (await this.#open()).connect();
+      late = true;
+      throw error;
     }
+  }
+
+  /** From now on one connection is kept for the heartbeats of this lease, and of others, until all have gone. */
+  keepFor(lease: string): void {
+    const { reserve, heartbeats } = this.lanes;
+    if (this.#closing.signal.aborted) return;
+    reserve.add(this, lease);
+    if (reserve.isWanted && heartbeats.isFree) void this.#warm().catch(ignore);
+  }
+
+  /** The lease has gone. */
+  letGo(lease: string): void {
+    this.lanes.reserve.remove(this, lease);
   }
 
   /** Closes every connection of its own, also to a server that hangs. Calls that are under way reject. */
   async close(): Promise<void> {
     this.#closing.abort(new Error("the provider is closed"));
-    void this.#own?.end().catch(() => {});
+    this.lanes.reserve.remove(this);
+    this.#close();
     // One turn, for the farewells of idle connections. Nothing more is waited for: a server that hangs answers nothing.
     await new Promise((resolve) => setImmediate(resolve));
-    for (const socket of this.#sockets) socket.destroy();
+    this.#dialer.close();
+  }
+
+  #query(text: string): PostgresQuery {
+    return { text, rowMode: "array", query_timeout: this.#queryTimeout, types: AS_TEXT };
   }
 
   /** Closing ends every call at once: one that waits for a connection would else wait for a pool that has ended. */
-  #use(query: () => PostgresQuery, signal: AbortSignal): Promise<readonly unknown[][]> {
-    return abortable(this.#useClient(query, signal), this.#closing.signal);
+  async #use(query: () => PostgresQuery, signal: AbortSignal, options: RunOptions = {}): Promise<readonly string[][]> {
+    this.#closing.signal.throwIfAborted();
+    const ended = AbortSignal.any([signal, this.#closing.signal]);
+    const lane = this.lanes[options.lane ?? "calls"];
+    const leave = await lane.enter(ended, options.urgent);
+    try {
+      return await this.#useClient(query, ended, lane);
+    } finally {
+      leave();
+    }
   }
 
-  async #useClient(query: () => PostgresQuery, signal: AbortSignal): Promise<readonly unknown[][]> {
-    signal.throwIfAborted();
-    const client = await this.checkOut();
+  async #useClient(query: () => PostgresQuery, signal: AbortSignal, lane: Lane): Promise<readonly string[][]> {
+    const { reserve, heartbeats } = this.lanes;
+    const client = (lane === heartbeats ? reserve.take() : null) ?? await this.checkOut(signal);
     // The connection may break while it is ours; the call then rejects, and the event would end the process.
     client.on("error", ignore);
     let out = true;
-    const giveBack = (destroy: boolean) => {
+    const giveBack = (fit: boolean) => {
       if (!out) return;
       out = false;
       client.removeListener("error", ignore);
-      client.release(destroy);
+      if (!fit || lane !== heartbeats || !reserve.keep(client)) client.release(!fit);
     };
     // Destroyed, the connection can neither send the rest of the call nor hand its late answer to another.
-    const onAbort = () => giveBack(true);
+    const onAbort = () => giveBack(false);
     signal.addEventListener("abort", onAbort);
     try {
-      if (signal.aborted || this.#closing.signal.aborted) {
-        giveBack(false);
-        signal.throwIfAborted();
-        this.#closing.signal.throwIfAborted();
-      }
-      const { rows } = await client.query(query());
-      giveBack(false);
-      return rows as readonly unknown[][];
+      if (signal.aborted) giveBack(true);
+      signal.throwIfAborted();
+      refuseTransaction(client);
+      const { rows } = await abortable(client.query(query()), signal);
+      giveBack(true);
+      return rows as readonly string[][];
     } catch (error) {
-      giveBack(!isAnswer(error));
+      giveBack(isFit(error));
       throw error;
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
   }
 
-  async #open(): Promise<OwnPool> {
-    if (this.#own !== null) return this.#own;
-    const Pool = await loadPool();
-    // While the driver was loading, another call may have made the pool, or closed the provider.
-    this.#closing.signal.throwIfAborted();
-    this.#own ??= this.#create(Pool);
-    return this.#own;
-  }
-
-  #create(Pool: PoolConstructor): OwnPool {
-    const { connectionString, poolSize, statementTimeout } = this.#settings;
-    const pool = new Pool({
-      ...(connectionString !== undefined && { connectionString }),
-      // One more than for calls, so that listening never takes the place of a heartbeat.
-      max: poolSize + 1,
-      connectionTimeoutMillis: statementTimeout,
-      // Longer than participants sleep between two looks: a connection costs far more than a look.
-      idleTimeoutMillis: IDLE_TIMEOUT_MS,
-      query_timeout: statementTimeout + CLIENT_SLACK_MS,
-      ...(!this.#refusesSettings && { statement_timeout: statementTimeout }),
-      fallback_application_name: "multilock",
-      keepAlive: true,
-      stream: () => this.#socket(),
-    });
-    // An idle connection that breaks has left the pool already. Without a listener its event would end the process.
-    pool.on("error", ignore);
-    return pool;
-  }
-
-  /** The sockets are kept in sight because a pool waits for its server when it ends, and a server that hangs never answers. */
-  #socket(): Socket {
-    const socket = new Socket();
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
-    return socket;
+  /** Connects before the first heartbeat is due, so that it finds a connection also if by then others have taken all. */
+  async #warm(): Promise<void> {
+    const bound = AbortSignal.any([AbortSignal.timeout(this.#queryTimeout), this.#closing.signal]);
+    const leave = await this.lanes.heartbeats.enter(bound);
+    try {
+      const client = await this.checkOut(bound);
+      if (!this.lanes.reserve.keep(client)) client.release();
+    } finally {
+      leave();
+    }
   }
 }
 
-type PoolConstructor = new (options: Record<string, unknown>) => OwnPool;
-
-async function loadPool(): Promise<PoolConstructor> {
-  try {
-    const driver: unknown = await import("pg");
-    return (driver as { Pool: PoolConstructor }).Pool;
-  } catch (cause) {
-    throw new Error('the driver "pg" cannot be loaded; add it to the dependencies: npm install pg', { cause });
-  }
+/** @throws {Error} if what we write would stay uncommitted, for nobody else to see */
+function refuseTransaction(client: PostgresClient): void {
+  const status = client.getTransactionStatus?.() ?? "I";
+  if (status === "I") return;
+  throw new Error(
+    "the pool gave a client that somebody has left in a transaction, where a lease would not be committed",
+  );
 }
 
 function ignore(): void {}
-
-/** Returns the SQLSTATE of an error that the server answered with, or "". */
-export function sqlState(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : "";
-  // Codes of the operating system, such as EPIPE, have no digit.
-  return typeof code === "string" && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : "";
-}
-
-/** Whether the server is done with the statement, and fit for the next one. One that became a standby is not. */
-function isAnswer(error: unknown): boolean {
-  const state = sqlState(error);
-  return state !== "" && state !== "25006" && !state.startsWith("08") && !state.startsWith("57P");
-}
-
-function isRefusedSetting(error: unknown): boolean {
-  return sqlState(error) === "08P01" && error instanceof Error && error.message.includes("startup parameter");
-}
-
-function isUnknownStatement(error: unknown): boolean {
-  const state = sqlState(error);
-  return state === "26000" || state === "42P05";
-}

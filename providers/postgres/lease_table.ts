@@ -5,13 +5,15 @@
  */
 
 import { SqlTable } from "../../src/sql_table.ts";
-import { type Connections, sqlState } from "./connections.ts";
+import type { Connections, RunOptions } from "./connections.ts";
+import { sqlState } from "./sql_state.ts";
 import type { Statement, Statements } from "./statements.ts";
 
 /** SQLSTATEs of a start that lost the race to create something: by the time it fails, the other has committed. */
 const CREATED_BY_ANOTHER: ReadonlySet<string> = new Set(["23505", "42P06", "42P07", "42710"]);
 const NO_TABLE = "42P01";
 const NO_SCHEMA = "3F000";
+const NO_COLUMN = "42703";
 
 /** Runs the statements of one table. */
 export class LeaseTable {
@@ -20,45 +22,58 @@ export class LeaseTable {
   readonly #autoCreate: boolean;
   readonly #table: SqlTable;
 
-  /** Makes it, without I/O. */
-  constructor(connections: Connections, statements: Statements, autoCreate: boolean) {
+  /** Makes it, without I/O. Creating the table may take `createTimeout` milliseconds. */
+  constructor(
+    connections: Connections,
+    statements: Statements,
+    { autoCreate, createTimeout }: { readonly autoCreate: boolean; readonly createTimeout: number },
+  ) {
     this.#connections = connections;
     this.#statements = statements;
     this.#autoCreate = autoCreate;
-    this.#table = new SqlTable((error) => sqlState(error) === NO_TABLE, autoCreate ? () => this.#create() : null);
+    const create = (signal: AbortSignal) => this.#create(createTimeout, signal);
+    const isMissing = (error: unknown) => sqlState(error) === NO_TABLE;
+    this.#table = new SqlTable(isMissing, autoCreate ? create : null, createTimeout);
   }
 
   /** Runs a statement that needs the table. */
-  write(statement: Statement, values: () => unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
-    return this.#table.write(() => this.#connections.run(statement, values, signal));
+  write(
+    statement: Statement,
+    values: () => unknown[],
+    signal: AbortSignal,
+    options?: RunOptions,
+  ): Promise<readonly string[][]> {
+    return this.#table.write(() => this.#connections.run(statement, values, signal, options));
   }
 
   /** Runs a statement that only reads. */
-  read(statement: Statement, values: unknown[], signal: AbortSignal): Promise<readonly unknown[][]> {
-    return this.#table.read(() => this.#connections.run(statement, () => values, signal));
+  read(statement: Statement, values: () => unknown[], signal: AbortSignal): Promise<readonly string[][]> {
+    return this.#table.read(() => this.#connections.run(statement, values, signal));
   }
 
   /** @throws {Error} if elections would not work, saying why */
   async check(signal: AbortSignal): Promise<void> {
     const { table, check } = this.#statements;
     const [[readOnly, exists, allowed] = []] = await this.#connections.run(check, () => [], signal);
-    if (readOnly === true) throw new Error(READ_ONLY);
-    if (exists !== true && !this.#autoCreate) throw new Error(`the table ${table} does not exist`);
-    if (allowed !== true) {
-      const need = exists === true ? "SELECT, INSERT and UPDATE" : "CREATE, because the table does not exist";
+    if (readOnly === "on") throw new Error(READ_ONLY);
+    if (exists !== "true" && !this.#autoCreate) throw new Error(`the table ${table} does not exist`);
+    if (allowed !== "true") {
+      const need = exists === "true" ? "SELECT, INSERT and UPDATE" : "CREATE, because the table does not exist";
       throw new Error(`the user lacks a privilege on ${table}: it needs ${need}`);
     }
   }
 
-  /** The statement timeout bounds it. */
-  async #create(): Promise<void> {
+  /** Another start that creates it at the same time is waited for, a little less long than our own callers wait. */
+  async #create(timeout: number, signal: AbortSignal): Promise<void> {
     const { createTable, createSchema } = this.#statements;
-    const { signal } = new AbortController();
+    // One transaction: the limit ends with it.
+    const bounded = (sql: string) =>
+      this.#connections.runText(`SET LOCAL lock_timeout = ${Math.ceil(timeout * 0.8)};\n${sql}`, signal);
     try {
-      await this.#connections.runText(createTable, signal).catch((error) => {
+      await bounded(createTable).catch((error) => {
         if (sqlState(error) !== NO_SCHEMA) throw error;
         // Only now: PostgreSQL asks for the right to create a schema before it looks whether there is one.
-        return this.#connections.runText(`${createSchema};\n${createTable}`, signal);
+        return bounded(`${createSchema};\n${createTable}`);
       });
     } catch (error) {
       if (!CREATED_BY_ANOTHER.has(sqlState(error))) throw error;
@@ -77,6 +92,10 @@ export function explain(error: unknown, { table, createTable }: Statements): unk
       return new Error(`${READ_ONLY} (${words})`, { cause: error });
     case "42501":
       return new Error(`${words}. The user needs SELECT, INSERT and UPDATE on ${table}, made by: ${createTable}`, {
+        cause: error,
+      });
+    case NO_COLUMN:
+      return new Error(`${words}. The table ${table} is not as this version needs it, made by: ${createTable}`, {
         cause: error,
       });
     case "55P03":

@@ -1,10 +1,12 @@
 /**
- * Hints by `LISTEN`: one connection for all groups, open while anybody watches.
+ * Hints by `LISTEN`: one connection for all groups, open while anybody watches. It is asked a question every so often: one that is
+ * dead without a word (a firewall has forgotten it, say) would else be listened to for ever.
  *
  * @module
  */
 
 import { abortable } from "../../src/call.ts";
+import type { Clock } from "../../src/clock.ts";
 import type { Connections, PostgresClient } from "./connections.ts";
 
 /** Raised when the connection does not reach one server session, so that `LISTEN` would be heard by somebody else. */
@@ -31,73 +33,130 @@ class Watcher {
   }
 }
 
+/** How to listen. */
+export interface ListenerSettings {
+  /** The channel of the table. */
+  readonly channel: string;
+  /** Times the questions. */
+  readonly clock: Clock;
+  /** How long a connection may take to listen, in milliseconds. */
+  readonly openTimeout: number;
+}
+
+/** The most milliseconds between two questions: two of them are less than the default lease. */
+const MAX_QUESTION_INTERVAL = 5_000;
+/** The least: where leases are shorter than three of them, looks are frequent anyway. */
+const MIN_QUESTION_INTERVAL = 250;
+
 /** The connection that listens, from its first watcher to its last or until it breaks. */
 class Subscription {
   readonly watchers = new Map<string, Set<Watcher>>();
   readonly live: Promise<void>;
-  readonly #channel: string;
+  readonly #settings: ListenerSettings;
+  readonly #interval: () => number;
+  readonly #closed = new AbortController();
   #client: PostgresClient | null = null;
-  #ended = false;
+  #cancelTimer = () => {};
 
-  constructor(connections: Connections, channel: string) {
-    this.#channel = channel;
+  /** `interval` says how long to wait before the next question. */
+  constructor(connections: Connections, settings: ListenerSettings, interval: () => number) {
+    this.#settings = settings;
+    this.#interval = interval;
+    const { clock, openTimeout } = settings;
+    this.#cancelTimer = clock.setTimer(() => this.end(new Error("no connection listens in time")), openTimeout);
     this.live = this.#open(connections);
     // Each watcher learns it by itself; this only says that somebody will.
     this.live.catch(() => {});
   }
 
   get ended(): boolean {
-    return this.#ended;
+    return this.#closed.signal.aborted;
   }
 
   /** Closes the connection. Those that still watch are told `cause`. */
   end(cause: unknown): void {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.ended) return;
+    this.#closed.abort(cause);
+    this.#cancelTimer();
     this.#client?.removeListener("notification", this.#onNotification);
+    // Never given back: its next user would go on listening.
     this.#client?.release(true);
     for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.break(cause);
   }
 
   async #open(connections: Connections): Promise<void> {
+    const { hints } = connections.lanes;
     try {
-      const client = await connections.checkOut();
+      if (hints === null || !hints.isFree) throw new CannotListenError(NO_CONNECTION);
+      const leave = await hints.enter(this.#closed.signal);
+      if (this.ended) return leave();
+      this.#closed.signal.addEventListener("abort", leave, { once: true });
+      const client = await connections.checkOut(this.#closed.signal);
+      this.#client = client;
       client.on("error", this.#onBroken);
       client.on("end", this.#onBroken);
-      if (this.#ended) return client.release(true);
-      this.#client = client;
       client.on("notification", this.#onNotification);
-      const { rows } = await client.query({ text: "SELECT pg_backend_pid()", rowMode: "array" });
+      const [pid] = await this.#ask(client, "SELECT pg_backend_pid()::text");
       // Behind a pooler the process is not the one that greeted us, and LISTEN would be left behind on its connection.
-      if ((rows[0] as unknown[])[0] !== client.processID) {
+      if (pid !== String(client.processID)) {
         throw new CannotListenError("there is a pooler between us and the server, so LISTEN hears nothing; polling");
       }
-      await client.query({ text: `LISTEN "${this.#channel}"`, rowMode: "array" });
+      await this.#ask(client, `LISTEN "${this.#settings.channel}"`);
+      this.#cancelTimer();
+      this.#scheduleQuestion(client);
     } catch (error) {
       this.end(error);
       throw error;
     }
   }
 
+  async #ask(client: PostgresClient, text: string): Promise<readonly unknown[]> {
+    const query = { text, rowMode: "array", types: { getTypeParser: () => String } } as const;
+    const { rows } = await abortable(client.query(query), this.#closed.signal);
+    return rows[0] as readonly unknown[] ?? [];
+  }
+
+  /** A question that has no answer when the next one is due ends the subscription. So does one that fails. */
+  #scheduleQuestion(client: PostgresClient): void {
+    this.#cancelTimer = this.#settings.clock.setTimer(() => {
+      const interval = this.#interval();
+      const silent = () => this.end(new Error(`the connection that listens has not answered for ${interval} ms`));
+      this.#cancelTimer = this.#settings.clock.setTimer(silent, interval);
+      this.#ask(client, "SELECT 1").then(() => {
+        this.#cancelTimer();
+        if (!this.ended) this.#scheduleQuestion(client);
+      }, (error) => this.end(error));
+    }, this.#interval());
+  }
+
   readonly #onBroken = (error?: unknown): void => this.end(error ?? new Error("the connection was closed"));
 
   readonly #onNotification = (message: unknown): void => {
     const { channel, payload } = message as { channel: string; payload?: string };
-    if (channel !== this.#channel) return;
+    if (channel !== this.#settings.channel) return;
     for (const watcher of this.watchers.get(payload ?? "") ?? []) watcher.wake();
   };
 }
 
+const NO_CONNECTION = "the pool has no connection to spare for listening; polling";
+
 /** Shares one {@linkcode Subscription} among all watchers. */
 export class Listener {
   readonly #connections: Connections;
-  readonly #channel: string;
+  readonly #settings: ListenerSettings;
   #subscription: Subscription | null = null;
+  #questionInterval = MAX_QUESTION_INTERVAL;
 
-  /** Makes a listener to `channel`, without I/O. */
-  constructor(connections: Connections, channel: string) {
+  /** Makes a listener, without I/O. */
+  constructor(connections: Connections, settings: ListenerSettings) {
     this.#connections = connections;
-    this.#channel = channel;
+    this.#settings = settings;
+  }
+
+  /** Takes note of a lease that lives for `heartbeatTimeout` milliseconds: a dead connection is to be noticed within one. */
+  serve(heartbeatTimeout: number): void {
+    const interval = Math.max(Math.floor(heartbeatTimeout / 3), MIN_QUESTION_INTERVAL);
+    this.#questionInterval = Math.min(this.#questionInterval, interval);
   }
 
   /** Yields once the subscription is live, and for every notification about `group`. Rejects when the connection breaks. */
@@ -131,7 +190,7 @@ export class Listener {
 
   #join(group: string, watcher: Watcher): Subscription {
     if (this.#subscription === null || this.#subscription.ended) {
-      this.#subscription = new Subscription(this.#connections, this.#channel);
+      this.#subscription = new Subscription(this.#connections, this.#settings, () => this.#questionInterval);
     }
     const { watchers } = this.#subscription;
     const ofGroup = watchers.get(group);

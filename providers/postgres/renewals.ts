@@ -5,15 +5,12 @@
  */
 
 import type { Lease, RenewOptions } from "../../src/provider.ts";
+import { isAboutRows, isLocked } from "./sql_state.ts";
 
 /** The lease of one term, to be renewed for one or more callers. */
 export interface Renewal {
-  /** The group. */
-  readonly electionGroup: string;
-  /** The term. */
-  readonly termId: string;
-  /** How long the lease shall live, in milliseconds. */
-  readonly heartbeatTimeout: number;
+  /** The lease. */
+  readonly lease: Lease;
   /** The new metadata as JSON, or null to keep what is there. */
   metadata: string | null;
   /** Those who wait for the outcome. */
@@ -27,20 +24,31 @@ interface Caller {
 }
 
 /**
+ * How renewals are sent.
+ *
+ * - `first`: the ordinary way. What another session has locked is passed over, and what has expired by the server's clock
+ *   is not renewed, since that clock may have been stepped: both are unsure.
+ * - `patient`: waits a moment for rows that others have locked, and renews what cannot have expired by what this process knows of
+ *   the server's clock.
+ * - `last`: as `patient`, but passes over rows that are still locked.
+ */
+export type Manner = "first" | "patient" | "last";
+
+/**
  * Sends renewals and returns the outcome of each that `due` returned. `due` is called when they are about to be sent:
- * those whose callers have gone by then are not among them. `patient` waits a little for rows that others have locked.
+ * those whose callers have gone by then are not among them.
  */
 export type SendRenewals = (
   due: () => readonly Renewal[],
-  patient: boolean,
+  manner: Manner,
   signal: AbortSignal,
 ) => Promise<ReadonlyMap<Renewal, RenewalOutcome>>;
 
-/** What became of a renewal; `busy` is unknown, because somebody else had locked the row. */
-export type RenewalOutcome = "renewed" | "lost" | "busy";
+/** What became of a renewal. */
+export type RenewalOutcome = "renewed" | "lost" | "unsure";
 
 /** The most leases in one statement: enough to make the round trip cheap, few enough to keep it short. */
-const MAX_BATCH = 1_000;
+export const MAX_BATCH = 1_000;
 
 /** Collects renewals. */
 export class Renewals {
@@ -55,13 +63,12 @@ export class Renewals {
   /** Renews `lease` with the next batch. */
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     return new Promise((resolve, reject) => {
-      const { electionGroup, termId, heartbeatTimeout } = lease;
-      const key = `${electionGroup} ${termId}`;
+      const key = `${lease.electionGroup} ${lease.termId}`;
       // After the timers and I/O of this turn: heartbeats that fall due together have all been asked for by then.
       if (this.#waiting.size === 0) setImmediate(() => this.#flush());
       let renewal = this.#waiting.get(key);
       if (renewal === undefined) {
-        renewal = { electionGroup, termId, heartbeatTimeout, metadata: null, callers: [] };
+        renewal = { lease, metadata: null, callers: [] };
         this.#waiting.set(key, renewal);
       }
       if (metadata !== undefined) renewal.metadata = JSON.stringify(metadata);
@@ -77,11 +84,10 @@ export class Renewals {
     }
   }
 
-  /** Never rejects: what fails, fails for each caller. */
+  /** Never rejects: what fails, fails for its callers. */
   async #sendBatch(batch: readonly Renewal[]): Promise<void> {
-    const callers = batch.flatMap((renewal) => renewal.callers);
     const controller = new AbortController();
-    const signals = new Set(callers.map(({ signal }) => signal));
+    const signals = new Set(batch.flatMap(({ callers }) => callers.map(({ signal }) => signal)));
     let present = signals.size;
     // One caller that leaves must not end what the others wait for; the last one does.
     const onAbort = () => --present === 0 && controller.abort(new Error("nobody waits for the answer"));
@@ -90,26 +96,42 @@ export class Renewals {
       else signal.addEventListener("abort", onAbort, { once: true });
     }
     try {
-      const busy = await this.#sendTo(batch, false, controller.signal);
-      if (busy.length === 0) return;
-      const stillBusy = await this.#sendTo(busy, true, controller.signal);
-      const why = new Error("another session has locked the row of the lease");
-      for (const { callers } of stillBusy) for (const caller of callers) caller.reject(why);
-    } catch (error) {
-      for (const caller of callers) caller.reject(error);
+      let unsure = await this.#sendTo(batch, "first", controller.signal);
+      if (unsure.length > 0) unsure = await this.#sendTo(unsure, "patient", controller.signal);
+      // Some row was not unlocked in time. The others must not suffer for it.
+      if (unsure.length > 0) unsure = await this.#sendTo(unsure, "last", controller.signal);
+      reject(unsure, new Error("another session has locked the row of the lease"));
     } finally {
       for (const signal of signals) signal.removeEventListener("abort", onAbort);
     }
   }
 
-  /** Sends, tells each caller, and returns the renewals that were busy. */
-  async #sendTo(batch: readonly Renewal[], patient: boolean, signal: AbortSignal): Promise<Renewal[]> {
+  /**
+   * Sends, tells each caller, and returns the renewals that are unsure. If one row fails the statement, a constraint of the
+   * user's for example, the halves are sent by themselves, down to that one: it fails alone.
+   */
+  async #sendTo(batch: readonly Renewal[], manner: Manner, signal: AbortSignal): Promise<Renewal[]> {
     const due = () => batch.filter((each) => each.callers.some(({ signal }) => !signal.aborted));
-    const busy: Renewal[] = [];
-    for (const [renewal, outcome] of await this.#send(due, patient, signal)) {
-      if (outcome === "busy") busy.push(renewal);
-      else for (const caller of renewal.callers) caller.resolve(outcome);
+    try {
+      const unsure: Renewal[] = [];
+      for (const [renewal, outcome] of await this.#send(due, manner, signal)) {
+        if (outcome === "unsure") unsure.push(renewal);
+        else for (const caller of renewal.callers) caller.resolve(outcome);
+      }
+      return unsure;
+    } catch (error) {
+      if (isLocked(error)) return [...batch];
+      if (isAboutRows(error) && batch.length > 1) {
+        const middle = Math.ceil(batch.length / 2);
+        const halves = [batch.slice(0, middle), batch.slice(middle)];
+        return (await Promise.all(halves.map((half) => this.#sendTo(half, manner, signal)))).flat();
+      }
+      reject(batch, error);
+      return [];
     }
-    return busy;
   }
+}
+
+function reject(renewals: readonly Renewal[], error: unknown): void {
+  for (const { callers } of renewals) for (const caller of callers) caller.reject(error);
 }

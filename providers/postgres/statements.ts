@@ -1,6 +1,8 @@
 /**
  * The SQL of the PostgreSQL provider: one statement for each operation. Every time in it is the server's
- * `clock_timestamp()`, which moves on within a statement; no time of a participant is ever sent.
+ * `clock_timestamp()`, which moves on within a statement; no time of a participant is ever written.
+ *
+ * Every value that comes back is text, made by the server: a user's pool may parse all other types as it likes.
  *
  * @module
  */
@@ -23,24 +25,25 @@ export interface Statements {
   readonly title: string;
   /** The notification channel of the table. */
   readonly channel: string;
-  /** $1 group, $2 term, $3 participant, $4 timeout in ms, $5 metadata, $6 lock timeout. One row, or none: a race was lost. */
+  /** $1 group, $2 term, $3 participant, $4 timeout in ms, $5 metadata, $6 lock timeout, $7 the version that has stood still
+   * or null, $8 the latest server time that is believed, in ms, or null, $9 asker, $10 call. One row `["won" | "held", ...RECORD]`, or none: a race was lost. */
   readonly acquire: Statement;
-  /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. One row if the lease was renewed, else none. */
+  /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. Rows as those of `renew`. */
   readonly renewOne: Statement;
-  /** $1 groups, $2 terms, $3 timeouts in ms, $4 metadata or null. Rows `[ordinal, true]` for each
-   * that was renewed, and `[ordinal, false]` for each whose lease looks alive, if not all were renewed. */
+  /** $1 groups, $2 terms, $3 timeouts in ms, $4 metadata or null, $5 the latest server times that are believed or null. Rows
+   * `[ordinal, "renewed" | "unsure", server time in ms]`: unsure is what its term still held when the statement began, and was not renewed. */
   readonly renew: Statement;
-  /** The same, but waits for rows that others have locked, at most $5. */
+  /** The same, but waits for rows that others have locked, at most $6. */
   readonly renewLocked: Statement;
-  /** $1 group, $2 term, $3 lock timeout. One row if the lease was released, else none. */
+  /** $1 group, $2 term, $3 lock timeout, $4 asker, $5 call. One row if the lease was released, else none. */
   readonly release: Statement;
-  /** $1 group. One row, or none. */
+  /** $1 group. One row: a RECORD, of nulls but for the server's time where no term holds the group. */
   readonly read: Statement;
   /** One row for each group. */
   readonly groups: Statement;
   /** One row: whether the server is read-only, whether the table exists, and whether we may use or create it. */
   readonly check: Statement;
-  /** Creates the table. */
+  /** Creates the table, and waits for others that do, but not for ever. */
   readonly createTable: string;
   /** Creates the schema. */
   readonly createSchema: string;
@@ -74,12 +77,45 @@ const DURABLE = `set_config('synchronous_commit',
 /** Bounds the wait for a row lock: a statement whose caller has given up must not come to life much later. */
 const bounded = (parameter: string) => `set_config('lock_timeout', ${parameter}::text, true)`;
 
-/** What becomes a `LeaderInfo`, in this order. Numbers that JavaScript cannot hold travel as text. */
-const LEADER = `participant_id, term_id, token::text, (extract(epoch FROM acquired_at) * 1000)::float8,
-  (extract(epoch FROM heartbeat_at) * 1000)::float8, metadata,
-  (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::float8`;
+/** The server's clock, in milliseconds since the epoch. */
+const NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::float8";
 
+const epochMs = (column: string) => `(extract(epoch FROM ${column}) * 1000)::float8`;
 const ms = (parameter: string) => `${parameter}::float8 * interval '1 millisecond'`;
+
+/**
+ * Changes with every write of a row, and is no time: the transaction that wrote it. We write a row once in a transaction.
+ * The time beside it tells apart what two servers wrote under the same number, before and after a failover.
+ */
+const VERSION = "lease.xmin::text || ' ' || extract(epoch FROM lease.heartbeat_at)::text";
+
+/** What becomes a record, in this order. */
+const RECORD = `${NOW_MS}::text, version, timeout_ms::text, participant_id::text, term_id::text, token::text,
+  ${epochMs("acquired_at")}::text, ${epochMs("heartbeat_at")}::text, metadata::text, (${
+  epochMs("expires_at")
+} - ${NOW_MS})::text`;
+
+/** Whether the lease has expired, by a server clock that is believed up to `latest` (a parameter, or null for: always). */
+const overdue = (latest: string) => `${epochMs("lease.expires_at")} <= least(${NOW_MS}, ${latest}::float8)`;
+
+/**
+ * What a renewal, and an acquire of the term that holds the lease already, write.
+ *
+ * The clock is read under the row lock: `UPDATE` computes it anew for a row that it had to wait for. So it only runs
+ * backwards if somebody sets it back; and then neither the lease gets shorter nor the last heartbeat older. One thing is not
+ * kept: an expiry that lies more than a whole lease beyond a full one was written by a clock that has been set back since
+ * by more than that. It would keep a leader alive that dies hours later, so it is written anew.
+ */
+function prolonged(timeout: string): { heartbeat: string; timeout: string; expiry: string } {
+  const longest = `greatest(lease.timeout_ms, ${timeout}::float8)`;
+  const full = `clock_timestamp() + ${ms(longest)}`;
+  return {
+    heartbeat: "greatest(lease.heartbeat_at, clock_timestamp())",
+    timeout: longest,
+    expiry: `CASE WHEN lease.expires_at > ${full} + ${ms(longest)} THEN ${full} ELSE
+      greatest(lease.expires_at, clock_timestamp() + ${ms(timeout)}) END`,
+  };
+}
 
 /**
  * Builds the statements for `table` in `schema`.
@@ -99,12 +135,11 @@ export function buildStatements(schema: string, table: string): Statements {
     acquire: statement(acquireSql(name)),
     renewOne: statement(renewOneSql(name)),
     renew: statement(renewSql(name, DURABLE, "SKIP LOCKED")),
-    renewLocked: statement(renewSql(name, `${DURABLE}, ${bounded("$5")}`, "")),
+    renewLocked: statement(renewSql(name, `${DURABLE}, ${bounded("$6")}`, "")),
     release: statement(releaseSql(name, channel)),
-    read: statement(
-      `SELECT ${LEADER} FROM ${name} WHERE election_group = $1 AND term_id <> '' AND expires_at > clock_timestamp()`,
-    ),
-    groups: statement(`SELECT election_group FROM ${name}`),
+    read: statement(`SELECT ${RECORD} FROM (SELECT) AS always LEFT JOIN
+  (SELECT *, ${VERSION} AS version FROM ${name} AS lease WHERE election_group = $1 AND term_id <> '') AS held ON true`),
+    groups: statement(`SELECT election_group::text FROM ${name}`),
     check: statement(checkSql(quotedSchema, name)),
     createTable: createTableSql(name),
     createSchema: `CREATE SCHEMA IF NOT EXISTS ${quotedSchema}`,
@@ -120,41 +155,56 @@ export function buildStatements(schema: string, table: string): Statements {
  *    *newest* version: `look` only saves work, and the decision is made under the row lock. So of two takers one wins, and
  *    a renewal that came in between is seen. The loser gets no row at all: `look` is older than the winner.
  *
- * A term that holds the lease already renews it and keeps its token.
+ * A lease is free when it was released, when it has expired by the server's clock as far as the caller believes that ($8), or
+ * when its row still has the version that the caller has seen stand still for a whole lease ($7).
+ *
+ * A term that holds the lease already renews it and keeps its token. A call that arrives after its asker has released the lease,
+ * because it was given up on its way or overtaken on another connection, gets nothing: nobody would renew that lease.
  */
 function acquireSql(table: string): string {
-  const again = "lease.term_id = excluded.term_id AND lease.expires_at > clock_timestamp()";
+  const again = `lease.term_id = excluded.term_id AND lease.expires_at > clock_timestamp()`;
+  const { heartbeat, timeout, expiry } = prolonged("$4");
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$6")}), look AS MATERIALIZED (
-  SELECT * FROM ${table} WHERE election_group = $1::text AND term_id NOT IN ('', $2::text) AND expires_at > clock_timestamp()
+  SELECT *, ${VERSION} AS version FROM ${table} AS lease
+  WHERE election_group = $1::text AND term_id NOT IN ('', $2::text) AND NOT ${overdue("$8")}
+    AND ${VERSION} IS DISTINCT FROM $7::text
 ), won AS (
   INSERT INTO ${table} AS lease
-    (election_group, token, term_id, participant_id, acquired_at, heartbeat_at, expires_at, metadata)
-  SELECT $1, 1, $2, $3::text, clock_timestamp(), clock_timestamp(), clock_timestamp() + ${ms("$4")}, $5::text
+    (election_group, token, term_id, participant_id, acquired_at, heartbeat_at, timeout_ms, expires_at, metadata)
+  SELECT $1, 1, $2, $3::text, clock_timestamp(), clock_timestamp(), $4::float8, clock_timestamp() + ${
+    ms("$4")
+  }, $5::text
   FROM settings WHERE NOT EXISTS (SELECT FROM look)
   ON CONFLICT (election_group) DO UPDATE SET
     token = CASE WHEN ${again} THEN lease.token ELSE lease.token + 1 END,
     acquired_at = CASE WHEN ${again} THEN lease.acquired_at ELSE clock_timestamp() END,
     term_id = excluded.term_id,
     participant_id = excluded.participant_id,
-    heartbeat_at = clock_timestamp(),
-    expires_at = clock_timestamp() + ${ms("$4")},
+    heartbeat_at = CASE WHEN ${again} THEN ${heartbeat} ELSE clock_timestamp() END,
+    timeout_ms = CASE WHEN ${again} THEN ${timeout} ELSE $4::float8 END,
+    expires_at = CASE WHEN ${again} THEN ${expiry} ELSE clock_timestamp() + ${ms("$4")} END,
     metadata = excluded.metadata
-  WHERE lease.term_id IN ('', excluded.term_id) OR lease.expires_at <= clock_timestamp()
-  RETURNING *
+  WHERE (lease.term_id IN ('', excluded.term_id) OR ${overdue("$8")} OR ${VERSION} = $7::text)
+    AND NOT (lease.term_id = '' AND lease.released_by = $9::text AND lease.released_call >= $10::bigint)
+  RETURNING *, ${VERSION} AS version
 )
-SELECT true, ${LEADER} FROM won UNION ALL SELECT false, ${LEADER} FROM look`;
+SELECT 'won', ${RECORD} FROM won UNION ALL SELECT 'held', ${RECORD} FROM look`;
 }
 
-/** Renews one lease. The server tests the newest version of the row, also when it had to wait for it. */
+/** Renews one lease: the shorter way for a process with one election. It gives up on a locked row at once, with an error. */
 function renewOneSql(table: string): string {
-  return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$5")})
-UPDATE ${table} AS lease SET
-  heartbeat_at = clock_timestamp(),
-  expires_at = clock_timestamp() + ${ms("$3")},
-  metadata = coalesce($4::text, lease.metadata)
-FROM settings
-WHERE lease.election_group = $1::text AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()
-RETURNING true`;
+  const { heartbeat, timeout, expiry } = prolonged("$3");
+  return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$5")}), renewed AS (
+  UPDATE ${table} AS lease SET
+    heartbeat_at = ${heartbeat}, timeout_ms = ${timeout}, expires_at = ${expiry},
+    metadata = coalesce($4::text, lease.metadata)
+  FROM settings
+  WHERE lease.election_group = $1::text AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()
+  RETURNING lease.election_group
+)
+SELECT '1', 'renewed', ${NOW_MS}::text FROM renewed UNION ALL
+SELECT '1', 'unsure', ${NOW_MS}::text FROM ${table} AS lease
+WHERE NOT EXISTS (SELECT FROM renewed) AND lease.election_group = $1::text AND lease.term_id = $2::text`;
 }
 
 /**
@@ -162,56 +212,58 @@ RETURNING true`;
  *
  * `mine` locks the rows of those that are still held by their terms. `SKIP LOCKED` passes over a row that somebody else has
  * locked, so that one such row cannot hold up the others, and so that no two batches ever wait for each other. The update
- * then meets only rows that are ours. If some were not renewed, those among them whose lease looks alive as of the start
- * of the statement are named too: they were passed over, and that means unknown. The rest are lost.
+ * then meets only rows that are ours. If some were not renewed, those among them that their term held as of the start of
+ * the statement are named too: they were passed over, or have expired by a clock that may have been stepped. That
+ * means unknown. The rest are lost.
  *
  * Those few are asked for again without `SKIP LOCKED`: mostly it was a participant that lost the race for the lease, and
  * holds its lock until its transaction ends. Only the holder of a lease gets as far as locking its row here, so two
  * statements never want the same two rows, and cannot deadlock.
  */
 function renewSql(table: string, settings: string, ifLocked: string): string {
+  const { heartbeat, timeout, expiry } = prolonged("mine.timeout_ms");
   return `WITH settings AS MATERIALIZED (SELECT ${settings}), due AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[])
-    WITH ORDINALITY AS due (election_group, term_id, timeout_ms, metadata, ordinal)
+  SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[], $5::float8[])
+    WITH ORDINALITY AS due (election_group, term_id, timeout_ms, metadata, latest, ordinal)
 ), mine AS MATERIALIZED (
   SELECT due.* FROM settings CROSS JOIN due JOIN ${table} AS lease USING (election_group)
-  WHERE lease.term_id = due.term_id AND lease.expires_at > clock_timestamp()
+  WHERE lease.term_id = due.term_id AND NOT ${overdue("due.latest")}
   FOR NO KEY UPDATE OF lease ${ifLocked}
 ), renewed AS (
   UPDATE ${table} AS lease SET
-    heartbeat_at = clock_timestamp(),
-    expires_at = clock_timestamp() + ${ms("mine.timeout_ms")},
+    heartbeat_at = ${heartbeat}, timeout_ms = ${timeout}, expires_at = ${expiry},
     metadata = coalesce(mine.metadata, lease.metadata)
   FROM mine
-  WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id
-    AND lease.expires_at > clock_timestamp()
+  WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id AND NOT ${overdue("mine.latest")}
   RETURNING mine.ordinal
 )
-SELECT ordinal::int4, true FROM renewed UNION ALL
-SELECT due.ordinal::int4, false FROM due JOIN ${table} AS lease USING (election_group)
-WHERE (SELECT count(*) FROM renewed) < cardinality($1)
-  AND lease.term_id = due.term_id AND lease.expires_at > clock_timestamp()`;
+SELECT ordinal::text, 'renewed', ${NOW_MS}::text FROM renewed UNION ALL
+SELECT due.ordinal::text, 'unsure', ${NOW_MS}::text FROM due JOIN ${table} AS lease USING (election_group)
+WHERE (SELECT count(*) FROM renewed) < cardinality($1) AND lease.term_id = due.term_id`;
 }
 
-/** Empties the lease, if the term holds it, and tells those that listen. The row stays: it keeps the token. */
+/**
+ * Empties the lease, if the term holds it, and tells those that listen. The row stays: it keeps the token. Whether the lease has
+ * expired does not matter: nobody else has taken it, and a clock that was stepped must not leave it to its successors to find out.
+ */
 function releaseSql(table: string, channel: string): string {
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$3")}), released AS (
-  UPDATE ${table} AS lease SET term_id = '' FROM settings
-  WHERE lease.election_group = $1::text AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()
+  UPDATE ${table} AS lease SET term_id = '', released_by = $4::text, released_call = $5::bigint FROM settings
+  WHERE lease.election_group = $1::text AND lease.term_id = $2::text
   RETURNING lease.election_group
 )
-SELECT pg_notify('${channel}', election_group) FROM released`;
+SELECT pg_notify('${channel}', election_group)::text FROM released`;
 }
 
 function checkSql(schema: string, table: string): string {
   const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
   const oid = `to_regclass(${literal(table)})`;
   const may = (privilege: string) => `has_table_privilege(${oid}, '${privilege}')`;
-  return `SELECT current_setting('transaction_read_only') = 'on', ${oid} IS NOT NULL,
-  CASE WHEN ${oid} IS NOT NULL THEN ${["SELECT", "INSERT", "UPDATE"].map(may).join(" AND ")}
+  return `SELECT current_setting('transaction_read_only'), (${oid} IS NOT NULL)::text,
+  (CASE WHEN ${oid} IS NOT NULL THEN ${["SELECT", "INSERT", "UPDATE"].map(may).join(" AND ")}
     WHEN to_regnamespace(${literal(schema)}) IS NOT NULL
       THEN has_schema_privilege(to_regnamespace(${literal(schema)}), 'CREATE')
-    ELSE has_database_privilege(current_database(), 'CREATE') END`;
+    ELSE has_database_privilege(current_database(), 'CREATE') END)::text`;
 }
 
 /** No index but the key's, and room on each page: a heartbeat then rewrites its row in place and touches no index (HOT). */
@@ -223,8 +275,11 @@ function createTableSql(table: string): string {
   participant_id text NOT NULL,
   acquired_at timestamptz NOT NULL,
   heartbeat_at timestamptz NOT NULL,
+  timeout_ms float8 NOT NULL,
   expires_at timestamptz NOT NULL,
-  metadata text NOT NULL
+  metadata text NOT NULL,
+  released_by text NOT NULL DEFAULT '',
+  released_call bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50)`;
 }
 

@@ -40,7 +40,7 @@ test("postgresProvider() throws, when a name or parameter is not usable", () => 
   assert.throws(() => postgresProvider({ schema: "" }), RangeError);
   assert.throws(() => postgresProvider({ table: "a\0b" }), RangeError);
   assert.throws(() => postgresProvider({ poolSize: 0 }), RangeError);
-  assert.throws(() => postgresProvider({ url: "postgres://h/db?poolSize=many" }), RangeError);
+  assert.throws(() => postgresProvider({ url: "postgres://h/db?poolSize=many" }), /poolSize/);
   assert.throws(() => postgresProvider({ url: "postgres://h/db?autoCreate=perhaps" }), /autoCreate/);
   assert.throws(() => postgresProvider({ url: "postgres://h/db?statementTimeout=soon" }), /statementTimeout/);
 });
@@ -338,11 +338,13 @@ function testServer(url: string): void {
   test("acquire() commits to disk, when the session would not", async () => {
     const table = newTable();
     await lead(open({ table }), "g");
-    const { acquire, renew, release } = buildStatements("public", table);
+    const { acquire, renew, renewLocked, renewOne, release } = buildStatements("public", table);
     const statements: [{ text: string }, unknown[]][] = [
-      [acquire, ["h", "t", "p", 1_000, "{}", "0"]],
-      [renew, [["h"], ["t"], [1_000], [null]]],
-      [release, ["h", "t", "0"]],
+      [acquire, ["h", "t", "p", 1_000, "{}", "0", null, null, "a", 1]],
+      [renewOne, ["h", "t", 1_000, null, "0"]],
+      [renew, [["h"], ["t"], [1_000], [null], [null]]],
+      [renewLocked, [["h"], ["t"], [1_000], [null], [null], "0"]],
+      [release, ["h", "t", "0", "a", 1]],
     ];
     const client = new Client(url);
     await client.connect();

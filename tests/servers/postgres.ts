@@ -1,6 +1,6 @@
 /** A real PostgreSQL for the tests, a pooler in front of it and a standby behind it, from the machine or from Debian's packages. */
 
-import { chown, readdir, writeFile } from "node:fs/promises";
+import { access, chown, readdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import {
@@ -27,10 +27,61 @@ export const postgresServer: ServerKind = {
   async install() {
     if (await programs() === null) await aptInstall("postgresql");
   },
-  start: startPostgres,
+  start: () => startPostgres(),
 };
 
-async function startPostgres(): Promise<TestServer> {
+/** A server whose wall clock can be stepped. Its monotonic clock, and those of its clients, go on as they were. */
+export interface SteppedServer extends TestServer {
+  /** Sets its clock to `seconds` ahead of the machine's, or behind it. */
+  setClock(seconds: number): Promise<void>;
+}
+
+/** Starts PostgreSQL under libfaketime. */
+export async function startStepped(): Promise<SteppedServer> {
+  if (await libfaketime() === null) await aptInstall("faketime");
+  const library = await libfaketime();
+  if (library === null) throw new Error('Cannot start server "postgres": there is no libfaketime');
+  const directory = await temporaryDirectory("faketime", await serverUser());
+  const offset = join(directory, "offset");
+  // Servers read it at any moment, so it must never be empty.
+  const setClock = async (seconds: number) => {
+    await writeFile(`${offset}.new`, `${seconds < 0 ? "" : "+"}${seconds}`);
+    await rename(`${offset}.new`, offset);
+  };
+  await setClock(0);
+  const server = await startPostgres({
+    LD_PRELOAD: library,
+    FAKETIME_TIMESTAMP_FILE: offset,
+    FAKETIME_NO_CACHE: "1",
+    FAKETIME_DONT_FAKE_MONOTONIC: "1",
+  });
+  return {
+    ...server,
+    setClock,
+    async stop() {
+      await server.stop();
+      await removeDirectory(directory);
+    },
+  };
+}
+
+async function libfaketime(): Promise<string | null> {
+  const architectures = await readdir("/usr/lib").catch(() => []);
+  const candidates = architectures.map((each) => `/usr/lib/${each}/faketime/libfaketime.so.1`);
+  const found = await Promise.all(candidates.map((path) => access(path).then(() => path, () => null)));
+  return found.find((path) => path !== null) ?? null;
+}
+
+/** The certificate of a server that was started here: self-signed, for 127.0.0.1. Its own authority, therefore. */
+export function certificateOf(server: TestServer): string {
+  const path = certificates.get(server);
+  if (path === undefined) throw new Error("the server has no certificate: there is no openssl");
+  return path;
+}
+
+const certificates = new WeakMap<TestServer, string>();
+
+async function startPostgres(env: Readonly<Record<string, string>> = {}): Promise<TestServer> {
   const { directory, port, user, bin } = await prepare("postgres");
   const data = join(directory, "data");
   const passwordFile = join(directory, "password");
@@ -39,7 +90,9 @@ async function startPostgres(): Promise<TestServer> {
   const settings = ["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"];
   await run(join(bin, "initdb"), ["-D", data, ...settings, `--pwfile=${passwordFile}`], { cwd: directory, ...user });
   const certificate = await selfSigned(directory, user);
-  return await startOn(data, directory, port, user, bin, certificate);
+  const server = await startOn(data, directory, port, user, bin, certificate, env);
+  if (certificate.ssl_cert_file !== undefined) certificates.set(server, certificate.ssl_cert_file);
+  return server;
 }
 
 /** Starts a hot standby of `primary`: it streams what the primary writes, and refuses writes. */
@@ -106,6 +159,7 @@ async function startOn(
   user: User,
   bin: string,
   settings: Readonly<Record<string, string>> = {},
+  env: Readonly<Record<string, string>> = {},
 ): Promise<TestServer> {
   const args = [
     ...["-D", data, "-p", String(port)],
@@ -124,6 +178,7 @@ async function startOn(
     args,
     directory,
     user,
+    env,
     ready: () => run(join(bin, "pg_isready"), ["-q", "-h", "127.0.0.1", "-p", String(port), "-t", "2"]),
   });
   return handle(server, directory, port);

@@ -1,0 +1,59 @@
+/**
+ * Sends heartbeats to the server.
+ *
+ * @module
+ */
+
+import type { Answers } from "./answers.ts";
+import type { LeaseTable } from "./lease_table.ts";
+import type { Renewal, RenewalOutcome, SendRenewals } from "./renewals.ts";
+import type { Statements } from "./statements.ts";
+
+/** How long the second try of a heartbeat waits for a row that another session has locked: for a moment, or by a person. */
+const RENEWAL_LOCK_TIMEOUT = "200ms";
+/** How long the first one does: it must not hold up the heartbeats of others. */
+const NO_LOCK_TIMEOUT = "1ms";
+
+/** Returns what sends renewals to `table`. */
+export function sendRenewals(table: LeaseTable, statements: Statements, answers: Answers): SendRenewals {
+  const { renew, renewLocked, renewOne } = statements;
+  // The first try goes over the heartbeats' own connection, where nothing waits for a row; what does, waits among the calls.
+  return async (due, manner, signal) => {
+    const first = manner === "first";
+    const options = manner === "patient" ? { urgent: true } : { lane: "heartbeats" } as const;
+    const alone = first && due().length === 1;
+    const answer = answers.expect(null);
+    let sent: readonly Renewal[] = [];
+    const values = () => {
+      sent = due();
+      return answer.values(
+        alone ? aloneValues(sent) : [
+          sent.map(({ lease }) => lease.electionGroup),
+          sent.map(({ lease }) => lease.termId),
+          sent.map(({ lease }) => lease.heartbeatTimeout),
+          sent.map(({ metadata }) => metadata),
+          sent.map(({ lease }) => first ? null : answers.latest(lease)),
+          ...(manner === "patient" ? [RENEWAL_LOCK_TIMEOUT] : []),
+        ],
+      );
+    };
+    const statement = alone ? renewOne : manner === "patient" ? renewLocked : renew;
+    const rows = await table.write(statement, values, signal, options);
+    const outcomes = new Map<Renewal, RenewalOutcome>(sent.map((renewal) => [renewal, "lost"]));
+    for (const [ordinal, outcome, serverMs] of rows) {
+      answer.serverMs(Number(serverMs));
+      const renewal = sent[Number(ordinal) - 1];
+      if (renewal === undefined || outcomes.get(renewal) === "renewed") continue;
+      // A row that was waited for, and that no step of the clock excuses, is not ours any more.
+      const unsure = manner === "patient" ? "lost" : "unsure";
+      outcomes.set(renewal, outcome === "renewed" ? "renewed" : unsure);
+    }
+    return outcomes;
+  };
+}
+
+/** A single renewal, if its callers are still there. */
+function aloneValues([renewal]: readonly Renewal[]): unknown[] {
+  const { lease: { electionGroup = "", termId = "", heartbeatTimeout = 0 } = {}, metadata = null } = renewal ?? {};
+  return [electionGroup, termId, heartbeatTimeout, metadata, NO_LOCK_TIMEOUT];
+}
