@@ -255,6 +255,17 @@ test("Backlog stays within its bound and forgets whole terms, oldest first, when
   }
 });
 
+test("Backlog forgets nothing, when what it held has been read", () => {
+  const backlog = new Backlog(4);
+  for (const change of history(400, random(1), false).filter(({ type }) => type !== "changed")) {
+    backlog.add(change);
+    assert.equal(backlog.take(), change);
+  }
+  const last = history(40, random(2), false).filter(({ type }) => type !== "changed").slice(0, 4);
+  for (const change of last) backlog.add(change);
+  assert.deepEqual(last.map(() => backlog.take()), last);
+});
+
 test("Backlog keeps the newest, when only one kind of transition is let through", () => {
   const backlog = new Backlog(3);
   for (let term = 1; term <= 10; term++) {

@@ -54,8 +54,34 @@ test("pitfall 34: metadata over its limits is refused", () => {
   assert.throws(() => checkMetadata({ k: "v".repeat(4_001) }), /4001 characters .* at most 4000/);
   assert.throws(() => checkMetadata({ k: 1 } as unknown as Record<string, string>), TypeError);
   assert.throws(() => checkMetadata([] as unknown as Record<string, string>), TypeError);
-  assert.throws(() => checkMetadata({ k: "\ud800" }), /well-formed/);
-  assert.throws(() => checkMetadata({ k: "a\0b" }), /U\+0000/);
+  for (const half of [{ k: "\ud800" }, { "\ud800": "v" }]) assert.throws(() => checkMetadata(half), /well-formed/);
+  for (const zero of [{ k: "a\0" }, { "\0": "v" }]) assert.throws(() => checkMetadata(zero), /U\+0000/);
+});
+
+test("checkMetadata() copies, so that its owner may change it afterwards, and nobody else", () => {
+  const mine: Record<string, string> = { zone: "a" };
+  const checked = checkMetadata(mine);
+  mine.zone = "b";
+  assert.deepEqual(checked, { zone: "a" });
+  assert.ok(Object.isFrozen(checked));
+});
+
+test("pitfall 4: timing is refused, when an interval and a slow call can outlast what is valid of the lease, or just do", () => {
+  const exact = { ...base, heartbeatTimeout: 1_000, safetyMargin: 100, clockRateError: 0 };
+  resolveOptions({ ...exact, heartbeatInterval: 500, requestTimeout: 399 });
+  for (const requestTimeout of [400, 401, 5_000]) {
+    assert.throws(() => resolveOptions({ ...exact, heartbeatInterval: 500, requestTimeout }), ConfigError);
+  }
+  for (const safetyMargin of [101, 5_000]) {
+    assert.throws(
+      () => resolveOptions({ ...exact, heartbeatInterval: 500, requestTimeout: 399, safetyMargin }),
+      ConfigError,
+    );
+  }
+  assert.throws(
+    () => resolveOptions({ ...exact, heartbeatInterval: 500, requestTimeout: 399, clockRateError: 0.01 }),
+    ConfigError,
+  );
 });
 
 test("pitfall 32: every malformed option is refused by the constructor, before any call", () => {

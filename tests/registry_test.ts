@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { systemClock } from "../src/clock.ts";
 import { elect } from "../src/elect.ts";
 import { openProvider, type ProviderDefinition, providers, registerProvider } from "../src/registry.ts";
 import { Stage } from "./stage.ts";
@@ -22,6 +27,18 @@ test("openProvider() opens by scheme, whatever its case", async () => {
 test("openProvider() asks matches, when no scheme fits", async () => {
   registerProvider({ ...definition("dsn"), matches: (target) => target.startsWith("Dsn=") });
   await openProvider("Dsn=x;Password=y");
+});
+
+test("openProvider() asks no matches, when a scheme fits, and passes its options on", async () => {
+  let seen: unknown;
+  registerProvider({ ...definition("greedy"), matches: (target) => target.startsWith("modest:") });
+  registerProvider({
+    ...definition("modest", "modest:"),
+    open: (_url, options) => (seen = options, new Stage().open()),
+  });
+  const options = { clock: systemClock };
+  await openProvider("modest:x", options);
+  assert.equal(seen, options);
 });
 
 test("openProvider() names the import that would help, and no password", async () => {
@@ -52,9 +69,16 @@ test("registerProvider() refuses what is no definition", () => {
   assert.throws(() => registerProvider({ name: "a", protocols: [] } as unknown as ProviderDefinition), TypeError);
 });
 
-test("two copies of the core share the registry", () => {
+test("two copies of the core share the registry", async () => {
   const shared = (globalThis as Record<symbol, unknown>)[Symbol.for("@multilock/core/registry@1")];
   assert.ok(shared instanceof Map && shared.has("memory"));
+  registerProvider(definition("of-the-first-copy", "first-copy:"));
+  const directory = await mkdtemp(join(tmpdir(), "elect-test-copy-"));
+  await cp(new URL("../src", import.meta.url), directory, { recursive: true });
+  const url = pathToFileURL(join(directory, "registry.ts")).href;
+  const second: { providers: typeof providers } = await import(url).finally(() => rm(directory, { recursive: true }));
+  assert.notEqual(second.providers, providers);
+  assert.ok(second.providers().some(({ name }) => name === "of-the-first-copy"));
 });
 
 test("elect() refuses bad options before it opens the provider", async () => {

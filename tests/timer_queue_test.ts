@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Clock } from "../src/clock.ts";
 import { TimerQueue } from "../src/timer_queue.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
+import { nobodyListens } from "./leaks.ts";
 
 test("timers fire in order and on time, over one timer of the clock", async () => {
   const clock = new VirtualClock();
@@ -59,6 +61,36 @@ test("a callback that throws does not keep the others from firing", async () => 
   await assert.rejects(clock.advance(10), /mine/);
   await clock.advance(10);
   assert.equal(fired, 1);
+});
+
+test("a timer that sets itself for now waits for the clock's next turn, so that others get theirs", async () => {
+  const clock = new VirtualClock();
+  let turns = 0;
+  const counting: Clock = {
+    monotonic: () => clock.monotonic(),
+    wall: () => clock.wall(),
+    setTimer: (callback, delayMs) => clock.setTimer(() => (turns++, callback()), delayMs),
+  };
+  let fired = 0;
+  const again = TimerQueue.of(counting).timer(() => {
+    if (++fired < 10) again.set(0);
+  });
+  again.set(0);
+  await clock.advance(0);
+  assert.deepEqual([fired, turns], [10, 10]);
+});
+
+test("a timer that may be early is never late", async () => {
+  const clock = new VirtualClock();
+  const queue = TimerQueue.of(clock);
+  for (const delayMs of [499, 500, 750, 1_001]) {
+    await clock.advance(13);
+    let firedAt = NaN;
+    const setAt = clock.monotonic();
+    queue.timer(() => firedAt = clock.monotonic()).set(delayMs, 500);
+    await clock.advance(delayMs);
+    assert.ok(firedAt <= setAt + delayMs && firedAt > setAt + delayMs - 500, `${firedAt - setAt} of ${delayMs}`);
+  }
 });
 
 test("timers that may be early share their moments", async () => {
@@ -137,6 +169,28 @@ test("a wall clock that steps backwards or drifts a little changes nothing", asy
     await clock.advance(100);
   }
   assert.equal(firedAt, 60_000);
+});
+
+test("a wall clock that is adjusted by some milliseconds a second, again and again, brings nothing forward", async () => {
+  const clock = new VirtualClock();
+  let ahead = 0;
+  const slewed = { ...clock.skewed({}), wall: () => clock.wall() + ahead };
+  let firedAt = 0;
+  TimerQueue.of(slewed).timer(() => firedAt = clock.monotonic()).set(60_000);
+  for (let i = 0; i < 60; i++) {
+    ahead += 20;
+    await clock.advance(1_000);
+  }
+  assert.equal(firedAt, 60_000);
+});
+
+test("pause() leaves nothing on its signal, when it has ended", async () => {
+  const clock = new VirtualClock();
+  const { signal } = new AbortController();
+  const paused = TimerQueue.of(clock).pause(1_000, signal);
+  await clock.advance(1_000);
+  await paused;
+  nobodyListens(signal);
 });
 
 test("pause() returns early when its signal aborts, and leaves no timer", async () => {

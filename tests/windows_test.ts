@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Clock } from "../src/clock.ts";
 import { ChangeHub, type LeadershipChange, type LeadershipChanges } from "../src/changes.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 import { acquired, changed, history, lost, random, show, watched } from "./changes_fixture.ts";
@@ -101,6 +102,27 @@ test("throttle() opens the next window when it delivers, when a busy machine fir
   hub.publish(changed("2", "3"));
   await clock.advance(200);
   assert.deepEqual(timeline(got), ["0:0>1", "150:1>2", "250:2>3"]);
+});
+
+test("throttle() delivers when its timer fires, when the timer of the runtime is a little early", async () => {
+  const virtual = new VirtualClock();
+  const timers: number[] = [];
+  // As the timers of some runtimes are, which round.
+  const early: Clock = {
+    monotonic: () => virtual.monotonic(),
+    wall: () => virtual.wall(),
+    setTimer: (callback, delayMs) => virtual.setTimer(callback, timers.push(delayMs) === 1 ? delayMs - 0.5 : delayMs),
+  };
+  const hub = new ChangeHub(early);
+  const changes = hub.subscribe({ leading: false }).throttle(100);
+  hub.publish(acquired("1"));
+  await changes.next();
+  hub.publish(lost("1"));
+  const next = changes.next();
+  await virtual.advance(200);
+  assert.equal((await next).value?.type, "lost");
+  assert.deepEqual(timers, [100]);
+  await changes.return();
 });
 
 test("pitfall 33: throttle() tells of a `lost` by the end of its window, when the leading change was `acquired`", async () => {

@@ -1,0 +1,70 @@
+/** What every provider does around a call to its driver. */
+
+import assert from "node:assert/strict";
+import process from "node:process";
+import { test } from "node:test";
+import { abortable, callBackend, parseMetadata, providerError } from "../src/call.ts";
+import { ProviderError } from "../src/errors.ts";
+import { nobodyListens } from "./leaks.ts";
+
+function call<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  return callBackend("redis", "renew", "g", signal, work);
+}
+
+test("callBackend() rejects with the reason, when the driver never answers", async () => {
+  const controller = new AbortController();
+  const answer = call(controller.signal, () => new Promise<never>(() => {}));
+  const reason = new Error("enough");
+  controller.abort(reason);
+  await assert.rejects(answer, (error) => error === reason);
+});
+
+test("callBackend() calls nothing, when its signal has aborted before", async () => {
+  const reason = new Error("enough");
+  let calls = 0;
+  const answer = call(AbortSignal.abort(reason), () => Promise.resolve(calls++));
+  await assert.rejects(answer, (error) => error === reason);
+  assert.equal(calls, 0);
+});
+
+test("callBackend() rejects with the reason, when the driver throws because of the abort", async () => {
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const answer = call(controller.signal, () => {
+    controller.abort(reason);
+    throw new Error("The operation was aborted");
+  });
+  await assert.rejects(answer, (error) => error === reason);
+});
+
+test("callBackend() passes on an error that is a ProviderError already", async () => {
+  const mine = new ProviderError("redis", "renew", "Cannot renew: it is mine");
+  await assert.rejects(call(new AbortController().signal, () => Promise.reject(mine)), (error) => error === mine);
+  assert.equal(providerError("redis", "renew", "g", mine), mine);
+});
+
+test("callBackend() leaves nothing on its signal, when the driver answers or fails", async () => {
+  const { signal } = new AbortController();
+  assert.equal(await call(signal, () => Promise.resolve(1)), 1);
+  await call(signal, () => Promise.reject(new Error("no"))).catch(() => {});
+  // What tidies up runs in turns of its own.
+  await new Promise((resolve) => setTimeout(resolve));
+  nobodyListens(signal);
+});
+
+test("abortable() raises no unhandled rejection, when what was given up before fails", async () => {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => void unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    await abortable(Promise.reject(new Error("late")), AbortSignal.abort()).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(unhandled, []);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+});
+
+test("parseMetadata() takes no list for an object", () => {
+  assert.deepEqual(parseMetadata('["a", "b"]'), {});
+});
