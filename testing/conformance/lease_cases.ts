@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { LeaderInfo, Provider } from "../../src/provider.ts";
-import { checkLeader, lose, onStage, soon, type Stage, win } from "./stage.ts";
+import { checkLeader, lose, onStage, soon, type Stage, until, win } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
 /** How many contend for one lease, and how many times. */
@@ -153,9 +153,15 @@ async function renewals(stage: Stage): Promise<void> {
   assert.equal(await stage.first.renew(lease, { ...soon(), metadata: {} }), "renewed");
   const renewed = await read();
   checkLeader(renewed, lease, {});
-  if (granted?.lastHeartbeat && renewed?.lastHeartbeat) {
-    assert.ok(renewed.lastHeartbeat >= granted.lastHeartbeat, "lastHeartbeat must not go back");
-  }
+  const { lastHeartbeat = null } = granted ?? {};
+  if (lastHeartbeat === null) return;
+  assert.ok(renewed?.lastHeartbeat && renewed.lastHeartbeat >= lastHeartbeat, "lastHeartbeat must not go back");
+  // Where it is recorded, those who look must see that the leader lives.
+  await until("lastHeartbeat follows the heartbeats", 5_000, 20, async () => {
+    assert.equal(await stage.first.renew(lease, soon()), "renewed");
+    const seen = await read();
+    return seen?.lastHeartbeat && seen.lastHeartbeat > lastHeartbeat ? true : undefined;
+  });
 }
 
 async function strangers(stage: Stage): Promise<void> {

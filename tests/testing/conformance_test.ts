@@ -455,6 +455,12 @@ const BROKEN: Readonly<Record<string, Broken>> = {
       return { ...answer, lease };
     }
   },
+  "does not tell of heartbeats": class extends Sound {
+    override async read(electionGroup: string, options: CallOptions) {
+      const info = await super.read(electionGroup, options);
+      return info && { ...info, lastHeartbeat: info.leadershipAcquiredAt };
+    }
+  },
   "promises more time than the lease has": class extends Sound {
     override async read(electionGroup: string, options: CallOptions) {
       const info = await super.read(electionGroup, options);

@@ -1,24 +1,116 @@
-/** Defects of `memory:`. */
+/** Defects of `memory:`, each to be noticed by the conformance suite. */
 
-import type { MutantTest, ProviderMutant } from "../provider_mutant.ts";
+import type { ProviderMutant } from "../provider_mutant.ts";
 
-/** Each must be noticed by the conformance suite. */
+const FILE = "providers/memory.ts";
+const TEST = "tests/providers/memory_test.ts";
+
+/** All of them. */
 export const MUTANTS: readonly ProviderMutant[] = [
+  mutant("tokens start anew after a release", "group.held = null;", "group.held = null; group.token = 0n;"),
+  mutant("an expired lease can be renewed", "this.#expiresIn(held) > 0 ? held", "this.#expiresIn(held) > -100 ? held"),
   mutant(
-    "tokens start anew after a release",
-    "group.held = null;",
-    "group.held = null; group.token = 0n;",
-    "token grows",
+    "leases expire early",
+    "held.lease.heartbeatTimeout - this.#clock.monotonic()",
+    "held.lease.heartbeatTimeout * 0.9 - this.#clock.monotonic()",
   ),
   mutant(
-    "an expired lease can be renewed",
-    "this.#expiresIn(held) > 0 ? held : null",
-    "this.#expiresIn(held) > -100 ? held : null",
-    "an expired term is over",
+    "leases expire by the wall clock",
+    "return held.renewedAt + held.lease.heartbeatTimeout - this.#clock.monotonic();",
+    "return held.renewedAtWall + held.lease.heartbeatTimeout - this.#clock.wall();",
   ),
+  mutant(
+    "a lease is granted while another lives",
+    "if (held !== null && held.lease.termId !== request.termId) {",
+    "if (false) {",
+  ),
+  mutant(
+    "the holder is known by its name only",
+    "held.lease.termId !== request.termId",
+    "held.lease.participantId !== request.participantId",
+  ),
+  mutant("a term that asks again gets a new token", "if (held === null) {", "if (held === null || true) {"),
+  mutant(
+    "a term that asks again does not renew",
+    "      this.#renew(held, request.metadata);\n      return { acquired: true",
+    "      if (held.renewedAt === 0) this.#renew(held, request.metadata);\n      return { acquired: true",
+  ),
+  mutant(
+    "a refusal does not name the holder",
+    "return { acquired: false, leader: this.#describe(held) };",
+    "return { acquired: false, leader: null };",
+  ),
+  mutant(
+    "a renewal by whatever term",
+    'if (held?.lease.termId !== lease.termId) return "lost";',
+    'if (held === null) return "lost";',
+  ),
+  mutant(
+    "a renewal forgets the metadata",
+    "this.#renew(held, metadata ?? held.metadata);",
+    "this.#renew(held, metadata ?? {});",
+  ),
+  mutant(
+    "a renewal keeps the metadata that it should replace",
+    "this.#renew(held, metadata ?? held.metadata);",
+    "this.#renew(held, held.metadata);",
+  ),
+  mutant(
+    "a renewal does not prolong the lease",
+    "    held.renewedAt = this.#clock.monotonic();\n    held.renewedAtWall",
+    "    held.renewedAt ||= this.#clock.monotonic();\n    held.renewedAtWall",
+  ),
+  mutant(
+    "heartbeats do not move lastHeartbeat",
+    "held.renewedAtWall = this.#clock.wall();",
+    "held.renewedAtWall ||= this.#clock.wall();",
+  ),
+  mutant(
+    "a release by whatever term",
+    "if (group === undefined || this.#live(group)?.lease.termId !== lease.termId) return",
+    "if (group === undefined || this.#live(group) === null) return",
+  ),
+  mutant("a release frees nothing", "group.held = null;", ""),
+  mutant("a release hints nobody", "for (const wake of group.watchers) wake();", ""),
+  mutant(
+    "a release hints the first watcher alone",
+    "for (const wake of group.watchers) wake();",
+    'for (const wake of group.watchers) return wake(), "released";',
+  ),
+  mutant(
+    "a leader that has expired is reported",
+    "const held = this.#live(this.#store.get(electionGroup));",
+    "const held = this.#store.get(electionGroup)?.held ?? null;",
+  ),
+  mutant("a watch hints only when something has happened", "let hinted = true;", "let hinted = false;"),
+  mutant("a watch leaves its listener", '      signal.removeEventListener("abort", wake);\n', ""),
+  mutant("a watch that is aborted is not woken", '    signal.addEventListener("abort", wake);\n', ""),
+  mutant("groups that were only looked at are listed", "filter(([, { token }]) => token > 0n)", "filter(() => true)"),
+  mutant("aborted calls are made", "    signal.throwIfAborted();\n", ""),
+  mutant(
+    "expiresIn is the whole lease",
+    "expiresIn: this.#expiresIn(held),",
+    "expiresIn: held.lease.heartbeatTimeout,",
+  ),
+  mutant(
+    "acquiredAt moves",
+    "leadershipAcquiredAt: held.lease.acquiredAt,",
+    "leadershipAcquiredAt: new Date(held.renewedAtWall),",
+  ),
+  mutant("all stores are one", "let store = stores.get(name);", 'let store = stores.get("");'),
+  mutant(
+    "each provider has a store of its own",
+    "if (store === undefined) stores.set(name, store = new Map());",
+    "store = new Map();",
+  ),
+  mutant(
+    "the name in a URL is not decoded",
+    'decodeURIComponent(url.slice("memory:".length))',
+    'url.slice("memory:".length)',
+  ),
+  mutant("a clock given with a URL is not used", "...(clock && { clock })", ""),
 ];
 
-function mutant(name: string, find: string, replace: string, filter: string): ProviderMutant {
-  const test: MutantTest = { file: "tests/providers/memory_test.ts", filter };
-  return { name, file: "providers/memory.ts", find, replace, test };
+function mutant(name: string, find: string, replace: string): ProviderMutant {
+  return { name, file: FILE, find, replace, test: { file: TEST } };
 }
