@@ -26,6 +26,7 @@
 import { callBackend } from "../src/call.ts";
 import { type Clock, systemClock } from "../src/clock.ts";
 import type { ProviderOperation } from "../src/errors.ts";
+import type { Logger } from "../src/logger.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -40,30 +41,39 @@ import type {
 import { registerProvider } from "../src/registry.ts";
 import { Gate } from "./consul/gate.ts";
 import { ATTEMPTS, type ConsulParts, GroupKey } from "./consul/group_key.ts";
-import { ConsulClient, type ConsulFetch } from "./consul/http.ts";
+import { ConsulClient } from "./consul/http.ts";
 import { Keys, kvPath, parseConsulUrl } from "./consul/keys.ts";
 import { leaseOf, Looks } from "./consul/looks.ts";
 import { operationsOn } from "./consul/operations.ts";
+import { Pace } from "./consul/pace.ts";
 import { Sessions } from "./consul/sessions.ts";
+import { type ConsulFetch, openTransport } from "./consul/transport.ts";
+import { JoinedRenewals } from "./kit/joined_renewals.ts";
+import { checkOptions } from "./kit/parameters.ts";
 
-export type { ConsulFetch } from "./consul/http.ts";
+export type { ConsulFetch } from "./consul/transport.ts";
 
 /** How to reach Consul. */
 export interface ConsulOptions {
   /**
    * `consul://host:port/prefix?token=TOKEN&dc=NAME`, where port (8500, or 8501 with `consul+https:`), prefix (`multilock`) and
-   * parameters may be left out, and the token may also be given as a password.
+   * settings may be left out, and the token may also be given as a password. With `consul+https:`, `ca`, `cert` and `key` name
+   * files in PEM, which are read for each new connection, and `servername` the name in the server's certificate.
    *
    * @default "consul://127.0.0.1:8500"
    */
   readonly url?: string | URL;
   /** The ACL token. It needs `key:write` on the prefix and `session:write`. @default that of the URL */
   readonly token?: string;
-  /** Makes the requests, for example with a client certificate. @default the runtime's `fetch` */
+  /** Makes the requests, each once, without retrying. @default connections of the provider's own, by `node:http` */
   readonly fetch?: ConsulFetch;
   /** Measures for how long a record stands still. @default the clock of the machine */
   readonly clock?: Clock;
+  /** Is told of metadata that Consul refuses. @default nobody */
+  readonly logger?: Logger;
 }
+
+const OPTIONS: readonly (keyof ConsulOptions)[] = ["url", "token", "fetch", "clock", "logger"];
 
 /**
  * Opens a provider that keeps leases in Consul.
@@ -77,12 +87,28 @@ export interface ConsulOptions {
  * assert(provider.name === "consul");
  * ```
  *
- * @throws {TypeError} if the URL is malformed or has a parameter that is unknown
+ * @throws {TypeError} if the URL is malformed, or if it or the options have a setting that is unknown
  */
 export function consulProvider(options: ConsulOptions = {}): Provider {
-  const { origin, prefix, token, dc } = parseConsulUrl(String(options.url ?? "consul://127.0.0.1:8500"));
-  const client = new ConsulClient({ origin, dc, token: options.token ?? token, fetch: options.fetch ?? fetch });
-  return new ConsulProvider(client, new Keys(prefix), options.clock ?? systemClock);
+  checkOptions("consul", options, OPTIONS);
+  const { fetch, clock = systemClock, logger } = options;
+  const { origin, prefix, token, dc, tls } = parseConsulUrl(String(options.url ?? "consul://127.0.0.1:8500"));
+  if (fetch !== undefined && tls !== null && Object.keys(tls).length > 0) {
+    throw new TypeError("Cannot open consul: certificates in its url are for connections of its own, not for a fetch");
+  }
+  const transport = fetch === undefined ? openTransport(tls) : { fetch, close() {} };
+  const client = new ConsulClient({ origin, dc, token: options.token ?? token, transport });
+  const onTooLarge = (electionGroup: string, error: Error) => {
+    try {
+      logger?.warn("Consul refuses the metadata: the lease is renewed without", { electionGroup, error });
+    } catch {
+      // A logger that fails must not cost the lease, and there is nobody else to tell.
+    }
+  };
+  return new ConsulProvider({
+    ...{ client, clock, keys: new Keys(prefix), sessions: new Sessions(client, clock), looks: new Looks(clock) },
+    onTooLarge,
+  });
 }
 
 const MAX_WATCHES = 64;
@@ -101,8 +127,10 @@ class ConsulProvider implements Provider {
   readonly #parts: ConsulParts;
   readonly #watches = new Gate(MAX_WATCHES);
 
-  constructor(client: ConsulClient, keys: Keys, clock: Clock) {
-    this.#parts = { client, keys, clock, sessions: new Sessions(client, clock), looks: new Looks(clock) };
+  readonly #renewals = new JoinedRenewals();
+
+  constructor(parts: ConsulParts) {
+    this.#parts = parts;
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
@@ -130,7 +158,11 @@ class ConsulProvider implements Provider {
     });
   }
 
-  renew({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
+  renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
+    return this.#renewals.run(lease.termId, options, (together) => this.#renewOnce(lease, together));
+  }
+
+  #renewOnce({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     const { looks } = this.#parts;
     return this.#callGroup("renew", electionGroup, signal, async (key) => {
       const outcome = await key.change(termId, async (look) => {
@@ -172,10 +204,12 @@ class ConsulProvider implements Provider {
     let leave = () => {};
     try {
       leave = await this.#watches.enter(signal);
-      for (let seen = "", index = 0; !signal.aborted;) {
-        const { look, next } = await this.#callGroup("watch", electionGroup, signal, (key) => key.lookAfter(index));
-        // An index that went back is that of another log: the query starts anew.
-        index = next < index ? 0 : next;
+      const pace = new Pace(this.#parts.clock);
+      for (let seen = ""; !signal.aborted;) {
+        await pace.turn(signal);
+        const after = (key: GroupKey) => key.lookAfter(pace.index);
+        const { look, next, isLate } = await this.#callGroup("watch", electionGroup, signal, after);
+        pace.note(next, isLate);
         const state = look.session === "" ? `free since ${look.index}` : look.record?.termId ?? look.session;
         if (state === seen) continue;
         seen = state;
@@ -235,5 +269,5 @@ class ConsulProvider implements Provider {
 registerProvider({
   name: "consul",
   protocols: ["consul:", "consul+https:"],
-  open: (url, { clock }) => consulProvider({ url, ...(clock && { clock }) }),
+  open: (url, { clock, logger }) => consulProvider({ url, ...(clock && { clock }), ...(logger && { logger }) }),
 });

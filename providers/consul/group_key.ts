@@ -6,7 +6,7 @@
 
 import type { Clock } from "../../src/clock.ts";
 import type { AcquireRequest } from "../../src/provider.ts";
-import type { ConsulClient } from "./http.ts";
+import { type ConsulClient, TooLargeError } from "./http.ts";
 import { type Keys, kvPath } from "./keys.ts";
 import { type Look, type Looks, tokenOf } from "./looks.ts";
 import { type Operation, operationsOn, type OperationsOnKey } from "./operations.ts";
@@ -20,13 +20,18 @@ export interface ConsulParts {
   readonly keys: Keys;
   readonly looks: Looks;
   readonly clock: Clock;
+  /** Is told of metadata that Consul does not take with a renewal. */
+  onTooLarge(electionGroup: string, error: TooLargeError): void;
 }
 
+const NO_METADATA: Readonly<Record<string, string>> = {};
 /** How often a call tries again when the record has changed under it. */
 export const ATTEMPTS = 10;
-/** How long a blocking query may hang, in milliseconds; Consul adds up to a sixteenth. After the grace, it is broken. */
-const BLOCK_MS = 30_000;
-const GRACE_MS = 5_000;
+/** The longest that a blocking query may hang, in milliseconds, and that of one on a key in which no lease stands. */
+const MAX_BLOCK_MS = 30_000;
+const FREE_BLOCK_MS = 10_000;
+/** Consul adds a random part of up to a sixteenth, so that not all come back at once. */
+const JITTER = 1 / 16;
 
 /** The key of one group. Its methods reject when the signal of the call aborts, and send nothing from then on. */
 export class GroupKey {
@@ -60,19 +65,28 @@ export class GroupKey {
     return looks.see(this.#electionGroup, answer);
   }
 
-  /** Looks when the key has changed since `index`, or after half a minute. Not behind the gate, where it would block others. */
-  async lookAfter(index: number): Promise<{ look: Look; next: number }> {
+  /**
+   * Looks when the key has changed since `index`, or after a while. Not behind the gate, where it would block others.
+   *
+   * The holder's heartbeats end it every few seconds. Where none comes it ends by itself after half a lease, and counts as
+   * broken after another quarter: a connection that has died without a word, or a server that hangs, costs no more hints.
+   */
+  async lookAfter(index: number): Promise<{ look: Look; next: number; isLate: boolean }> {
     const { client, looks, clock } = this.#parts;
     const signal = this.#signal;
+    const lease = this.known?.record?.heartbeatTimeout;
+    const blockMs = Math.ceil(Math.min(lease === undefined ? FREE_BLOCK_MS : lease / 2, MAX_BLOCK_MS));
+    const sentAt = clock.monotonic();
     const controller = new AbortController();
     const onAbort = () => controller.abort(signal.reason);
     const giveUp = () => controller.abort(new Error("Consul does not answer"));
-    const cancel = clock.setTimer(giveUp, BLOCK_MS * (1 + 1 / 16) + GRACE_MS);
+    const cancel = clock.setTimer(giveUp, blockMs * (1 + JITTER) + blockMs / 2);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      const query = { index: String(index), wait: `${BLOCK_MS}ms` };
+      const query = { index: String(index), wait: `${blockMs}ms` };
       const answer = await client.send({ path: this.#path, query, signal: controller.signal });
-      return { look: looks.see(this.#electionGroup, answer), next: Math.max(answer.index, 1) };
+      const isLate = clock.monotonic() - sentAt >= blockMs;
+      return { look: looks.see(this.#electionGroup, answer), next: answer.index, isLate };
     } finally {
       cancel();
       signal.removeEventListener("abort", onAbort);
@@ -121,8 +135,20 @@ export class GroupKey {
       beat: record.beat + 1,
       metadata: metadata ?? record.metadata,
     };
-    const operations = [this.#key.checkIndex(look.index), this.#key.lock(session, encodeRecord(next))];
-    return this.#remember(await client.writeTogether(operations, this.#signal), session, next);
+    // Metadata that Consul does not take must not cost the lease: the record then keeps what it had, or, if that has become
+    // too large by its token or by another limit, none.
+    for (const carried of new Set([next.metadata, record.metadata, NO_METADATA])) {
+      try {
+        const written = { ...next, metadata: carried };
+        const operations = [this.#key.checkIndex(look.index), this.#key.lock(session, encodeRecord(written))];
+        const done = await client.writeTogether(operations, this.#signal);
+        return this.#remember(done, session, written);
+      } catch (error) {
+        if (!(error instanceof TooLargeError) || carried === NO_METADATA) throw error;
+        this.#parts.onTooLarge(this.#electionGroup, error);
+      }
+    }
+    throw new Error("the record does not fit into Consul");
   }
 
   /**

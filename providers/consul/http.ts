@@ -6,25 +6,18 @@
 
 import { setImmediate } from "node:timers";
 import { Gate } from "./gate.ts";
+import { whenAllAbort } from "../kit/joined_renewals.ts";
 import type { Operation } from "./operations.ts";
+import type { Transport } from "./transport.ts";
 
 /** An agent serves at most 200 connections of one address by default; these, and the watches, leave room for others. */
 const MAX_REQUESTS = 32;
-/** The most operations of one transaction, and a size of request that is always allowed. */
+/** The most operations of one transaction, and a size of request that is allowed unless Consul is set otherwise. */
 const MAX_OPERATIONS = 64;
 const MAX_BATCH_CHARS = 256 * 1024;
 
-/** The narrow part of `fetch` that is used. */
-export type ConsulFetch = (url: string, init: {
-  readonly method: string;
-  readonly headers: Record<string, string>;
-  readonly body?: string;
-  readonly signal: AbortSignal;
-}) => Promise<{
-  readonly status: number;
-  readonly headers: { get(name: string): string | null };
-  text(): Promise<string>;
-}>;
+/** The values or the transaction are larger than Consul is set to take. */
+export class TooLargeError extends Error {}
 
 /** Where Consul is, and what each request carries. */
 export interface ConsulTarget {
@@ -32,7 +25,7 @@ export interface ConsulTarget {
   readonly origin: string;
   readonly token: string | undefined;
   readonly dc: string | undefined;
-  readonly fetch: ConsulFetch;
+  readonly transport: Transport;
 }
 
 /** One HTTP request. */
@@ -64,7 +57,7 @@ interface Together {
   reject(error: unknown): void;
 }
 
-/** Sends requests, over connections that `fetch` keeps open between them. */
+/** Sends requests. */
 export class ConsulClient {
   readonly #target: ConsulTarget;
   readonly #gate = new Gate(MAX_REQUESTS);
@@ -80,6 +73,7 @@ export class ConsulClient {
   close(): void {
     this.#closed ??= new Error("the provider is closed");
     for (const controller of this.#underWay) controller.abort(this.#closed);
+    this.#target.transport.close();
   }
 
   /** Sends one request when fewer than 32 others are under way. One that has been given up is not sent. */
@@ -94,7 +88,7 @@ export class ConsulClient {
 
   /** Sends one request now. */
   async send({ method = "GET", path, query, body, signal }: ConsulRequest): Promise<ConsulAnswer> {
-    const { origin, token, dc, fetch } = this.#target;
+    const { origin, token, dc, transport } = this.#target;
     if (this.#closed !== null) throw this.#closed;
     signal.throwIfAborted();
     const controller = new AbortController();
@@ -104,7 +98,7 @@ export class ConsulClient {
     const parameters = new URLSearchParams({ ...query, ...(dc !== undefined && { dc }) });
     const headers: Record<string, string> = token === undefined ? {} : { "x-consul-token": token };
     try {
-      const response = await fetch(`${origin}/v1/${path}${parameters.size > 0 ? `?${parameters}` : ""}`, {
+      const response = await transport.fetch(`${origin}/v1/${path}${parameters.size > 0 ? `?${parameters}` : ""}`, {
         method,
         headers,
         signal: controller.signal,
@@ -112,8 +106,9 @@ export class ConsulClient {
       });
       const { status } = response;
       const text = await response.text();
+      if (status === 413) throw new TooLargeError(`413 ${text.trim().slice(0, 200)}`);
       if (![200, 404, 409].includes(status)) throw new Error(`${status} ${text.trim().slice(0, 200)}`);
-      return { status, body: text, index: Number(response.headers.get("x-consul-index")) || 0 };
+      return { status, body: text, index: indexOf(response.headers.get("x-consul-index")) };
     } catch (error) {
       if (controller.signal.aborted) throw controller.signal.reason;
       throw explain(error);
@@ -160,13 +155,15 @@ export class ConsulClient {
   /**
    * A transaction that conflicts has done nothing, and names every part that stood in its way: those are settled, and
    * the rest goes out again. Each round settles at least one, so the loop ends. Whoever gave up is left out.
+   *
+   * One that Consul is set to refuse for its size has done nothing either: its halves go out, down to the parts of one.
    */
   async #sendTogether(batch: readonly Together[]): Promise<void> {
     let open = batch;
     try {
       for (open = batch.filter(isWanted); open.length > 0; open = open.filter(isWanted)) {
-        const signal = whenAll(open.map((each) => each.signal));
-        const { index, errors } = await this.#transact(open.flatMap((each) => each.operations), signal);
+        const { signal, forget } = whenAllAbort(open.map((each) => each.signal));
+        const { index, errors } = await this.#transact(open.flatMap((each) => each.operations), signal).finally(forget);
         if (index !== null) return open.forEach((each) => each.resolve(index));
         const owners = open.flatMap((each) => each.operations.map(() => each));
         const failed = new Set(errors.map((op) => owners[op]));
@@ -175,7 +172,12 @@ export class ConsulClient {
         open = open.filter((each) => !failed.has(each));
       }
     } catch (error) {
-      for (const each of open) each.reject(error);
+      if (error instanceof TooLargeError && open.length > 1) {
+        const half = Math.ceil(open.length / 2);
+        await Promise.all([this.#sendTogether(open.slice(0, half)), this.#sendTogether(open.slice(half))]);
+      } else {
+        for (const each of open) each.reject(error);
+      }
     }
   }
 
@@ -208,17 +210,10 @@ function isWanted({ signal }: Together): boolean {
   return !signal.aborted;
 }
 
-/** A signal that aborts when the last of `signals` has. */
-function whenAll(signals: readonly AbortSignal[]): AbortSignal {
-  const [first] = signals;
-  if (first !== undefined && signals.length === 1) return first;
-  const controller = new AbortController();
-  let open = signals.length;
-  const onAbort = (event: Event) => {
-    if (--open === 0) controller.abort((event.target as AbortSignal).reason);
-  };
-  for (const signal of signals) signal.addEventListener("abort", onAbort, { once: true });
-  return controller.signal;
+/** Reads the index of an answer; 0 where it has none that can be waited on. */
+function indexOf(header: string | null): number {
+  const index = Number(header);
+  return Number.isSafeInteger(index) && index > 0 ? index : 0;
 }
 
 /** The reason of a failed `fetch` is in its cause, on some runtimes. */

@@ -5,6 +5,8 @@
  */
 
 import { redact } from "../../src/redact.ts";
+import { readParameters } from "../kit/parameters.ts";
+import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 
 /** Names the key of each group: `PREFIX/GROUP/.lock`, as `consul lock PREFIX/GROUP` does. */
 export class Keys {
@@ -39,12 +41,14 @@ export interface ConsulUrl {
   readonly prefix: string;
   readonly token: string | undefined;
   readonly dc: string | undefined;
+  /** Where to find certificates; null for HTTP. */
+  readonly tls: TlsFiles | null;
 }
 
 /**
- * Reads `consul://:token@host:port/prefix?token=TOKEN&dc=NAME`.
+ * Reads `consul://:token@host:port/prefix?token=TOKEN&dc=NAME`, or `consul+https:` with `ca`, `cert`, `key` and `servername` too.
  *
- * @throws {TypeError} if it is malformed or has a parameter that is unknown
+ * @throws {TypeError} if it is malformed, has a setting that is unknown, or says two things about one
  */
 export function parseConsulUrl(text: string): ConsulUrl {
   const refuse = (why: string) => new TypeError(`Cannot open provider "${redact(text)}": ${why}`);
@@ -54,13 +58,19 @@ export function parseConsulUrl(text: string): ConsulUrl {
   // Parsed with a scheme that has no port of its own, a port of 80 or 443 stays.
   const url = URL.canParse(`consul://${rest}`) ? new URL(`consul://${rest}`) : null;
   if (url === null || url.hostname === "") throw refuse("it must name a host");
-  for (const name of url.searchParams.keys()) {
-    if (name !== "token" && name !== "dc") throw refuse(`the parameter "${name}" is unknown; known are token and dc`);
-  }
+  const settings = readParameters("consul", url.searchParams, { token: "text", dc: "text", ...TLS_PARAMETERS });
+  const { token, dc, ...tls } = settings;
+  const [certificate] = Object.keys(tls);
+  if (certificate !== undefined && !isSecure) throw refuse(`the setting "${certificate}" needs consul+https://`);
+  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
+  if (url.hash !== "") throw refuse('a "#" in it must be written as %23');
+  const password = decodeURIComponent(url.password) || undefined;
+  if (token !== undefined && password !== undefined) throw refuse("it gives a token twice");
   return {
     origin: `${isSecure ? "https" : "http"}://${url.hostname}:${url.port || (isSecure ? 8501 : 8500)}`,
     prefix: `${decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, "") || "multilock"}/`,
-    token: url.searchParams.get("token") ?? (decodeURIComponent(url.password) || undefined),
-    dc: url.searchParams.get("dc") ?? undefined,
+    token: token ?? password,
+    dc,
+    tls: isSecure ? tls : null,
   };
 }

@@ -7,12 +7,10 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../src/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
+import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
 import type { ConsulAnswer } from "./http.ts";
 import { isLock } from "./operations.ts";
 import { decodeRecord, type TermRecord } from "./record.ts";
-
-/** How much faster than the holder's clock ours may run, as a fraction. */
-const CLOCK_RATE_ERROR = 0.001;
 
 /** A key as it was last seen. */
 export interface Look {
@@ -46,17 +44,19 @@ export class Looks {
     if (status === 404) return this.remember(electionGroup, 0, "", null);
     const [entry] = JSON.parse(body) as [ConsulEntry];
     if (!isLock(entry.Flags)) throw new Error(`the key "${entry.Key}" holds something that is no lock`);
-    const known = this.#looks.get(electionGroup);
-    const record = known?.index === entry.ModifyIndex
-      ? known.record
-      : decodeRecord(Buffer.from(entry.Value ?? "", "base64"));
+    const record = decodeRecord(Buffer.from(entry.Value ?? "", "base64"));
     return this.remember(electionGroup, entry.ModifyIndex, entry.Session ?? "", record);
   }
 
-  /** Remembers a state of the key. An index that was seen before keeps the time since which it stands. */
+  /**
+   * Remembers a state of the key. One that was seen before keeps the time since which it stands. The index alone does not say
+   * that: where a snapshot was restored, the same index comes again with another write.
+   */
   remember(electionGroup: string, index: number, session: string, record: TermRecord | null): Look {
     const known = this.#looks.get(electionGroup);
-    if (known?.index === index && index !== 0) return known;
+    const isKnown = known?.index === index && index !== 0 && known.session === session &&
+      known.record?.termId === record?.termId && known.record?.beat === record?.beat;
+    if (isKnown) return known;
     const look = { index, session, record, since: this.#clock.monotonic(), sinceWall: this.#clock.wall() };
     this.#looks.set(electionGroup, look);
     return look;

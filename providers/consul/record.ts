@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { parseMetadata } from "../../src/call.ts";
+import { TooLargeError } from "./http.ts";
 
 /** From this size on, in bytes, a record is packed: Consul refuses transactions of more than 512 KiB. */
 const PACK_BYTES = 8 * 1024;
@@ -31,7 +32,7 @@ export interface TermRecord {
 /**
  * Writes a record.
  *
- * @throws {RangeError} if its metadata is too much for Consul, even packed
+ * @throws {TooLargeError} if its metadata is too much for Consul, even packed
  */
 export function encodeRecord(record: TermRecord): Uint8Array {
   const { token, metadata, ...rest } = record;
@@ -40,7 +41,7 @@ export function encodeRecord(record: TermRecord): Uint8Array {
   if (bytes.length < PACK_BYTES) return bytes;
   const packed = gzipSync(bytes);
   if (packed.length > MAX_BYTES) {
-    throw new RangeError(`metadata takes ${packed.length} bytes, packed: Consul has room for ${MAX_BYTES}`);
+    throw new TooLargeError(`metadata takes ${packed.length} bytes, packed: Consul has room for ${MAX_BYTES}`);
   }
   return packed;
 }

@@ -7,12 +7,11 @@
 
 import { abortable } from "../../src/call.ts";
 import { type Clock, elapsedSince, type Instant, instant } from "../../src/clock.ts";
+import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
 import type { ConsulClient } from "./http.ts";
 
 /** Consul refuses sessions that live shorter, in milliseconds. */
 const MIN_TTL = 10_000;
-/** How much a clock may be fast or slow, as a fraction: that of Consul's leader decides when a session expires. */
-const CLOCK_RATE_ERROR = 0.001;
 /** How long a request about a session may take, in milliseconds. */
 const PATIENCE_MS = 5_000;
 

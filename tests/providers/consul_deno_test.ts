@@ -156,7 +156,7 @@ consulTest("healthCheck() says so, when the servers have no leader", { isLeaderl
   await assert.rejects(provider.acquire(request("group"), soon()), ProviderError);
 });
 
-consulTest("consul+https: URLs work, with a fetch that knows the authority", { isTls: true }, async (server) => {
+consulTest("a fetch of the caller's knows its own authorities", { isTls: true, isOpen: true }, async (server) => {
   assert.match(server.url, /^consul\+https:/);
   await assert.rejects(consulProvider({ url: server.url }).healthCheck(soon()), ProviderError);
   using client = Deno.createHttpClient({ caCerts: [server.ca ?? ""] });

@@ -13,13 +13,18 @@ import { conformanceCases } from "../../testing/conformance.ts";
 import { backend, detourTo } from "../servers/backend.ts";
 
 test("consulProvider() reads host, port, prefix, token and datacenter from its URL", () => {
-  const [none, https] = [{ token: undefined, dc: undefined }, "https://c.example:8501"];
+  const [none, https] = [{ token: undefined, dc: undefined, tls: null }, "https://c.example:8501"];
   assert.deepEqual(parseConsulUrl("consul://c"), { origin: "http://c:8500", prefix: "multilock/", ...none });
-  assert.deepEqual(parseConsulUrl("consul+https://c.example/a/b/"), { origin: https, prefix: "a/b/", ...none });
+  assert.deepEqual(parseConsulUrl("consul+https://c.example/a/b/"), {
+    origin: https,
+    prefix: "a/b/",
+    ...none,
+    tls: {},
+  });
   assert.equal(parseConsulUrl("CONSUL://c:80").origin, "http://c:80");
   assert.equal(parseConsulUrl("consul://[::1]:8500").origin, "http://[::1]:8500");
   assert.deepEqual(parseConsulUrl("consul://:se%3Acret@c?dc=east"), {
-    ...{ origin: "http://c:8500", prefix: "multilock/", token: "se:cret", dc: "east" },
+    ...{ origin: "http://c:8500", prefix: "multilock/", token: "se:cret", dc: "east", tls: null },
   });
   assert.equal(parseConsulUrl("consul://c?token=t").token, "t");
 });
@@ -30,6 +35,27 @@ test("consulProvider() throws without naming the token, when the URL is not usab
       () => consulProvider({ url }),
       (error) => error instanceof TypeError && !/secret@/.test(error.message),
     );
+  }
+});
+
+test("consulProvider() refuses a setting that nobody knows, and names the nearest", () => {
+  const bad: readonly [ConsulOptions, RegExp][] = [
+    [{ url: "consul://c?tokn=hush-hush" }, /setting "tokn".*"token"/],
+    [{ url: "consul://c?dc=a&dc=b" }, /"dc".*twice/],
+    [{ url: "consul://:hush-hush@c?token=hush-hush" }, /token twice/],
+    [{ url: "consul://c?ca=a.pem" }, /"ca" needs consul\+https/],
+    [{ url: "consul+https://c?cert=a.pem" }, /cert and key/],
+    [{ url: "consul://c/a#b" }, /%23/],
+    [{ url: "consul+https://c?ca=a.pem", fetch: fetch as ConsulFetch }, /fetch/],
+    [{ urls: "consul://c" } as ConsulOptions, /option "urls".*"url"/],
+    ["consul://c" as ConsulOptions, /options must be an object/],
+  ];
+  for (const [options, why] of bad) {
+    assert.throws(() => consulProvider(options), (error) => {
+      assert.ok(error instanceof TypeError && !error.message.includes("hush"), String(error));
+      assert.match(error.message, why);
+      return true;
+    });
   }
 });
 

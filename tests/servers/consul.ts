@@ -33,14 +33,20 @@ export interface ConsulSetup {
   readonly masterToken?: string;
   /** Whether it waits for a second server, which never comes. */
   readonly isLeaderless?: boolean;
-  /** Whether it speaks HTTPS, with a certificate for `localhost`. */
+  /** Whether it speaks HTTPS, with a certificate for `localhost` and 127.0.0.1, and to clients that have one of the same authority. */
   readonly isTls?: boolean;
+  /** With `isTls`: whether clients need none. */
+  readonly isOpen?: boolean;
+  /** The most bytes that a value may have. */
+  readonly maxValueBytes?: number;
 }
 
 /** A running Consul. */
 export interface ConsulServer extends TestServer {
   /** The authority of its certificate, where it speaks HTTPS. */
   readonly ca: string | null;
+  /** Files in PEM, where it speaks HTTPS: the authority, and what a client shows. */
+  readonly files: { readonly ca: string; readonly cert: string; readonly key: string };
 }
 
 /** Starts a server with `setup`. */
@@ -63,9 +69,12 @@ export async function startConsul(setup: ConsulSetup = {}): Promise<ConsulServer
       serf_wan = -1, dns = -1, grpc = -1
     }
     # The suite opens more clients from one address than an agent serves by default.
-    limits { http_max_conns_per_client = 2000 }
+    limits {
+      http_max_conns_per_client = 2000
+      ${setup.maxValueBytes === undefined ? "" : `kv_max_value_size = ${setup.maxValueBytes}`}
+    }
     ${setup.masterToken === undefined ? "" : accessControl(setup.masterToken)}
-    ${setup.isTls ? await certificate(command, directory) : ""}
+    ${setup.isTls ? await certificate(command, directory, setup.isOpen ?? false) : ""}
   `;
   await writeFile(join(directory, "agent.hcl"), config);
   const consul = await startProcess({
@@ -76,6 +85,11 @@ export async function startConsul(setup: ConsulSetup = {}): Promise<ConsulServer
   });
   return {
     url: setup.isTls ? `consul+https://localhost:${https}` : `consul://127.0.0.1:${http}`,
+    files: {
+      ca: join(directory, "consul-agent-ca.pem"),
+      cert: join(directory, "dc1-client-consul-0.pem"),
+      key: join(directory, "dc1-client-consul-0-key.pem"),
+    },
     ca: setup.isTls ? await readFile(join(directory, "consul-agent-ca.pem"), "utf8") : null,
     ...consul,
     async stop() {
@@ -85,11 +99,14 @@ export async function startConsul(setup: ConsulSetup = {}): Promise<ConsulServer
   };
 }
 
-/** Makes an authority and a certificate in `directory`. */
-async function certificate(command: string, directory: string): Promise<string> {
+/** Makes an authority and certificates of a server and of a client in `directory`. */
+async function certificate(command: string, directory: string, isOpen: boolean): Promise<string> {
   await run(command, ["tls", "ca", "create"], { cwd: directory });
   await run(command, ["tls", "cert", "create", "-server"], { cwd: directory });
+  await run(command, ["tls", "cert", "create", "-client"], { cwd: directory });
   return `
+    ca_file = "${directory}/consul-agent-ca.pem"
+    verify_incoming_https = ${!isOpen}
     cert_file = "${directory}/dc1-server-consul-0.pem"
     key_file = "${directory}/dc1-server-consul-0-key.pem"
   `;
