@@ -33,7 +33,8 @@ const MODULES: readonly { readonly opens: RegExp; readonly load: () => Promise<u
   },
   { opens: /^rediss?(\+(sentinel|cluster))?:/i, load: () => import("../providers/redis.ts") },
   {
-    opens: /^(azblob|https?):|(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i,
+    opens:
+      /^azblob:|^https?:\/\/([^/?#]*\.blob\.(core|storage)\.|[^/?#]*\/devstoreaccount1\b)|(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i,
     load: () => import("../providers/azure_blob.ts"),
   },
   { opens: /^consul(\+https?)?:/i, load: () => import("../providers/consul.ts") },

@@ -1,5 +1,6 @@
 /**
- * Elections on Azure Blob Storage. Importing this module registers `azblob:`, `https:` and `http:` URLs and connection strings.
+ * Elections on Azure Blob Storage. Importing this module registers `azblob:` URLs, those of Azure's own hosts and emulators, and
+ * connection strings.
  *
  * Each group is one blob, `GROUP.lease`. Whoever leads has its lease, under the `termId`; the blob says who that is.
  *
@@ -19,6 +20,7 @@
 
 import { callBackend } from "../src/call.ts";
 import type { ProviderOperation } from "../src/errors.ts";
+import type { Logger } from "../src/logger.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -34,14 +36,18 @@ import { registerProvider } from "../src/registry.ts";
 import {
   type AzureContainer,
   explain,
+  isRefused,
   MISSING,
   type OpenContainer,
   openContainer,
   refusalOf,
+  retries,
   unlessRefused,
 } from "./azure_blob/client.ts";
-import { describe, GroupBlob, type Look, type TermRecord, toLease } from "./azure_blob/group_blob.ts";
-import { isConnectionString, parseAzureTarget } from "./azure_blob/target.ts";
+import { describe, GroupBlob, leaseSeconds, type Look, type TermRecord, toLease } from "./azure_blob/group_blob.ts";
+import { isAzureTarget, parseAzureTarget } from "./azure_blob/target.ts";
+import { JoinedRenewals } from "./kit/joined_renewals.ts";
+import { checkOptions } from "./kit/parameters.ts";
 
 export type {
   AzureBlob,
@@ -58,18 +64,23 @@ export interface AzureBlobOptions {
   /**
    * `azblob://ACCOUNT/CONTAINER`, `https://ACCOUNT.blob.core.windows.net/CONTAINER`, the same of an emulator,
    * `http://127.0.0.1:10000/devstoreaccount1/CONTAINER`, or a connection string (with `Container=NAME`). Behind the container
-   * may stand what blob names begin with. A key is given as `accountKey`, as a parameter of that name or as a password;
-   * a shared access signature as the URL's query.
+   * may stand what blob names begin with. A key is given as `accountKey`, as a setting of that name or as a password;
+   * a shared access signature as the URL's query. `ca`, `cert` and `key` name files in PEM, and `servername` the name in the
+   * server's certificate.
    */
   readonly url?: string | URL;
   /** The account's key. @default that of the URL */
   readonly accountKey?: string;
   /**
    * A `ContainerClient` of `@azure/storage-blob`, for any other credential. It must be made with
-   * `retryOptions: { maxTries: 1 }`.
+   * `retryOptions: { maxTries: 1 }`: what it sent again by itself would be carried out after its caller has given up.
    */
   readonly client?: AzureContainer;
+  /** Is told of metadata that Azure refuses. @default nobody */
+  readonly logger?: Logger;
 }
+
+const OPTIONS: readonly (keyof AzureBlobOptions)[] = ["url", "accountKey", "client", "logger"];
 
 /**
  * Opens a provider that keeps leases in a container of Azure Blob Storage. The container is made when it is first missed.
@@ -83,18 +94,27 @@ export interface AzureBlobOptions {
  * assert(provider.capabilities.minTimeout === 15_000);
  * ```
  *
- * @throws {TypeError} if there is neither a client nor a URL that is complete
+ * @throws {TypeError} if there is neither a client nor a URL that is complete, if either cannot be used safely, or if the URL or
+ * the options have a setting that is unknown
  */
 export function azureBlobProvider(options: AzureBlobOptions): Provider {
-  const { url, accountKey, client } = options;
+  checkOptions("azure-blob", options, OPTIONS);
+  const { url, accountKey, client, logger } = options;
   if (client !== undefined) {
+    if (url !== undefined || accountKey !== undefined) {
+      throw new TypeError(`${CANNOT_OPEN}: a client has its url and key`);
+    }
+    if (retries(client)) throw new TypeError(`${CANNOT_OPEN}: its client must have retryOptions: { maxTries: 1 }`);
     // Its connections are its owner's.
-    return new AzureBlobProvider(() => Promise.resolve({ container: client, close() {} }), "");
+    return new AzureBlobProvider(() => Promise.resolve({ container: client, close() {} }), "", logger);
   }
-  if (url === undefined) throw new TypeError('Cannot open provider "azure-blob": it needs a url or a client');
+  if (url === undefined) throw new TypeError(`${CANNOT_OPEN}: it needs a url or a client`);
   const target = parseAzureTarget(String(url), accountKey);
-  return new AzureBlobProvider(() => openContainer(target), target.prefix);
+  return new AzureBlobProvider(() => openContainer(target), target.prefix, logger);
 }
+
+const CANNOT_OPEN = 'Cannot open provider "azure-blob"';
+type RecordMetadata = TermRecord["metadata"];
 
 /** How often a call tries again when the blob has changed under it. */
 const ATTEMPTS = 5;
@@ -114,11 +134,14 @@ class AzureBlobProvider implements Provider {
   /** What was last seen of each group. */
   readonly #looks = new Map<string, Look>();
   readonly #closing = new AbortController();
+  readonly #renewals = new JoinedRenewals();
+  readonly #logger: Logger | undefined;
   #opened: Promise<OpenContainer> | null = null;
 
-  constructor(open: () => Promise<OpenContainer>, prefix: string) {
+  constructor(open: () => Promise<OpenContainer>, prefix: string, logger: Logger | undefined) {
     this.#open = open;
     this.#prefix = prefix;
+    this.#logger = logger;
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
@@ -140,19 +163,48 @@ class AzureBlobProvider implements Provider {
     });
   }
 
-  renew({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
-    return this.#callGroup("renew", electionGroup, signal, async (blob) => {
-      if (await blob.renew(termId) === null) return "lost";
+  renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
+    return this.#renewals.run(lease.termId, options, (together) => this.#renewOnce(lease, together));
+  }
+
+  #renewOnce(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
+    return this.#callGroup("renew", lease.electionGroup, signal, async (blob) => {
+      if (await blob.renew(lease.termId) === null) return "lost";
       if (metadata === undefined) return "renewed";
-      let look = blob.known ?? null;
-      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        if (look?.record?.termId !== termId) look = await blob.download(termId);
-        if (look?.record?.termId !== termId) return "lost";
-        if (await blob.write({ ...look.record, metadata }, look.etag)) return "renewed";
-        look = null;
+      try {
+        return await this.#describe(lease, metadata, blob);
+      } catch (error) {
+        // The lease is renewed. What it carries must not cost it, where Azure will not take that at all.
+        if (!isRefused(error)) throw error;
+        this.#warn(lease.electionGroup, explain(error));
+        return "renewed";
       }
-      throw new Error("the blob changes all the time");
     });
+  }
+
+  /**
+   * Writes new metadata into the record of a term that has the lease. A blob whose record was overwritten gets a whole one; that
+   * of another term says that this one is over.
+   */
+  async #describe(lease: Lease, metadata: RecordMetadata, blob: GroupBlob): Promise<"renewed" | "lost"> {
+    const { participantId, termId, token, acquiredAt, heartbeatTimeout } = lease;
+    const own: TermRecord = { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata };
+    let look = blob.known ?? null;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (look?.record?.termId !== termId) look = await blob.download(termId);
+      if (look === null || (look.record === null ? look.token > token : look.record.termId !== termId)) return "lost";
+      if (await blob.write({ ...(look.record ?? own), metadata }, look.etag)) return "renewed";
+      look = null;
+    }
+    throw new Error("the blob changes all the time");
+  }
+
+  #warn(electionGroup: string, error: unknown): void {
+    try {
+      this.#logger?.warn("Azure refuses the metadata: the lease is renewed without", { electionGroup, error });
+    } catch {
+      // A logger that fails must not cost the lease, and there is nobody else to tell.
+    }
   }
 
   release(
@@ -220,7 +272,7 @@ class AzureBlobProvider implements Provider {
    */
   async #claim(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "held" | "changed"> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const taken = await blob.take(termId, Math.ceil(heartbeatTimeout / 1_000));
+    const taken = await blob.take(termId, leaseSeconds(heartbeatTimeout));
     if (typeof taken === "string") return taken;
     const look = taken.etag === seen.etag ? seen : await blob.download(termId);
     if (look === null) return "changed";
@@ -298,7 +350,8 @@ class AzureBlobProvider implements Provider {
 
 registerProvider({
   name: "azure-blob",
-  protocols: ["azblob:", "https:", "http:"],
-  matches: isConnectionString,
-  open: (url) => azureBlobProvider({ url }),
+  protocols: ["azblob:"],
+  // The schemes of the web belong to nobody: only URLs of Azure's own hosts and of its emulators are ours.
+  matches: isAzureTarget,
+  open: (url, { logger }) => azureBlobProvider({ url, ...(logger && { logger }) }),
 });

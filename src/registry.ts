@@ -52,8 +52,6 @@ const MODULE_OF_SCHEME: Readonly<Record<string, string>> = {
   "redis+cluster:": "redis",
   "rediss+cluster:": "redis",
   "azblob:": "azure-blob",
-  "http:": "azure-blob",
-  "https:": "azure-blob",
   "consul:": "consul",
   "consul+https:": "consul",
   "zookeeper:": "zookeeper",
@@ -127,6 +125,8 @@ function explainUnknown(target: string, scheme: string): string {
 }
 
 function moduleOfConnectionString(target: string): string | undefined {
+  // The schemes of the web belong to no provider, but some of their hosts do.
+  if (/^https?:\/\/([^/?#]*\.blob\.(core|storage)\.|[^/?#]*\/devstoreaccount1\b)/i.test(target)) return "azure-blob";
   if (/(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i.test(target)) return "azure-blob";
   if (/(^|;)\s*host\s*=/i.test(target)) return "postgres";
   if (/(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i.test(target)) return "sqlserver";

@@ -50,6 +50,11 @@ test("openProvider() names the import that would help, and no password", async (
   });
   await assert.rejects(openProvider("Server=db;Password=hunter2"), /core\/sqlserver/);
   await assert.rejects(openProvider("AccountName=a;AccountKey=hunter2"), /core\/azure-blob/);
+  await assert.rejects(openProvider("https://acc.blob.core.windows.net/locks?sig=hunter2"), /core\/azure-blob/);
+  await assert.rejects(openProvider("http://127.0.0.1:10000/devstoreaccount1/locks"), /core\/azure-blob/);
+  for (const url of ["https://example.com/x", "http://localhost:8500"]) {
+    await assert.rejects(openProvider(url), (error: Error) => !/azure/.test(error.message), url);
+  }
   await assert.rejects(openProvider("gopher://x"), /known are memory: /);
   await assert.rejects(openProvider(""), TypeError);
 });

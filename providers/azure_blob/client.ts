@@ -5,8 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { Agent as HttpAgent } from "node:http";
-import { Agent as HttpsAgent } from "node:https";
+import { openConnections } from "../kit/http_agent.ts";
 import type { AzureTarget } from "./target.ts";
 
 /** What every call takes. */
@@ -95,24 +94,38 @@ export interface OpenContainer {
 /**
  * Opens the driver. It must not retry: a lease write that is sent again four seconds later, as it does by default, would
  * count from then. And it gets connections of our own, since those that it shares by default would keep a process alive on
- * Deno after the provider was closed: for seconds, or for as long as a server hangs.
+ * Deno after the provider was closed: for seconds, or for as long as a server hangs. Nor does Deno itself send a request on
+ * one of ours a second time (see `openConnections`).
  */
-export async function openContainer({ url, key }: AzureTarget): Promise<OpenContainer> {
+export async function openContainer({ url, key, tls }: AzureTarget): Promise<OpenContainer> {
   const { AnonymousCredential, ContainerClient, newPipeline, StorageSharedKeyCredential } = await import(
     "@azure/storage-blob"
   );
-  const agent = url.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const connections = openConnections(url.startsWith("https:") ? tls : null);
   const credential = key === null ? new AnonymousCredential() : new StorageSharedKeyCredential(key.account, key.value);
   const pipeline = newPipeline(credential, { retryOptions: { maxTries: 1 } });
   pipeline.factories.push({
     create: (next) => ({
       sendRequest(request) {
-        request.agent = agent;
+        request.agent = connections.agent;
         return next.sendRequest(request);
       },
     }),
   });
-  return { container: new ContainerClient(url, pipeline) as AzureContainer, close: () => agent.destroy() };
+  return { container: new ContainerClient(url, pipeline) as AzureContainer, close: () => connections.close() };
+}
+
+/** Whether a client of the caller's is known to send requests again by itself. What cannot be seen is taken to be well. */
+export function retries(client: AzureContainer): boolean {
+  const { pipeline } = client as { pipeline?: { options?: { retryOptions?: { maxTries?: unknown } } } };
+  return pipeline?.options !== undefined && pipeline.options.retryOptions?.maxTries !== 1;
+}
+
+/** Whether Azure has answered, and has refused what was asked for by what it is: it would be refused again. */
+export function isRefused(error: unknown): boolean {
+  const { statusCode } = (typeof error === "object" && error !== null ? error : {}) as { statusCode?: unknown };
+  return typeof statusCode === "number" && statusCode >= 400 && statusCode < 500 && statusCode !== 408 &&
+    statusCode !== 429;
 }
 
 /** Returns the content of a download. */

@@ -45,6 +45,7 @@ export interface Look {
 /** The blob of one group, for the length of one call. What it sees outlasts the call, in the provider's looks. */
 export class GroupBlob {
   readonly #electionGroup: string;
+  readonly #name: string;
   readonly #container: AzureContainer;
   readonly #blob: AzureBlob;
   readonly #looks: Map<string, Look>;
@@ -59,7 +60,8 @@ export class GroupBlob {
   ) {
     this.#electionGroup = electionGroup;
     this.#container = container;
-    this.#blob = container.getBlockBlobClient(`${prefix}${electionGroup}.lease`);
+    this.#name = `${prefix}${electionGroup}.lease`;
+    this.#blob = container.getBlockBlobClient(this.#name);
     this.#looks = looks;
     this.#abortSignal = abortSignal;
   }
@@ -93,7 +95,13 @@ export class GroupBlob {
     return await this.download(known.record.termId) ?? this.remember({ ...known, isHeld: false });
   }
 
-  /** Reads the blob, if `leaseId` has its lease where that is given. Returns null if not, or if there is no blob. */
+  /**
+   * Reads the blob, if `leaseId` has its lease where that is given. Returns null if not, or if there is no blob.
+   *
+   * What people do to a blob by hand must not end a group for good. Who leads is decided by the lease alone; the record says who
+   * that is, and one that cannot be read says nothing. To write over it is safe for the term that has the lease: on condition of
+   * the ETag, with a token beyond that in the metadata and beyond Azure's time, which grows where that was removed.
+   */
   async download(leaseId?: string): Promise<Look | null> {
     const options = { conditions: leaseId === undefined ? {} : { leaseId }, abortSignal: this.#abortSignal };
     const answer = await unlessRefused(NOT_HELD, () => this.#blob.download(0, undefined, options));
@@ -101,11 +109,16 @@ export class GroupBlob {
       this.#looks.delete(this.#electionGroup);
       return null;
     }
-    const token = /^\d{1,20}$/.exec(answer.metadata?.token ?? "")?.[0];
-    if (token === undefined || answer.etag === undefined) throw new Error("the blob holds something that is no lease");
-    const record = parseRecord(await textOf(answer));
+    if (answer.etag === undefined) throw new Error("the blob has no ETag");
+    const text = await textOf(answer);
+    const record = parseRecord(text);
+    const marked = /^\d{1,20}$/.exec(answer.metadata?.token ?? "")?.[0];
+    // A blob is ours if it has our token, or a record of ours, or nothing that could be precious.
+    if (marked === undefined && record === null && text !== "") throw new Error(`${this.#name} ${FOREIGN}`);
+    const tokens = [BigInt(marked ?? 0), record?.token ?? 0n];
+    const token = tokens.reduce((one, other) => one > other ? one : other);
     const isLeased = leaseId === undefined ? answer.leaseState === "leased" : leaseId === record?.termId;
-    return this.remember({ etag: answer.etag, token: BigInt(token), record, isHeld: record !== null && isLeased });
+    return this.remember({ etag: answer.etag, token, record, isHeld: record !== null && isLeased });
   }
 
   /** Writes a record under its lease. Returns false if the lease is over, or the blob is not the one that was seen. */
@@ -170,17 +183,43 @@ export class GroupBlob {
   }
 }
 
-function parseRecord(json: string): TermRecord | null {
-  if (json === "") return null;
-  const { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata } = JSON.parse(json);
+const FOREIGN = "holds something that is no lease: delete that blob, or take another container or prefix";
+
+/** Reads a record; null if it is none of ours. */
+function parseRecord(text: string): TermRecord | null {
+  const json = objectIn(text);
+  const { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata } = json;
+  const began = new Date(String(acquiredAt));
+  // The term's id goes into headers, as the id of the lease.
+  const isWhole = typeof participantId === "string" && typeof termId === "string" && /^[0-9a-f-]{36}$/i.test(termId) &&
+    typeof token === "string" && /^\d{1,20}$/.test(token) && typeof heartbeatTimeout === "number" &&
+    heartbeatTimeout > 0 && !Number.isNaN(began.getTime());
+  if (!isWhole) return null;
   return {
-    participantId: String(participantId),
-    termId: String(termId),
+    participantId,
+    termId,
     token: BigInt(token),
-    acquiredAt: new Date(acquiredAt),
-    heartbeatTimeout: Number(heartbeatTimeout),
+    acquiredAt: began,
+    heartbeatTimeout,
     metadata: parseMetadata(JSON.stringify(metadata)),
   };
+}
+
+function objectIn(text: string): Record<string, unknown> {
+  try {
+    const json: unknown = JSON.parse(text);
+    return typeof json === "object" && json !== null ? json as Record<string, unknown> : {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * How long Azure is asked to keep a lease: it knows whole seconds. More than the holder counts on is safe, since others wait
+ * longer than it leads; less would let them in while it still does.
+ */
+export function leaseSeconds(heartbeatTimeout: number): number {
+  return Math.ceil(heartbeatTimeout / 1_000);
 }
 
 /** Returns the lease of a record. */
@@ -199,6 +238,6 @@ export function describe({ record }: Look): LeaderInfo | null {
     // Azure does not say when a lease was renewed: the holder may have done so just now.
     lastHeartbeat: null,
     metadata: record.metadata,
-    expiresIn: record.heartbeatTimeout,
+    expiresIn: leaseSeconds(record.heartbeatTimeout) * 1_000,
   };
 }

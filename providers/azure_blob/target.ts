@@ -5,6 +5,9 @@
  */
 
 import { redact } from "../../src/redact.ts";
+import { refuseUnknown } from "../../src/spelling.ts";
+import { readParameters } from "../kit/parameters.ts";
+import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 
 /** The container, before any driver is loaded. */
 export interface AzureTarget {
@@ -14,6 +17,8 @@ export interface AzureTarget {
   readonly prefix: string;
   /** The account and its key; null where a signature is all there is. */
   readonly key: { readonly account: string; readonly value: string } | null;
+  /** Where to find certificates. */
+  readonly tls: TlsFiles;
 }
 
 /** The account of every storage emulator. Its key is public. */
@@ -22,45 +27,72 @@ const EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4
 /** The container where a target names none. */
 const CONTAINER = "multilock";
 
+/** The settings of a signature, as Azure names them: they are sent as they are. */
+const SIGNATURE = [
+  ...["sv", "ss", "srt", "sp", "st", "se", "sip", "spr", "sig", "sr", "si", "sdd", "ses", "saoid", "suoid", "scid"],
+  ...["skoid", "sktid", "skt", "ske", "sks", "skv", "skdutid", "sduoid", "rscc", "rscd", "rsce", "rscl", "rsct", "tn"],
+];
+/** What a connection string may say, beside endpoints of other services, which tools write into it. */
+const PARTS = ["DefaultEndpointsProtocol", "AccountName", "AccountKey", "BlobEndpoint", "EndpointSuffix"];
+const OWN_PARTS = ["SharedAccessSignature", "UseDevelopmentStorage", "Container"];
+const FOREIGN_PARTS = ["Queue", "Table", "File"].flatMap((each) => [`${each}Endpoint`, `${each}SecondaryEndpoint`]);
+
+/** Azure's own host names of blobs: the public cloud, its endpoints with a zone, China, the US government. */
+const HOST =
+  /^[a-z0-9-]+(\.z\d+)?\.blob\.(core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de)|storage\.azure\.net)$/;
+
+/** Whether `target` is one of Azure's that its scheme does not tell: a connection string, or a URL of the web. */
+export function isAzureTarget(target: string): boolean {
+  if (isConnectionString(target)) return true;
+  if (!/^https?:/i.test(target) || !URL.canParse(target)) return false;
+  const { hostname, pathname } = new URL(target);
+  return HOST.test(hostname) || pathname.split("/")[1] === EMULATOR_ACCOUNT;
+}
+
 /** Whether `target` looks like a connection string. */
-export function isConnectionString(target: string): boolean {
-  return /(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i.test(target);
+function isConnectionString(target: string): boolean {
+  return /(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)\s*=/i.test(target);
 }
 
 /**
  * Reads a target.
  *
- * @throws {TypeError} if it is malformed, or holds neither a key nor a signature
+ * @throws {TypeError} if it is malformed, has a setting that is unknown, or holds neither a key nor a signature
  */
 export function parseAzureTarget(target: string, accountKey?: string): AzureTarget {
   const refuse = (why: string) => new TypeError(`Cannot open provider "${redact(target)}": ${why}`);
-  if (isConnectionString(target)) return parseConnectionString(target, refuse);
+  if (isConnectionString(target)) return parseConnectionString(target, accountKey, refuse);
   if (!URL.canParse(target)) throw refuse("it is neither a URL nor a connection string");
   const given = new URL(target);
   // Any scheme of the web parses user, host and port alike.
   const isShort = given.protocol === "azblob:";
-  const url = new URL(isShort ? target.replace(/^azblob:/i, "https:") : target);
-  if (!isShort && !/^https?:$/.test(url.protocol)) throw refuse("it must begin with azblob://, https:// or http://");
+  if (!isShort && !/^https?:$/.test(given.protocol)) throw refuse("it must begin with azblob://, https:// or http://");
+  const short = target.replace(/^azblob:/i, "https:");
+  if (!URL.canParse(short) || given.hash !== "") throw refuse('a "#", "/" or "?" in a key must be percent-encoded');
+  const url = new URL(short);
   if (isShort && !url.hostname.includes(".")) url.hostname += ".blob.core.windows.net";
   const path = url.pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
   // The emulator, and whatever is reached by an address, has the account in its path.
-  const isPathStyle = /^(localhost|\d+(\.\d+){3}|\[.*\])$/.test(url.hostname);
+  const isPathStyle = /^(localhost|\d+(\.\d+){3}|\[.*\])$/.test(url.hostname) || path[0] === EMULATOR_ACCOUNT;
   const account = isPathStyle ? path.shift() : url.hostname.split(".")[0];
   if (account === undefined) throw refuse("it must name an account");
   const [container = CONTAINER, ...prefix] = path;
-  const value = accountKey ?? url.searchParams.get("accountKey") ?? (decodeURIComponent(url.password) || undefined);
-  url.searchParams.delete("accountKey");
+  const settings = readParameters("azure-blob", url.searchParams, { accountKey: "text", ...TLS_PARAMETERS }, SIGNATURE);
+  const { accountKey: inQuery, ...tls } = settings;
+  // A key is base64: a blank was a plus sign.
+  const value = accountKey ?? inQuery?.replaceAll(" ", "+") ?? (decodeURIComponent(url.password) || undefined);
+  for (const name of ["accountKey", ...Object.keys(TLS_PARAMETERS)]) url.searchParams.delete(name);
   const signature = url.searchParams.has("sig") ? url.search : "";
   const root = `${url.protocol}//${url.host}${isPathStyle ? `/${account}` : ""}`;
-  return build(root, container, prefix, signature, account, value, refuse);
+  return build({ root, container, prefix, signature, account, key: value, tls }, refuse);
 }
 
-function parseConnectionString(text: string, refuse: (why: string) => TypeError): AzureTarget {
-  const parts = new Map<string, string>();
-  for (const part of text.split(";")) {
-    const [, name, value] = /^\s*([^=\s]+)\s*=(.*)$/.exec(part) ?? [];
-    if (name !== undefined && value !== undefined) parts.set(name.toLowerCase(), value.trim());
-  }
+function parseConnectionString(
+  text: string,
+  accountKey: string | undefined,
+  refuse: (why: string) => TypeError,
+): AzureTarget {
+  const parts = readParts(text, refuse);
   const isEmulator = parts.get("usedevelopmentstorage")?.toLowerCase() === "true";
   const account = parts.get("accountname") ?? (isEmulator ? EMULATOR_ACCOUNT : undefined);
   const suffix = parts.get("endpointsuffix") ?? "core.windows.net";
@@ -71,16 +103,35 @@ function parseConnectionString(text: string, refuse: (why: string) => TypeError)
   const [container = CONTAINER, ...prefix] = (parts.get("container") ?? CONTAINER).split("/").filter(Boolean);
   const signature = parts.get("sharedaccesssignature")?.replace(/^\??/, "?") ?? "";
   const root = endpoint.replace(/\/+$/, "");
-  return build(root, container, prefix, signature, account ?? "", parts.get("accountkey"), refuse);
+  const key = accountKey ?? parts.get("accountkey");
+  return build({ root, container, prefix, signature, account: account ?? "", key, tls: {} }, refuse);
+}
+
+/** Reads the parts of a connection string, by their names in lower case. */
+function readParts(text: string, refuse: (why: string) => TypeError): ReadonlyMap<string, string> {
+  const known = [...PARTS, ...OWN_PARTS, "BlobSecondaryEndpoint", ...FOREIGN_PARTS];
+  const parts = new Map<string, string>();
+  for (const part of text.split(";").filter((each) => each.trim() !== "")) {
+    const [, name, value] = /^\s*([^=\s]+)\s*=(.*)$/.exec(part) ?? [];
+    if (name === undefined || value === undefined) throw refuse("it has a part that is no NAME=VALUE");
+    const spelt = known.find((each) => each.toLowerCase() === name.toLowerCase()) ?? name;
+    refuseUnknown("azure-blob setting", [spelt], known);
+    if (parts.has(name.toLowerCase())) throw refuse(`it gives "${spelt}" twice`);
+    parts.set(name.toLowerCase(), value.trim());
+  }
+  return parts;
 }
 
 function build(
-  root: string,
-  container: string,
-  prefix: readonly string[],
-  signature: string,
-  account: string,
-  key: string | undefined,
+  { root, container, prefix, signature, account, key, tls }: {
+    readonly root: string;
+    readonly container: string;
+    readonly prefix: readonly string[];
+    readonly signature: string;
+    readonly account: string;
+    readonly key: string | undefined;
+    readonly tls: TlsFiles;
+  },
   refuse: (why: string) => TypeError,
 ): AzureTarget {
   if (!/^(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/.test(container)) {
@@ -90,9 +141,14 @@ function build(
   if (value === undefined && signature === "") {
     throw refuse("it needs an account key, a shared access signature, or a client that has other credentials");
   }
+  if (value !== undefined && !/^[A-Za-z0-9+/]+={0,2}$/.test(value)) throw refuse("its account key is not base64");
+  const [certificate] = Object.keys(tls);
+  if (certificate !== undefined && !/^https:/i.test(root)) throw refuse(`the setting "${certificate}" needs https`);
+  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
   return {
     url: `${root}/${container}${value === undefined ? signature : ""}`,
     prefix: prefix.map((part) => `${part}/`).join(""),
     key: value === undefined ? null : { account, value },
+    tls,
   };
 }

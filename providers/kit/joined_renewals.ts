@@ -13,6 +13,9 @@ type Metadata = RenewOptions["metadata"];
 /** What one call to the backend is asked for. */
 type Renew = (options: RenewOptions) => Promise<Outcome>;
 
+/** How long those who come wait for a call that is under way, in milliseconds: one that hangs must not hold up the next. */
+const STALL_MS = 1_000;
+
 interface Member {
   readonly signal: AbortSignal;
   readonly metadata: Metadata;
@@ -25,6 +28,14 @@ interface Round {
   resolve(outcome: Promise<Outcome>): void;
 }
 
+/** A term with calls under way. */
+interface Busy {
+  running: number;
+  round: Round | null;
+  /** Ends the waiting of the round behind a call that hangs. */
+  stalled: ReturnType<typeof setTimeout> | undefined;
+}
+
 /**
  * Joins renewals of a lease. While a call to the backend is under way, those who come wait, and then share one call with the
  * metadata of the last of them that brought some. Conditional writes of one lease would else conflict with each other.
@@ -33,42 +44,49 @@ interface Round {
  * gives up before its round begins is left out of it, and so is its metadata.
  */
 export class JoinedRenewals {
-  /** By term; null where nobody waits behind the call that is under way. */
-  readonly #busy = new Map<string, Round | null>();
+  /** By term. */
+  readonly #busy = new Map<string, Busy>();
 
   /** Renews the lease of a term by `renew`, at once or with the next call. */
   run(termId: string, { signal, metadata }: RenewOptions, renew: Renew): Promise<Outcome> {
-    const waiting = this.#busy.get(termId);
-    if (waiting === undefined) {
-      this.#busy.set(termId, null);
-      return this.#start(termId, { signal, metadata }, renew);
+    const busy = this.#busy.get(termId);
+    if (busy === undefined) {
+      const first: Busy = { running: 0, round: null, stalled: undefined };
+      this.#busy.set(termId, first);
+      return this.#start(termId, first, { signal, metadata }, renew);
     }
-    const round = waiting ?? newRound();
-    this.#busy.set(termId, round);
-    round.members.push({ signal, metadata });
-    return abortable(round.outcome, signal);
+    if (busy.round === null) {
+      busy.round = newRound();
+      busy.stalled = setTimeout(() => this.#goOn(termId, busy, renew), STALL_MS);
+    }
+    busy.round.members.push({ signal, metadata });
+    return abortable(busy.round.outcome, signal);
   }
 
-  async #start(termId: string, { signal, metadata }: Member, renew: Renew): Promise<Outcome> {
+  async #start(termId: string, busy: Busy, { signal, metadata }: Member, renew: Renew): Promise<Outcome> {
+    busy.running++;
     try {
       return await renew({ signal, ...(metadata !== undefined && { metadata }) });
     } finally {
-      this.#goOn(termId, renew);
+      busy.running--;
+      this.#goOn(termId, busy, renew);
     }
   }
 
   /** Begins the round that has waited, with those who have not given up. */
-  #goOn(termId: string, renew: Renew): void {
-    const round = this.#busy.get(termId);
+  #goOn(termId: string, busy: Busy, renew: Renew): void {
+    clearTimeout(busy.stalled);
+    const { round } = busy;
+    busy.round = null;
     const members = round?.members.filter(({ signal }) => !signal.aborted) ?? [];
-    if (round === null || round === undefined || members.length === 0) {
+    if (round !== null && members.length > 0) {
+      const together = whenAllAbort(members.map(({ signal }) => signal));
+      const metadata = members.findLast((member) => member.metadata !== undefined)?.metadata;
+      const started = this.#start(termId, busy, { signal: together.signal, metadata }, renew);
+      round.resolve(started.finally(together.forget));
+    } else if (busy.running === 0) {
       this.#busy.delete(termId);
-      return;
     }
-    this.#busy.set(termId, null);
-    const together = whenAllAbort(members.map(({ signal }) => signal));
-    const metadata = members.findLast((member) => member.metadata !== undefined)?.metadata;
-    round.resolve(this.#start(termId, { signal: together.signal, metadata }, renew).finally(together.forget));
   }
 }
 

@@ -19,17 +19,18 @@ import { type ConformanceCase, conformanceCases } from "../../testing/conformanc
 import { backend, detourTo } from "../servers/backend.ts";
 
 const KEY = "c2VjcmV0";
+const tls = {};
 
 test("azureBlobProvider() reads account, container, prefix and credentials from its URL", () => {
   const key = { account: "acc", value: KEY };
   const url = "https://acc.blob.core.windows.net/locks";
-  assert.deepEqual(parseAzureTarget("azblob://acc/locks", KEY), { url, prefix: "", key });
-  assert.deepEqual(parseAzureTarget(`azblob://acc:${KEY}@acc/locks/a/b`), { url, prefix: "a/b/", key });
-  assert.deepEqual(parseAzureTarget(`${url}?accountKey=${KEY}`), { url, prefix: "", key });
+  assert.deepEqual(parseAzureTarget("azblob://acc/locks", KEY), { url, prefix: "", key, tls });
+  assert.deepEqual(parseAzureTarget(`azblob://acc:${KEY}@acc/locks/a/b`), { url, prefix: "a/b/", key, tls });
+  assert.deepEqual(parseAzureTarget(`${url}?accountKey=${KEY}`), { url, prefix: "", key, tls });
   assert.equal(parseAzureTarget("azblob://acc", KEY).url, "https://acc.blob.core.windows.net/multilock");
   assert.equal(parseAzureTarget("https://acc.blob.core.chinacloudapi.cn/locks", KEY).key?.account, "acc");
   const signed = parseAzureTarget(`${url}/team?sv=2024-11-04&sig=abc%2B`);
-  assert.deepEqual(signed, { url: `${url}?sv=2024-11-04&sig=abc%2B`, prefix: "team/", key: null });
+  assert.deepEqual(signed, { url: `${url}?sv=2024-11-04&sig=abc%2B`, prefix: "team/", key: null, tls });
   const emulator = parseAzureTarget("http://127.0.0.1:10000/devstoreaccount1/locks");
   assert.equal(emulator.url, "http://127.0.0.1:10000/devstoreaccount1/locks");
   assert.equal(emulator.key?.account, "devstoreaccount1", "whose key everybody knows");
@@ -40,14 +41,77 @@ test("azureBlobProvider() reads connection strings", () => {
     `DefaultEndpointsProtocol=https;AccountName=acc;AccountKey=${KEY}==;EndpointSuffix=core.windows.net`,
   );
   assert.deepEqual(one, {
-    ...{ url: "https://acc.blob.core.windows.net/multilock", prefix: "", key: { account: "acc", value: `${KEY}==` } },
+    ...{
+      url: "https://acc.blob.core.windows.net/multilock",
+      prefix: "",
+      key: { account: "acc", value: `${KEY}==` },
+      tls,
+    },
   });
   const two = parseAzureTarget(
     "BlobEndpoint=https://acc.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=x;Container=locks/a",
   );
-  assert.deepEqual(two, { url: "https://acc.blob.core.windows.net/locks?sv=1&sig=x", prefix: "a/", key: null });
+  assert.deepEqual(two, { url: "https://acc.blob.core.windows.net/locks?sv=1&sig=x", prefix: "a/", key: null, tls });
   const three = parseAzureTarget("UseDevelopmentStorage=true");
   assert.equal(three.url, "http://127.0.0.1:10000/devstoreaccount1/multilock");
+});
+
+test("azureBlobProvider() refuses a setting that nobody knows, and names the nearest", () => {
+  const [account, key] = ["azblob://acc/locks", `AccountName=acc;AccountKey=${KEY}`];
+  const bad: readonly [AzureBlobOptions, RegExp][] = [
+    [{ url: `${account}?acountKey=${KEY}` }, /setting "acountKey".*"accountKey"/],
+    [{ url: `${account}?accountKey=${KEY}&accountKey=${KEY}` }, /twice/],
+    [{ url: `${account}?sv=1&sig=${KEY}&sge=1` }, /setting "sge"/],
+    [{ url: `http://127.0.0.1:1/acc/locks?accountKey=${KEY}&ca=a.pem` }, /"ca" needs https/],
+    [{ url: `${account}?accountKey=${KEY}&cert=a.pem` }, /cert and key/],
+    [{ url: `${key};Contaner=a` }, /setting "Contaner".*"Container"/],
+    [{ url: `${key};accountkey=${KEY}` }, /"AccountKey" twice/],
+    [{ url: `${key};nonsense` }, /NAME=VALUE/],
+    [{ url: account, accountKey: `${KEY}!` }, /base64/],
+    [{ url: account, acountKey: KEY } as AzureBlobOptions, /option "acountKey".*"accountKey"/],
+    [account as AzureBlobOptions, /options must be an object/],
+  ];
+  for (const [options, why] of bad) {
+    assert.throws(() => azureBlobProvider(options), (error) => {
+      assert.ok(error instanceof TypeError && !error.message.includes(KEY), String(error));
+      assert.match(error.message, why);
+      return true;
+    });
+  }
+  const plus = "azblob://acc/locks?accountKey=a+b/";
+  assert.equal(parseAzureTarget(plus).key?.value, "a+b/", "base64 has no blanks");
+});
+
+test("azureBlobProvider() refuses a client that sends requests again by itself", async () => {
+  const { ContainerClient, newPipeline, AnonymousCredential } = await import("@azure/storage-blob");
+  const url = "https://acc.blob.core.windows.net/locks";
+  const credential = new AnonymousCredential();
+  const clients = [undefined, {}, { maxTries: 2 }].map((retryOptions) =>
+    new ContainerClient(url, newPipeline(credential, retryOptions === undefined ? {} : { retryOptions }))
+  );
+  for (const client of [...clients, new ContainerClient(url, credential)]) {
+    assert.throws(() => azureBlobProvider({ client: client as AzureContainer }), /maxTries: 1/);
+  }
+  const client = new ContainerClient(url, credential, { retryOptions: { maxTries: 1 } }) as AzureContainer;
+  azureBlobProvider({ client });
+  assert.throws(() => azureBlobProvider({ client, url }), /client has its url/);
+});
+
+test("openProvider() takes URLs of Azure's hosts and of emulators, and leaves the rest of the web alone", async () => {
+  const signed = "?sv=1&sig=abc";
+  const ours = [
+    ...["acc.blob.core.windows.net", "acc.blob.core.chinacloudapi.cn", "acc.blob.core.usgovcloudapi.net"],
+    ...["acc.blob.core.cloudapi.de", "acc.z10.blob.storage.azure.net", "azurite.example:10000/devstoreaccount1"],
+  ];
+  for (const host of ours) {
+    await using provider = await openProvider(`https://${host}/locks${signed}`);
+    assert.equal(provider.name, "azure-blob");
+  }
+  const theirs = [
+    ...["https://example.com/locks", "http://localhost:8500", "https://acc.blob.core.windows.net.evil.example/locks"],
+    ...["https://evil.example/acc.blob.core.windows.net", "https://acc.queue.core.windows.net/locks"],
+  ];
+  for (const url of theirs) await assert.rejects(openProvider(`${url}${signed}`), /no provider is registered/, url);
 });
 
 test("azureBlobProvider() throws without naming the key, when it could not work", () => {

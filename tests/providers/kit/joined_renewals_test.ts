@@ -101,6 +101,21 @@ test("JoinedRenewals goes on after a failure, and aborts a shared call only when
   await other;
 });
 
+test("JoinedRenewals does not wait for a call that hangs", async () => {
+  const [joined, backend] = [new JoinedRenewals(), new Backend()];
+  const hangs = joined.run("term", { signal }, backend.renew);
+  const next = joined.run("term", { signal }, backend.renew);
+  while (backend.calls.length < 2) await turn();
+  backend.answer(1);
+  assert.equal(await next, "renewed");
+  backend.answer(0);
+  await hangs;
+  const again = joined.run("term", { signal }, backend.renew);
+  assert.equal(backend.calls.length, 3, "it is idle, and sends at once");
+  backend.answer(2);
+  await again;
+});
+
 test("whenAllAbort() counts those that have aborted before, and listens no longer than asked", () => {
   const controllers = [new AbortController(), new AbortController()];
   controllers[0]?.abort();
