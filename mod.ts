@@ -40,8 +40,8 @@ export {
   type Role,
   type WaitOptions,
 } from "./src/election.ts";
-export type { RunOptions } from "./src/run.ts";
-export type { Term } from "./src/term.ts";
+export type { RunOptions } from "./src/participant/work.ts";
+export type { Term } from "./src/participant/term.ts";
 export type { ElectionOptions } from "./src/options.ts";
 export { type LeadershipChange, LeadershipChanges, type LeadershipChangeType } from "./src/changes.ts";
 export type { Duration } from "./src/duration.ts";

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { LeaderElection, ownProvider } from "./election.ts";
+import { LeaderElection } from "./election.ts";
 import { type ElectionOptions, resolveOptions } from "./options.ts";
+import { OwnedProvider } from "./participant/owned_provider.ts";
 import type { Provider } from "./provider.ts";
 import { openProvider } from "./registry.ts";
 
@@ -35,24 +36,25 @@ import { openProvider } from "./registry.ts";
  * ```
  */
 export async function elect(target: string | URL | Provider, options: ElectionOptions): Promise<LeaderElection> {
-  resolveOptions(options).signal?.throwIfAborted();
-  const election = typeof target === "string" || target instanceof URL
-    ? await electOwner(target, options)
-    : new LeaderElection(target, options);
-  if (options.autoStart ?? true) await election.start();
-  return election;
-}
-
-async function electOwner(url: string | URL, options: ElectionOptions): Promise<LeaderElection> {
-  const { clock, logger } = options;
-  const open = () => openProvider(url, { ...(clock && { clock }), ...(logger && { logger }) });
-  const provider = await open();
+  const { signal } = resolveOptions(options);
+  signal?.throwIfAborted();
+  const provider = typeof target === "string" || target instanceof URL ? await openOwned(target, options) : target;
+  let election: LeaderElection | undefined;
   try {
-    const election = new LeaderElection(provider, options);
-    ownProvider(election, open);
+    signal?.throwIfAborted();
+    election = new LeaderElection(provider, options);
+    if (options.autoStart ?? true) await election.start();
+    signal?.throwIfAborted();
     return election;
   } catch (error) {
-    await provider[Symbol.asyncDispose]();
+    // An election that is not handed out could be stopped by nobody else, nor its provider closed.
+    await election?.stop();
+    if (provider instanceof OwnedProvider) await provider[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+async function openOwned(url: string | URL, { clock, logger }: ElectionOptions): Promise<OwnedProvider> {
+  const open = () => openProvider(url, { ...(clock && { clock }), ...(logger && { logger }) });
+  return new OwnedProvider(await open(), open);
 }

@@ -7,10 +7,10 @@
 import type { LeadershipChanges, LeadershipChangeType } from "./changes.ts";
 import { type Duration, parseDuration } from "./duration.ts";
 import { checkMetadata, type ElectionConfig, type ElectionOptions, resolveOptions } from "./options.ts";
-import { Participant } from "./participant.ts";
+import { Participant } from "./participant/participant.ts";
 import type { LeaderInfo, Provider } from "./provider.ts";
-import { type RunOptions, runWhileLeading } from "./run.ts";
-import type { Term } from "./term.ts";
+import type { Term } from "./participant/term.ts";
+import { type RunOptions, runWhileLeading } from "./participant/work.ts";
 
 /** What a participant is at the moment. */
 export type Role = "leader" | "follower" | "stopped";
@@ -54,9 +54,6 @@ export interface ReleaseOptions {
   readonly cooldown?: Duration | undefined;
 }
 
-/** Makes `election` the owner of its provider: `stop` closes it, and a later `start` opens another. */
-export let ownProvider: (election: LeaderElection, reopen: () => Promise<Provider>) => void;
-
 /**
  * One participant in one election, over a provider that it does not own.
  *
@@ -74,10 +71,6 @@ export let ownProvider: (election: LeaderElection, reopen: () => Promise<Provide
 export class LeaderElection implements AsyncDisposable {
   readonly #config: ElectionConfig;
   readonly #participant: Participant;
-
-  static {
-    ownProvider = (election, reopen) => election.#participant.backend.own(reopen);
-  }
 
   /**
    * Checks the options, and does no more: {@linkcode LeaderElection.start} begins.
@@ -143,7 +136,6 @@ export class LeaderElection implements AsyncDisposable {
    */
   async start(options: WaitOptions = {}): Promise<void> {
     const signals = [options.signal, this.#config.signal].filter((signal) => signal !== undefined);
-    for (const signal of signals) signal.throwIfAborted();
     await this.#participant.start(signals);
   }
 
@@ -169,13 +161,10 @@ export class LeaderElection implements AsyncDisposable {
    */
   async tryAcquireLeadership(options: WaitOptions = {}): Promise<AttemptOutcome> {
     options.signal?.throwIfAborted();
-    const participant = this.#participant;
-    if (!participant.isStarted) throw participant.refusal("acquire the lease", "it is not started");
-    if (this.#config.observer) throw participant.refusal("acquire the lease", "it only observes");
-    const answer = await participant.waiters.race(participant.attempt(), options.signal);
-    const { term } = this;
-    if (term !== null) return { outcome: "elected", term };
-    return { outcome: "held", leader: answer.acquired ? null : answer.leader };
+    if (this.#config.observer) throw this.#participant.refusal("acquire the lease", "it only observes");
+    const answer = await this.#participant.waiters.race(this.#participant.try(), options.signal);
+    if ("term" in answer) return { outcome: "elected", term: answer.term };
+    return { outcome: "held", leader: answer.leader };
   }
 
   /**
@@ -191,7 +180,7 @@ export class LeaderElection implements AsyncDisposable {
 
   /** Asks the backend who leads. Never writes. @throws {ProviderError} if the backend failed */
   async getCurrentLeader(options: WaitOptions = {}): Promise<LeaderInfo | null> {
-    return await this.#participant.backend.read(options.signal);
+    return await this.#participant.provider.read(options.signal);
   }
 
   /**
@@ -200,9 +189,7 @@ export class LeaderElection implements AsyncDisposable {
    * @throws {ElectionError} when the election stops, if it has been stopped, or if it only observes
    */
   waitForLeadership(options: WaitOptions = {}): Promise<Term> {
-    const participant = this.#participant;
-    if (this.#config.observer) return Promise.reject(participant.refusal("lead", "it only observes"));
-    return this.#wait(() => participant.term, options.signal);
+    return this.#participant.waitForTerm(options.signal);
   }
 
   /**
@@ -211,7 +198,7 @@ export class LeaderElection implements AsyncDisposable {
    * @throws {ElectionError} when the election stops, or if it has been stopped
    */
   waitForLeader(options: WaitOptions = {}): Promise<LeaderInfo> {
-    return this.#wait(() => this.#participant.leader, options.signal);
+    return this.#participant.wait(() => this.#participant.leader, options.signal);
   }
 
   /** Subscribes, at once, to what happens from now on. The stream ends when the election stops. */
@@ -230,22 +217,16 @@ export class LeaderElection implements AsyncDisposable {
    * @throws {ElectionError} when the election stops, unless `work` returned all the same
    */
   run<T>(work: (term: Term) => Promise<T>, options: RunOptions = {}): Promise<T | undefined> {
-    return runWhileLeading(this, (settled) => this.#participant.keepWork(settled), work, options);
+    return runWhileLeading(this.#participant, this.#config.electionInterval, work, options);
   }
 
   /**
-   * Replaces the metadata. A leader's is sent with a heartbeat at once.
+   * Replaces the metadata. A leader sends it at once.
    *
    * @throws {TypeError | RangeError} if it is malformed or over its limits
-   * @throws {ProviderError} if that heartbeat failed; the metadata goes with the next
+   * @throws {ProviderError} if that failed; it is tried again after the next heartbeat, which does not depend on it
    */
   async updateMetadata(metadata: Record<string, string>): Promise<void> {
     await this.#participant.updateMetadata(checkMetadata(metadata));
-  }
-
-  #wait<T>(check: () => T | null, signal: AbortSignal | undefined): Promise<T> {
-    const participant = this.#participant;
-    if (participant.isStopped) return Promise.reject(participant.refusal("wait", "it was stopped"));
-    return participant.waiters.wait(check, signal);
   }
 }

@@ -10,6 +10,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { type Duration, parseDuration } from "./duration.ts";
 import { ConfigError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import { refuseUnknown } from "./spelling.ts";
 
 /** How an election is set up. Only `electionGroup` is required. Durations are milliseconds, or text such as `"5s"`. */
 export interface ElectionOptions {
@@ -17,7 +18,7 @@ export interface ElectionOptions {
   readonly electionGroup: string;
   /** Who takes part; the same expression. @default the host name, the process id and 8 random hex digits */
   readonly participantId?: string | undefined;
-  /** What others see about the leader: at most 100 entries, keys of 1 to 255 characters, values of up to 4,000. @default {} */
+  /** What others see about the leader: at most 100 entries, keys of 1 to 255 characters, values of up to 4,000, in all 65,536 bytes of JSON. @default {} */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** How often the leader renews its lease. @default "5s", or a third of `heartbeatTimeout` if that is less */
   readonly heartbeatInterval?: Duration | undefined;
@@ -62,6 +63,34 @@ export interface ElectionOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Every option: a name that is not among them is refused. */
+const OPTIONS = Object.keys(
+  {
+    electionGroup: 0,
+    participantId: 0,
+    metadata: 0,
+    heartbeatInterval: 0,
+    heartbeatTimeout: 0,
+    electionInterval: 0,
+    lockTimeout: 0,
+    requestTimeout: 0,
+    safetyMargin: 0,
+    clockRateError: 0,
+    drainTimeout: 0,
+    maxRetryAttempts: 0,
+    retryBaseDelay: 0,
+    retryMaxDelay: 0,
+    autoStart: 0,
+    observer: 0,
+    healthCheck: 0,
+    logger: 0,
+    enableDetailedLogging: 0,
+    clock: 0,
+    random: 0,
+    signal: 0,
+  } satisfies Record<keyof ElectionOptions, 0>,
+);
+
 /** The options of an election with every default filled in; times in milliseconds. */
 export interface ElectionConfig {
   readonly electionGroup: string;
@@ -95,6 +124,10 @@ export interface ElectionConfig {
  * @throws {ConfigError} if the timing would not be safe
  */
 export function resolveOptions(options: ElectionOptions): ElectionConfig {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`Cannot use options ${show(options)}: they must be an object with an electionGroup`);
+  }
+  refuseUnknown("option", Object.keys(options), OPTIONS);
   const timing = resolveTiming(options);
   checkTypes(options);
   return {
@@ -127,7 +160,8 @@ export function checkName(what: "electionGroup" | "participantId", name: string)
  * Returns a copy of `metadata` if it is within its limits.
  *
  * @throws {TypeError} if it is not an object of strings
- * @throws {RangeError} if it has more than 100 entries, a key of 0 or more than 255 characters, or a value of more than 4,000
+ * @throws {RangeError} if it has more than 100 entries, a key of 0 or more than 255 characters, a value of more than 4,000, or
+ * more than 65,536 bytes as JSON in UTF-8
  */
 export function checkMetadata(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
@@ -153,8 +187,17 @@ export function checkMetadata(metadata: Readonly<Record<string, string>>): Reado
       throw new TypeError(`Cannot use metadata of key ${show(key)}: it must be well-formed Unicode without U+0000`);
     }
   }
+  const bytes = new TextEncoder().encode(JSON.stringify(metadata)).length;
+  if (bytes > MAX_METADATA_BYTES) {
+    throw new RangeError(
+      `Cannot use metadata of ${bytes} bytes: as JSON in UTF-8 it must have at most ${MAX_METADATA_BYTES}`,
+    );
+  }
   return Object.freeze({ ...metadata });
 }
+
+/** What the smallest backend can keep beside the record of a term. */
+const MAX_METADATA_BYTES = 65_536;
 
 function resolveTiming(options: ElectionOptions) {
   const heartbeatTimeout = positive("heartbeatTimeout", options.heartbeatTimeout ?? 15_000);

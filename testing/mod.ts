@@ -18,16 +18,5 @@ export type {
   RegisterRules,
   RegisterViolation,
 } from "./linearizability.ts";
-export { makeScenario, shrink, simulate } from "./simulation.ts";
-export type { Scenario, SimulationResult, Violation } from "./simulation.ts";
-export type {
-  Action,
-  Harm,
-  HarmWithoutDetails,
-  ParticipantPlan,
-  Step,
-  Timing,
-  Trouble,
-} from "./simulation/scenario.ts";
 export { VirtualClock } from "./virtual_clock.ts";
 export type { Skew } from "./virtual_clock.ts";

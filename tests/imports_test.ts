@@ -23,8 +23,7 @@ const ALLOWED: Readonly<Record<string, readonly RegExp[]>> = {
   "mod.ts": [/^src\//, /^providers\/(memory|file)\.ts$/],
   "cli.ts": [/^cli\//, /^mod\.ts$/, /^src\//],
   src: [/^src\//],
-  // The simulation's server is the store that the core embeds.
-  testing: [/^src\//, /^testing\//, /^providers\/memory\.ts$/],
+  testing: [/^src\//, /^testing\//],
   cli: [/^cli\//, /^mod\.ts$/, /^src\//, /^providers\/[a-z_]+\.ts$/],
 };
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LeaderView } from "../src/leader_view.ts";
+import { LeaderView } from "../src/participant/leader_view.ts";
 import type { LeaderInfo } from "../src/provider.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 

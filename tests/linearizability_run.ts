@@ -10,7 +10,7 @@ import {
   type RegisterOperation,
   RegisterRecorder,
 } from "../testing/linearizability.ts";
-import { Random } from "../testing/simulation/random.ts";
+import { Random } from "./simulation/random.ts";
 
 /** What is to be driven. */
 export interface Drive {

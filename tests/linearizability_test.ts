@@ -13,7 +13,7 @@ import {
   type RegisterOperation,
   RegisterRecorder,
 } from "../testing/linearizability.ts";
-import { Random } from "../testing/simulation/random.ts";
+import { Random } from "./simulation/random.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 import { drive } from "./linearizability_run.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LeadershipLostError } from "../src/errors.ts";
-import type { Term } from "../src/term.ts";
+import type { Term } from "../src/participant/term.ts";
 import { abortOf, gate, Stage } from "./stage.ts";
 
 test("run() returns what work returned, and releases", async () => {

@@ -1,13 +1,13 @@
 /** Runs the deterministic simulation over many seeds, and lets it find every mutant. */
 
 import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
-import { makeScenario, shrink, simulate } from "../testing/simulation.ts";
+import { allMeetings, makeScenario, shrink, simulate } from "./simulation/simulation.ts";
 import { hunt } from "./mutants/hunt.ts";
 import { MUTANTS } from "./mutants/mutants.ts";
-import { inParallel, runInThread } from "./simulation_threads.ts";
+import { inParallel, runInThread } from "./simulation/threads.ts";
 
 /** The gate's seeds; the environment can ask for more, or for others. */
-const SEEDS = Number(Deno.env.get("ELECT_SIMULATION_SEEDS") ?? 5_000);
+const SEEDS = Number(Deno.env.get("ELECT_SIMULATION_SEEDS") ?? 6_000);
 const FROM = Number(Deno.env.get("ELECT_SIMULATION_FROM") ?? 1);
 /** How many seeds go to a thread at a time. */
 const CHUNK = 250;
@@ -31,6 +31,13 @@ Deno.test(`simulate() finds nothing, in ${SEEDS} seeds from ${FROM}`, async () =
   equal(reports.reduce((sum, { seeds }) => sum + seeds, 0), SEEDS);
   // A simulation in which nobody ever leads would find nothing either.
   ok(reports.reduce((sum, { terms }) => sum + terms, 0) > 2 * SEEDS);
+  // Each pair of public calls has met, in each phase of a participant in which it can.
+  const met = new Set(reports.flatMap(({ meetings }) => meetings));
+  const missed = allMeetings().filter((meeting) => !met.has(meeting));
+  console.log(
+    `${allMeetings().length - missed.length} of ${allMeetings().length} meetings of two calls in a phase were seen`,
+  );
+  if (SEEDS >= 6_000) deepEqual(missed, []);
 });
 
 Deno.test("simulate() takes the same course, when it runs the same scenario again", async () => {
@@ -61,5 +68,5 @@ Deno.test("hunt() reports a mutant whose text is not there, or there twice", asy
 /** The failing history, cut down, and the command that shows it again. */
 async function explain(seed: number): Promise<string> {
   const smallest = await simulate(await shrink(makeScenario(seed)));
-  return `Replay: deno run -A tests/simulate.ts --seed ${seed}\n${smallest.timeline()}`;
+  return `Replay: deno task simulate --seed ${seed}\n${smallest.timeline()}`;
 }

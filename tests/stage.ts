@@ -3,6 +3,7 @@
 import { LeaderElection } from "../src/election.ts";
 import type { ElectionOptions } from "../src/options.ts";
 import { memoryProvider } from "../providers/memory.ts";
+import { ForwardingProvider } from "../src/forwarding_provider.ts";
 import { FaultyProvider } from "../testing/faulty_provider.ts";
 import { type Skew, VirtualClock } from "../testing/virtual_clock.ts";
 import type { Provider } from "../src/provider.ts";
@@ -24,6 +25,11 @@ export class Stage {
   /** Opens the store once more. */
   open(): Provider {
     return memoryProvider({ name: this.#name, clock: this.clock });
+  }
+
+  /** Returns `provider` with some of its methods replaced. */
+  wrap(provider: Provider, methods: Partial<Provider>): Provider {
+    return Object.assign(new ForwardingProvider(provider), methods);
   }
 
   /** Makes a participant of the group `g`, with a clock of its own if `skew` is given. It is not started. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Waiters } from "../src/waiters.ts";
+import { Waiters } from "../src/participant/waiters.ts";
 import { heapStaysFlat, nobodyListens } from "./leaks.ts";
 
 test("wait() resolves at once, when its condition holds, and leaves nothing on its signal", async () => {

@@ -6,7 +6,7 @@
 
 import { elapsedSince, type Instant, instant, systemClock } from "../../src/clock.ts";
 import type { ElectionConfig } from "../../src/options.ts";
-import type { Term } from "../../src/term.ts";
+import type { Term } from "../../src/participant/term.ts";
 import type { Environment, GatedChild } from "./child.ts";
 import type { Guard } from "./guard.ts";
 

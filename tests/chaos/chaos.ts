@@ -5,7 +5,7 @@
  */
 
 import { sleep, systemClock } from "../../src/clock.ts";
-import { Random } from "../../testing/simulation/random.ts";
+import { Random } from "../simulation/random.ts";
 import { addressesIn } from "../permissions.ts";
 import { kindOf } from "../servers/kinds.ts";
 import type { TestServer } from "../servers/server.ts";

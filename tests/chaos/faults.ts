@@ -1,7 +1,7 @@
 /** The faults of a chaos run, drawn from a seed. */
 
 import { sleep, systemClock } from "../../src/clock.ts";
-import type { Random } from "../../testing/simulation/random.ts";
+import type { Random } from "../simulation/random.ts";
 import type { TestServer } from "../servers/server.ts";
 import type { Contestant } from "./contestant.ts";
 import type { ProxyMode } from "./proxy.ts";

@@ -1,12 +1,12 @@
 /** Applies mutants to copies of the sources, and lets the simulation find them. */
 
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { inParallel, runInThread } from "../simulation_threads.ts";
+import { inParallel, runInThread } from "../simulation/threads.ts";
 import type { Mutant } from "./mutants.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 /** What a simulation is made of. */
-const SOURCES = ["src", "providers/memory.ts", "testing"];
+const SOURCES = ["src", "providers/memory.ts", "providers/kit", "tests/simulation"];
 
 /** What became of a mutant. */
 export interface MutantReport {

@@ -14,15 +14,17 @@ export interface Mutant {
   readonly overlaps?: true;
 }
 
-const ELECTION = "src/participant.ts";
-const HEARTBEAT = "src/heartbeat.ts";
+const PARTICIPANT = "src/participant/participant.ts";
+const CAMPAIGN = "src/participant/campaign.ts";
+const HEARTBEAT = "src/participant/heartbeat.ts";
+const WORK = "src/participant/work.ts";
 const MEMORY = "providers/memory.ts";
 
 /** All of them. */
 export const MUTANTS: readonly Mutant[] = [
   {
     name: "validity counted from the answer of acquire",
-    file: ELECTION,
+    file: CAMPAIGN,
     find: "new LeaseTerm(answer.lease, clock, sent, validFor)",
     replace: "new LeaseTerm(answer.lease, clock, instant(clock), validFor)",
     overlaps: true,
@@ -32,7 +34,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: HEARTBEAT,
     find: "this.#term.extend(sent);",
     replace: "this.#term.extend(instant(this.#config.clock));",
-    overlaps: true,
   },
   {
     name: "nothing taken off for slow clocks, and no margin",
@@ -44,21 +45,21 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a heartbeat that fails counts as one that succeeds",
     file: HEARTBEAT,
-    find: "this.#next.set(backoff(this.#failures++, this.#config));",
-    replace: "this.#next.set(backoff(this.#failures++, this.#config)); this.#term.extend(sent); this.#checkDeadline();",
+    find: "this.#next.set(this.#retryDelay());",
+    replace: "this.#next.set(this.#retryDelay()); this.#term.extend(sent); this.checkDeadline();",
     overlaps: true,
   },
   {
     name: "a heartbeat that fails counts as a loss",
     file: HEARTBEAT,
-    find: "this.#next.set(backoff(this.#failures++, this.#config));",
+    find: "this.#next.set(this.#retryDelay());",
     replace: 'return this.#events.over("lost");',
   },
   {
     name: 'a heartbeat that is answered "lost" is ignored',
     file: HEARTBEAT,
     find: 'if (outcome === "lost") return this.#events.over("lost");',
-    replace: 'if (outcome === "lost") return this.#scheduleNext(0);',
+    replace: 'if (outcome === "lost") return;',
   },
   {
     name: "an answer after the deadline brings the term back to life",
@@ -74,9 +75,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a flag instead of a deadline",
-    file: "src/term.ts",
+    file: "src/participant/term.ts",
     find: "return this.remaining > 0;",
-    replace: "return this.#ended === null;",
+    replace: "return !this.#isOver;",
     overlaps: true,
   },
   {
@@ -101,39 +102,39 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the drain skipped",
-    file: ELECTION,
-    find: "await Promise.race([Promise.all(this.#work), bound, term.over]);",
+    file: CAMPAIGN,
+    find: "await Promise.race([Promise.all(work), bound, term.over]);",
     replace: "",
   },
   {
     name: "the drain without a bound",
-    file: ELECTION,
-    find: "await Promise.race([Promise.all(this.#work), bound, term.over]);",
-    replace: "await Promise.all(this.#work);",
+    file: CAMPAIGN,
+    find: "await Promise.race([Promise.all(work), bound, term.over]);",
+    replace: "await Promise.all(work);",
   },
   {
     name: "the lease released before the term is over",
-    file: ELECTION,
-    find: "    term.end(reason);\n    await this.backend.giveBack(term.termId);",
-    replace: "    await this.backend.giveBack(term.termId);\n    term.end(reason);",
+    file: CAMPAIGN,
+    find: '    term.end(term.reason ?? "released");\n',
+    replace: "",
   },
   {
     name: "a new term while the work of the last one drains",
-    file: ELECTION,
-    find: "if (this.#work.size > 0) throw this.refusal",
-    replace: "if (this.#work.size > 1e9) throw this.refusal",
+    file: CAMPAIGN,
+    find: 'if (work.size > 0) return "the work of the last term has not settled";',
+    replace: "",
   },
   {
     name: "a grant that comes after stop() is used",
-    file: ELECTION,
-    find: "if (session.stopped.signal.aborted || !term.isValid) {",
-    replace: "if (!term.isValid) {",
+    file: CAMPAIGN,
+    find: "grant !== null && !signal.aborted && grant.term.isValid",
+    replace: "grant !== null && grant.term.isValid",
   },
   {
     name: "a start() that waits outlives a later stop()",
-    file: ELECTION,
-    find: "if (this.#stops !== stops) return;",
-    replace: "",
+    file: PARTICIPANT,
+    find: "if (this.#stops !== stops) {",
+    replace: "if (this.#stops < 0) {",
   },
   {
     name: "no heartbeats after a stop and a start",
@@ -144,38 +145,38 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an acquire of unknown outcome is forgotten on stop",
-    file: ELECTION,
-    find: "if (session?.unanswered) await this.backend.giveBack(session.unanswered);",
+    file: CAMPAIGN,
+    find: "if (this.#unanswered !== null) await this.#provider.release(this.#unanswered.termId);",
     replace: "",
   },
   {
     name: "a stop() that waits for calls without a bound",
-    file: "src/backend.ts",
+    file: "src/participant/bounded_provider.ts",
     find: "    timer.set(boundMs);\n",
     replace: "",
   },
   {
     name: "waits that outlast a stop",
-    file: ELECTION,
+    file: PARTICIPANT,
     find: 'this.waiters.rejectAll(this.refusal("wait", "it was stopped"));',
     replace: "",
   },
   {
     name: "waits that come to nothing on a stop",
-    file: "src/waiters.ts",
+    file: "src/participant/waiters.ts",
     find: "          done();\n          reject(reason);",
     replace: "          done();\n          resolve(undefined as never);",
   },
   {
     name: "streams that outlast a stop",
-    file: ELECTION,
+    file: PARTICIPANT,
     find: "    this.hub.close();\n",
     replace: "",
   },
   {
     name: "a loss that nobody is told of",
-    file: ELECTION,
-    find: 'this.#publish("lost", previous, reason);',
+    file: CAMPAIGN,
+    find: "this.#around.lost(term, reason);",
     replace: "",
   },
   {
@@ -186,39 +187,40 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an observer that campaigns",
-    file: ELECTION,
-    find: "const rests = this.#config.observer || cooling > 0 ||",
-    replace: "const rests = cooling > 0 ||",
+    file: CAMPAIGN,
+    find: 'if (config.observer) return "it only observes";',
+    replace: "",
   },
   {
     name: "a release without a cool-down",
-    file: ELECTION,
-    find: "const rests = this.#config.observer || cooling > 0 ||",
-    replace: "const rests = this.#config.observer ||",
+    file: CAMPAIGN,
+    find: 'if (!isAsked && this.#cooling > 0) return "it cools down";',
+    replace: "",
   },
   {
     name: "hints believed: nobody looks without one",
-    file: "src/lookout.ts",
+    file: "src/participant/lookout.ts",
     find: "return this.#live ? Math.min(expiry, heartbeatTimeout + random() * spread) : Math.min(expiry, interval);",
     replace: "return this.#live ? Infinity : Math.min(expiry, interval);",
   },
   {
     name: "hints ignored",
-    file: "src/lookout.ts",
+    file: "src/participant/lookout.ts",
     find: "          this.hint();\n        }",
     replace: "        }",
   },
   {
     name: "an error in the background that nobody catches",
     file: HEARTBEAT,
-    find: "void this.beat().catch(() => {})",
-    replace: "void this.beat()",
+    find:
+      "      if (this.#stopped) return;\n      this.#next.set(this.#retryDelay());\n      this.#events.failed(error);",
+    replace: "      throw error;",
   },
   {
     name: "the first failure to look ends the campaign",
-    file: ELECTION,
-    find: "        if (signal.aborted) return;\n        this.#log(",
-    replace: "        return;\n        this.#log(",
+    file: CAMPAIGN,
+    find: "return { grant: null, delayMs: lookDelay(++this.#failures, this.#around.config) };",
+    replace: "return { grant: null, delayMs: 2 ** 30 };",
   },
   {
     name: "tokens start anew after a release",
@@ -252,10 +254,84 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a client that sends later what has timed out",
-    file: "testing/simulation/network.ts",
+    file: "tests/simulation/network.ts",
     find: "      if (signal.aborted) return reject(signal.reason);\n",
     replace:
       '      if (signal.aborted) return reject(signal.reason);\n      signal.addEventListener("abort", () => {\n' +
       "        world.at(world.now + 3_000, () => server.isDown || void carryOut());\n      });\n",
+  },
+  {
+    name: "a try that asks beside the loop",
+    file: CAMPAIGN,
+    find: "    this.#attempts.push(attempt);\n",
+    replace: "    void this.#acquire().then(() => attempt.resolve({ leader: null }), attempt.reject);\n",
+  },
+  {
+    name: "a try that does not wait for the end of a step-down",
+    file: CAMPAIGN,
+    find: "    await this.#drain(term);\n",
+    replace: "    if (this.#attempts.length > 0) return;\n    await this.#drain(term);\n",
+  },
+  {
+    name: "a release that ends whatever term is led by then",
+    file: WORK,
+    find: "  const release = () => void host.release(cooldownMs, term);",
+    replace: "  const release = () => void term.over.then(() => host.release(cooldownMs));",
+  },
+  {
+    name: "a run() that does not notice that its signal has aborted",
+    file: WORK,
+    find: "    if (signal?.aborted) {\n      await host.release(cooldownMs, term);\n      return undefined;\n    }\n",
+    replace: "",
+  },
+  {
+    name: "a run() that returns before its lease is released",
+    file: WORK,
+    find: "      await host.release(cooldownMs, term);\n      if (!result.ok)",
+    replace: "      void host.release(cooldownMs, term);\n      if (!result.ok)",
+  },
+  {
+    name: "a start() of an open campaign that ignores its signal",
+    file: PARTICIPANT,
+    find: "for (const signal of signals) campaign.stopWith(signal, this.#stopNow);",
+    replace: "for (const signal of signals) {\n" +
+      "      if (!campaign.nextLook && !campaign.term) campaign.stopWith(signal, this.#stopNow);\n" +
+      '      else signal.removeEventListener("abort", this.#stopNow);\n    }',
+  },
+  {
+    name: "a stop() that does not wait for the campaign",
+    file: PARTICIPANT,
+    find: "    await campaign?.done;\n",
+    replace: "",
+  },
+  {
+    name: "a back-off between heartbeats that outlasts the term",
+    file: HEARTBEAT,
+    find: "return Math.min(backoff(this.#failures++, this.#config), share);",
+    replace: "return Math.max(backoff(this.#failures++ + 5, this.#config), share);",
+  },
+  {
+    name: "heartbeats that depend on metadata",
+    file: HEARTBEAT,
+    find: "      await this.#renew();\n",
+    replace: "      await this.#renew(this.#events.metadata());\n",
+  },
+  {
+    name: "metadata that is sent once, whatever comes of it",
+    file: HEARTBEAT,
+    find: "    await this.#renew(metadata);\n    this.#sentMetadata = metadata;",
+    replace: "    this.#sentMetadata = metadata;\n    await this.#renew(metadata);",
+  },
+  {
+    name: "metadata that changed while its term was asked for",
+    file: CAMPAIGN,
+    find: "clock, sent, validFor), metadata };",
+    replace: "clock, sent, validFor), metadata: this.#around.metadata };",
+  },
+  {
+    name: "a lease that is kept when its term has expired",
+    file: CAMPAIGN,
+    find: 'if (term.reason !== "lost") {',
+    replace: 'if (term.reason !== "lost" && term.reason !== "expired") {',
   },
 ];

@@ -250,7 +250,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
       "return Math.min(clock.monotonic()",
     ],
   ]],
-  ["src/waiters.ts", "tests/waiters_test.ts", [
+  ["src/participant/waiters.ts", "tests/waiters_test.ts", [
     ["a wait that looks later only", "      if (now !== null) return resolve(now);\n", ""],
     ["a wait whose signal has aborted before", "if (signal?.aborted) return reject(signal.reason);", ""],
     ["a wait that leaves its listener", '        signal?.removeEventListener("abort", onAbort);\n', ""],
@@ -266,7 +266,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
       "work.catch(() => {});",
     ],
   ]],
-  ["src/leader_view.ts", "tests/leader_view_test.ts", [
+  ["src/participant/leader_view.ts", "tests/leader_view_test.ts", [
     [
       "a leader that never expires",
       "return expiresIn > 0 ? { ...seen, expiresIn } : null;",

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Term } from "../../src/term.ts";
+import type { Term } from "../../src/participant/term.ts";
 import type { History } from "./history.ts";
 import type { SimulatedServer } from "./server.ts";
 

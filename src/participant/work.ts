@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { LeaderElection } from "./election.ts";
-import type { Term } from "./term.ts";
+import type { Participant } from "./participant.ts";
+import type { LeaseTerm, Term } from "./term.ts";
 
 /** What `run` takes beside the work. */
 export interface RunOptions {
@@ -15,37 +15,46 @@ export interface RunOptions {
   readonly once?: boolean | undefined;
 }
 
+/** What work needs of its participant. */
+type Host = Pick<Participant, "release" | "keepWork" | "waitForTerm">;
+
 /**
- * See {@linkcode LeaderElection.run}. `keep` is told of each piece of work by a promise that resolves when it has settled,
- * so that the lease outlives it and no new term begins before.
+ * See `LeaderElection.run`. Each piece of work is told to the participant, so that the lease outlives it and no new term
+ * begins before it has settled. `cooldownMs` follows a term that was released because its work was done.
  */
 export async function runWhileLeading<T>(
-  election: LeaderElection,
-  keep: (settled: Promise<void>) => void,
+  host: Host,
+  cooldownMs: number,
   work: (term: Term) => Promise<T>,
   { signal, once = true }: RunOptions,
 ): Promise<T | undefined> {
-  for (;;) {
-    let term: Term;
+  while (!signal?.aborted) {
+    let term: LeaseTerm;
     try {
-      term = await election.waitForLeadership({ signal });
+      term = await host.waitForTerm(signal);
     } catch (error) {
       if (signal?.aborted) return undefined;
       throw error;
     }
-    // Between the election and this line the term may have ended; then wait for the next.
-    if (term.signal.aborted || !term.isValid) continue;
-    const result = await settle(election, keep, work, term, signal);
+    // Between the election and this line the term may have ended, or the signal aborted: then no work begins.
+    if (signal?.aborted) {
+      await host.release(cooldownMs, term);
+      return undefined;
+    }
+    if (term.ending || !term.isValid) continue;
+    const result = await settle(host, cooldownMs, work, term, signal);
     if (result.interrupted === null) {
-      await election.releaseLeadership();
+      await host.release(cooldownMs, term);
       if (!result.ok) throw result.error;
       if (once) return result.value;
     } else if (signal?.aborted || result.interrupted === "stopped") {
       // Nothing will run it again, so what it returned all the same is the result.
+      if (signal?.aborted) await host.release(cooldownMs, term);
       if (result.ok) return result.value;
       if (signal?.aborted) return undefined;
     }
   }
+  return undefined;
 }
 
 type Settled<T> =
@@ -53,17 +62,17 @@ type Settled<T> =
   & ({ ok: true; value: T } | { ok: false; error: unknown });
 
 async function settle<T>(
-  election: LeaderElection,
-  keep: (settled: Promise<void>) => void,
+  host: Host,
+  cooldownMs: number,
   work: (term: Term) => Promise<T>,
-  term: Term,
+  term: LeaseTerm,
   signal: AbortSignal | undefined,
 ): Promise<Settled<T>> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  keep(promise);
-  const release = () => void election.releaseLeadership();
+  host.keepWork(promise);
+  const release = () => void host.release(cooldownMs, term);
   signal?.addEventListener("abort", release, { once: true });
-  const why = () => term.signal.aborted ? String(term.signal.reason?.reason) : term.isValid ? null : "expired";
+  const why = () => term.reason ?? (term.isValid ? null : "expired");
   try {
     const value = await work(term);
     return { ok: true, value, interrupted: why() };

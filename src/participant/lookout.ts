@@ -4,11 +4,11 @@
  * @module
  */
 
-import { backoff, jittered } from "./backoff.ts";
-import type { Backend } from "./backend.ts";
-import type { ElectionConfig } from "./options.ts";
-import type { LeaderInfo } from "./provider.ts";
-import type { QueuedTimer } from "./timer_queue.ts";
+import { backoff, jittered } from "../backoff.ts";
+import type { BoundedProvider } from "./bounded_provider.ts";
+import type { ElectionConfig } from "../options.ts";
+import type { LeaderInfo } from "../provider.ts";
+import type { QueuedTimer } from "../timer_queue.ts";
 
 /** Followers woken by the same hint spread over this time, so that a release is not a stampede. */
 const HINT_SPREAD_MS = 10;
@@ -18,7 +18,7 @@ const EXPIRY_SPREAD_MS = 100;
 /** The waiting of one participant between two looks. */
 export class Lookout {
   readonly #config: ElectionConfig;
-  readonly #backend: Backend;
+  readonly #provider: BoundedProvider;
   readonly #onBroken: (error: unknown) => void;
   readonly #timer: QueuedTimer;
   #resume: (() => void) | null = null;
@@ -28,11 +28,11 @@ export class Lookout {
   #vacantLooks = 0;
 
   /** Makes a lookout. `onBroken` is told when a stream of hints fails; it will be opened again. */
-  constructor(config: ElectionConfig, backend: Backend, onBroken: (error: unknown) => void) {
+  constructor(config: ElectionConfig, provider: BoundedProvider, onBroken: (error: unknown) => void) {
     this.#config = config;
-    this.#backend = backend;
+    this.#provider = provider;
     this.#onBroken = onBroken;
-    this.#timer = backend.queue.timer(() => this.#wake());
+    this.#timer = provider.queue.timer(() => this.#wake());
   }
 
   /** Returns the milliseconds after which the group is to be looked at again, having just seen `leader`. */
@@ -82,7 +82,7 @@ export class Lookout {
   async #follow(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted; failures++) {
       try {
-        const hints = this.#backend.watch(signal);
+        const hints = this.#provider.watch(signal);
         if (hints === undefined) return;
         for await (const _ of hints) {
           if (signal.aborted) return;
@@ -97,7 +97,7 @@ export class Lookout {
       this.#live = false;
       // Polling at the interval stood still while hints came; it must not wait for the end of that long wait.
       this.hint();
-      await this.#backend.queue.pause(backoff(failures, this.#config), signal);
+      await this.#provider.queue.pause(backoff(failures, this.#config), signal);
     }
   }
 

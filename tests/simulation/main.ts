@@ -1,22 +1,22 @@
 /**
  * Replays a seed of the simulation, or measures how long the mutants live.
  *
- *   deno run -A tests/simulate.ts --seed 439      the smallest history that fails as this seed does, as a timeline
- *   deno run -A tests/simulate.ts --mutants       rewrites the table of mutants in docs/proof.md
+ *   deno task simulate --seed 439      the smallest history that fails as this seed does, as a timeline
+ *   deno task simulate --mutants       rewrites the table of mutants in docs/proof.md
  */
 
-import { makeScenario, shrink, simulate } from "../testing/simulation.ts";
-import { hunt, type MutantReport } from "./mutants/hunt.ts";
-import { MUTANTS } from "./mutants/mutants.ts";
+import { makeScenario, shrink, simulate } from "./simulation.ts";
+import { hunt, type MutantReport } from "../mutants/hunt.ts";
+import { MUTANTS } from "../mutants/mutants.ts";
 
-const PROOF = new URL("../docs/proof.md", import.meta.url);
+const PROOF = new URL("../../docs/proof.md", import.meta.url);
 const [BEGIN, END] = ["<!-- mutants: generated -->", "<!-- end of mutants -->"];
 
 const [command, value] = Deno.args;
 if (command === "--seed") await replay(Number(value));
 else if (command === "--mutants") await writeTable();
 else {
-  console.error("usage: simulate.ts --seed N | --mutants");
+  console.error("usage: simulate --seed N | --mutants");
   Deno.exit(64);
 }
 

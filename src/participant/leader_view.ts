@@ -4,8 +4,8 @@
  * @module
  */
 
-import { type Clock, elapsedSince, type Instant, instant } from "./clock.ts";
-import type { LeaderInfo } from "./provider.ts";
+import { type Clock, elapsedSince, type Instant, instant } from "../clock.ts";
+import type { LeaderInfo } from "../provider.ts";
 
 /** The leader as it was last seen, until its lease can have expired. */
 export class LeaderView {
@@ -27,12 +27,16 @@ export class LeaderView {
     return expiresIn > 0 ? { ...seen, expiresIn } : null;
   }
 
-  /** Takes note of `leader`. Returns whether that is another term than before. */
+  /**
+   * Takes note of `leader`. Returns whether that is another term than before. A term that is first seen when it has expired
+   * counts as nobody's: it is told of if it turns out to live.
+   */
   see(leader: LeaderInfo | null): boolean {
-    const changed = leader?.termId !== this.#seen?.termId;
-    this.#seen = leader;
+    const known = this.#seen?.termId;
+    const isOver = leader !== null && leader.expiresIn !== null && leader.expiresIn <= 0;
+    this.#seen = isOver && leader.termId !== known ? null : leader;
     this.#at = instant(this.#clock);
-    return changed;
+    return this.#seen?.termId !== known;
   }
 
   /** The leader as it was last seen, expired or not. */

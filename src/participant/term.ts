@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Clock, elapsedSince, type Instant } from "./clock.ts";
-import { LeadershipLostError, type LostReason } from "./errors.ts";
-import type { LeaderInfo, Lease } from "./provider.ts";
+import { type Clock, elapsedSince, type Instant } from "../clock.ts";
+import { LeadershipLostError, type LostReason } from "../errors.ts";
+import type { LeaderInfo, Lease } from "../provider.ts";
 
 /** One reign of one participant. */
 export interface Term {
@@ -47,15 +47,14 @@ export interface Term {
 export class LeaseTerm implements Term {
   /** The lease that it rests on. */
   readonly lease: Lease;
-  /** Whether it is being given up: its signal has aborted, its work may still be draining. */
-  ending = false;
-  /** Resolves when the term is over. */
+  /** Resolves when the term is invalid for ever. */
   readonly over: Promise<void>;
   readonly #clock: Clock;
   readonly #validFor: number;
   readonly #controller = new AbortController();
   #sent: Instant;
-  #ended: LostReason | null = null;
+  #reason: LostReason | null = null;
+  #isOver = false;
   #resolveOver: () => void = () => {};
 
   /** Begins the term of `lease`, the request for which was sent at `sent`; relied upon for `validFor` ms at a time. */
@@ -96,12 +95,22 @@ export class LeaseTerm implements Term {
   }
 
   get remaining(): number {
-    if (this.#ended !== null) return 0;
+    if (this.#isOver) return 0;
     return Math.max(0, this.#validFor - elapsedSince(this.#clock, this.#sent));
   }
 
+  /** Whether it is being given up, or over: its signal has aborted, its work may still be draining. */
+  get ending(): boolean {
+    return this.signal.aborted;
+  }
+
+  /** Why it is over, or why it is being given up as long as nothing worse comes of it; null while neither. */
+  get reason(): LostReason | null {
+    return this.#reason;
+  }
+
   assertValid(): void {
-    if (!this.isValid) throw new LeadershipLostError(this.electionGroup, this.#ended ?? "expired");
+    if (!this.isValid) throw new LeadershipLostError(this.electionGroup, this.#reason ?? "expired");
   }
 
   /** The leader that this term makes, with `metadata`, as others see it. */
@@ -118,26 +127,25 @@ export class LeaseTerm implements Term {
     };
   }
 
-  /** Moves the deadline: a renewal that was sent at `sent` has succeeded. */
+  /**
+   * Moves the deadline: a renewal that was sent at `sent` has succeeded. The answer of an earlier one that comes later moves
+   * nothing.
+   */
   extend(sent: Instant): void {
-    this.#sent = sent;
+    if (elapsedSince(this.#clock, sent) < elapsedSince(this.#clock, this.#sent)) this.#sent = sent;
   }
 
   /** Tells the work to stop, while the lease is still kept for it. */
   cancel(reason: LostReason): void {
-    this.ending = true;
+    this.#reason = reason;
     this.#controller.abort(new LeadershipLostError(this.electionGroup, reason));
   }
 
-  /** Makes the term invalid, for ever. */
+  /** Makes the term invalid, for ever. What ended it first stays the reason. */
   end(reason: LostReason): void {
-    if (this.#ended !== null) return;
-    this.#ended = reason;
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.cancel(reason);
-  }
-
-  /** Says that nothing more happens in this term. */
-  finish(): void {
     this.#resolveOver();
   }
 }

@@ -1,11 +1,11 @@
 /** Simulations in threads: as many at once as the machine has cores. */
 
-import type { SimulationJob, SimulationReport } from "./simulation_worker.ts";
+import type { SimulationJob, SimulationReport } from "./worker.ts";
 
 /** Runs one job in a thread of its own, for at most `boundMs`. */
 export function runInThread(job: SimulationJob, boundMs: number): Promise<SimulationReport> {
   const { promise, resolve, reject } = Promise.withResolvers<SimulationReport>();
-  const worker = new Worker(new URL("./simulation_worker.ts", import.meta.url), { type: "module" });
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
   const bound = setTimeout(() => reject(new Error(`Cannot simulate: no end within ${boundMs} ms`)), boundMs);
   worker.onmessage = ({ data }: MessageEvent<SimulationReport>) => resolve(data);
   worker.onerror = (event) => {

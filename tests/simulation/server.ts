@@ -19,6 +19,8 @@ export interface Grant {
   readonly token: bigint;
   /** When the server frees it, at the server's time. */
   until: number;
+  /** What its record says. */
+  metadata: Readonly<Record<string, string>>;
 }
 
 /** What an acquire, renew or release comes to is seen here, at the moment at which it takes effect. */
@@ -27,8 +29,10 @@ export class SimulatedServer {
   readonly grants: Grant[] = [];
   /** When a release took effect last. */
   releasedAt = -Infinity;
-  /** When leases were last forgotten. */
+  /** When a lease was last forgotten, or taken from a leader that does not know it yet. */
   forgotAt = -Infinity;
+  /** The terms that were evicted. */
+  readonly evicted: Set<string> = new Set();
   /** While it is frozen, requests wait here. */
   frozen: (() => void)[] | null = null;
   readonly #world: World;
@@ -120,7 +124,7 @@ export class SimulatedServer {
       if (last !== undefined && token <= last.token) {
         this.#history.violate("S3", `token ${token} came after ${last.token}`);
       }
-      this.#holder = { termId, participantId, token, until };
+      this.#holder = { termId, participantId, token, until, metadata: request.metadata };
       this.grants.push(this.#holder);
       this.#history.note("server", () => `grants ${this.#history.term(termId)} to ${participantId}, token ${token}`);
     }
@@ -137,6 +141,7 @@ export class SimulatedServer {
       this.#history.violate("S5", `a renewal of ${this.#history.term(lease.termId)} succeeded, which had no lease`);
     } else {
       holder.until = this.#world.now + lease.heartbeatTimeout;
+      holder.metadata = metadata ?? holder.metadata;
       this.#lookAtExpiry(holder.until);
     }
     return outcome;
@@ -153,6 +158,16 @@ export class SimulatedServer {
     this.releasedAt = this.#world.now;
     this.#history.note("server", () => `frees ${this.#history.term(lease.termId)}`);
     return outcome;
+  }
+
+  /** Carries out an eviction: somebody releases whatever term holds the lease, and its leader does not know. */
+  async evict(): Promise<void> {
+    const { holder } = this;
+    if (holder === null || this.isDown) return;
+    this.#history.note("operator", () => `evicts ${this.#history.term(holder.termId)}`);
+    this.evicted.add(holder.termId);
+    this.forgotAt = this.#world.now;
+    await this.release({ electionGroup: GROUP, termId: holder.termId });
   }
 
   /** Carries out a `read`. */

@@ -5,7 +5,7 @@
  */
 
 import type { LeadershipChange } from "../../src/changes.ts";
-import type { Term } from "../../src/term.ts";
+import type { Term } from "../../src/participant/term.ts";
 import type { Actor, Subscription, Work } from "./actor.ts";
 import type { History } from "./history.ts";
 import type { Scenario } from "./scenario.ts";
@@ -20,6 +20,8 @@ const NOTICE_MS = 1_100;
 /** A term that a participant has had. */
 interface KnownTerm {
   readonly term: Term;
+  /** When it was first seen. */
+  readonly since: number;
   wasInvalid: boolean;
   /** Since when its signal should have aborted. */
   overdueSince: number | null;
@@ -61,6 +63,7 @@ export class Checker {
         this.#checkTerm(actor, known);
       }
       this.#checkStop(actor);
+      this.#checkWorks(actor);
     }
     if (leaders > 1 && this.#isTimed) {
       const names = this.actors.filter(({ election }) => election.isLeader).map(({ name }) => name);
@@ -69,8 +72,22 @@ export class Checker {
     this.#checkVacancy(somebodyLeads);
   }
 
+  /** A try was answered with a term, which may have ended already, but was granted. S6 holds for it, too. */
+  onElected(actor: Actor, term: Term): void {
+    this.#meet(actor, term);
+  }
+
+  /** `run` has returned, since its work was done: L2. */
+  onDone(actor: Actor, { termId }: Term): void {
+    if (this.#scenario.kind === "calm" && this.#server.holder?.termId === termId) {
+      this.#history.violate("L2", `run() of ${actor.name} returns before its lease is released`);
+    }
+  }
+
   /** Work begins: S7 and S9. */
-  onWork(actor: Actor, { term }: Work): void {
+  onWork(actor: Actor, { term, signal }: Work): void {
+    this.#meet(actor, term);
+    if (signal?.aborted) this.#history.violate("S9", `work begins on ${actor.name} after its signal has aborted`);
     if (!actor.isStarted) this.#history.violate("S9", `work begins on ${actor.name} after stop()`);
     if (actor.works.some((work) => !work.settled && work.term.termId !== term.termId)) {
       this.#history.violate("S7", `work begins on ${actor.name} while that of its last term drains`);
@@ -103,6 +120,10 @@ export class Checker {
     if (type !== "lost" || subscription.isSlow || previous === null) return;
     const { termId } = previous;
     const alias = this.#history.term(termId);
+    if (reason === "unhealthy" && actor.unfitSince < (this.#known.get(actor)?.get(termId)?.since ?? -Infinity)) {
+      this.#history.violate("L7", `${name} gave up ${alias} as unhealthy, by a check that began before it`);
+    }
+    if (reason === "expired") this.#checkExpiry(actor, termId);
     if (reason === "lost" && !actor.lost.has(termId)) {
       this.#history.violate("L7", `${name} gave up ${alias} as lost, which the backend never said`);
     }
@@ -113,16 +134,26 @@ export class Checker {
     if (reason === "expired" && !isPast("sent") && !isPast("before")) {
       this.#history.violate("L7", `${name} gave up ${alias} as expired before its deadline`);
     }
-    if (this.#scenario.kind === "calm" && (reason === "lost" || reason === "expired")) {
+    const isSpared = reason === "lost" && this.#server.evicted.has(termId);
+    if (this.#scenario.kind === "calm" && (reason === "lost" || reason === "expired") && !isSpared) {
       this.#history.violate("L7", `${name} was deposed (${reason}) although nothing went wrong`);
     }
   }
 
-  /** The quiet has lasted: what subscribers know must be so. E2, E3. */
+  /** The quiet has lasted: what subscribers know, and what the record says, must be so. E2, E3. */
   checkSettled(): void {
     for (const actor of this.actors) {
-      const { name, election, subscriptions, process } = actor;
+      const { name, election, subscriptions, process, version } = actor;
       if (process.blocked) continue;
+      const { holder } = this.#server;
+      const isOurs = election.term !== null && holder?.termId === election.term.termId;
+      // A message that comes late, or again, may overwrite what came after it.
+      const isOrderly = this.#scenario.faults.every(({ harm }) => harm !== "bad network" && harm !== "freeze");
+      if (
+        isOurs && isOrderly && !this.#scenario.refusesMetadata && Number(holder.metadata["version"] ?? 0) !== version
+      ) {
+        this.#history.violate("E2", `the record of ${name} never got the metadata that it was given last`);
+      }
       for (const { isSlow, leads, last, ended } of subscriptions) {
         if (isSlow || ended || last === null) continue;
         const seen = last.current?.termId;
@@ -158,6 +189,34 @@ export class Checker {
       this.#world.now > this.#server.forgotAt + this.#scenario.timing.heartbeatTimeout;
   }
 
+  /**
+   * A term has expired. L3: where only clocks were set, its lease lives on, and must be given back as soon as the work has
+   * drained. L7: where the backend was out of reach, it was not within reach again long before the deadline.
+   */
+  #checkExpiry(actor: Actor, termId: string): void {
+    const { kind, timing, latencyMs, timerLatenessMs, faults } = this.#scenario;
+    const { now } = this.#world;
+    const wire = 2 * latencyMs + timerLatenessMs + SLACK_MS;
+    if (kind === "stepped" && actor.phase !== "stopping") {
+      const drain = actor.works.some(({ settled }) => !settled) ? timing.drainTimeout / actor.plan.rate : 0;
+      this.#world.at(now + drain + wire, () => {
+        const isOver = !actor.process.alive || !actor.isStarted;
+        if (this.#server.holder?.termId !== termId || isOver) return;
+        this.#history.violate(
+          "L3",
+          `${actor.name} keeps the lease of ${this.#history.term(termId)}, which has expired`,
+        );
+      });
+    }
+    const isFaulty = faults.some(({ at, until }) => at <= now && now <= until);
+    if (kind !== "outages" || isFaulty) return;
+    const well = Math.max(-Infinity, ...faults.filter(({ at }) => at <= now).map(({ until }) => until));
+    const left = 0.75 * (now - well - timing.requestTimeout / actor.plan.rate);
+    if (left > wire) {
+      this.#history.violate("L7", `${actor.name} was deposed, though all was well for ${Math.round(now - well)} ms`);
+    }
+  }
+
   #termsOf(actor: Actor): Map<string, KnownTerm> {
     let terms = this.#known.get(actor);
     if (terms === undefined) this.#known.set(actor, terms = new Map());
@@ -168,7 +227,7 @@ export class Checker {
     const terms = this.#termsOf(actor);
     if (terms.has(term.termId)) return;
     for (const [termId, known] of terms) if (known.term.signal.aborted && known.wasInvalid) terms.delete(termId);
-    terms.set(term.termId, { term, wasInvalid: false, overdueSince: null });
+    terms.set(term.termId, { term, since: this.#world.now, wasInvalid: false, overdueSince: null });
     if (!actor.prolonged.has(term.termId)) {
       this.#history.violate("S8", `${actor.name} leads ${this.#history.term(term.termId)}, which no answer granted`);
     }
@@ -218,8 +277,17 @@ export class Checker {
     }
   }
 
+  /** Work whose caller does not want it any more must be told so. */
+  #checkWorks({ works, process, name }: Actor): void {
+    for (const { settled, signal, term } of works) {
+      if (settled || !signal?.aborted || term.signal.aborted || process.blocked) continue;
+      this.#history.violate("L5", `the work of ${name} was not told that the signal of its run has aborted`);
+    }
+  }
+
   /** L5: a stop ends in time. E4: nothing waits after it. */
   #checkStop(actor: Actor): void {
+    if (actor.stopping?.bySignal && actor.election.status.role === "stopped") actor.noteStopped();
     const { stopping, hasStopped, waits, subscriptions, process, plan, name } = actor;
     if (stopping !== null) {
       const { drainTimeout, lockTimeout, requestTimeout } = this.#scenario.timing;
@@ -256,9 +324,10 @@ export class Checker {
         continue;
       }
       candidates++;
-      const since = Math.max(this.#eligibleSince.get(actor) ?? now, actor.grantedAt);
+      const since = actor.election.isLeader ? now : Math.max(this.#eligibleSince.get(actor) ?? now, actor.grantedAt);
       this.#eligibleSince.set(actor, since);
-      if (now - since > heartbeatTimeout + electionInterval + 1_000 && !actor.election.isLeader) patient++;
+      const isPatient = now - since > heartbeatTimeout + electionInterval + 1_000 && !actor.election.isLeader;
+      if (isPatient && actor.checkMs === 0) patient++;
     }
     this.#checkHandOff(patient);
     // Work that is done at once gives its term up before anybody can see it.

@@ -6,17 +6,20 @@
  */
 
 import process from "node:process";
-import { Actor, type Stage } from "./simulation/actor.ts";
-import { Checker } from "./simulation/checker.ts";
-import { History, type Violation } from "./simulation/history.ts";
-import { Network } from "./simulation/network.ts";
-import { Random } from "./simulation/random.ts";
-import { makeScenario, type Scenario, type Trouble } from "./simulation/scenario.ts";
-import { SimulatedServer } from "./simulation/server.ts";
-import { FencedSink } from "./simulation/sink.ts";
-import { Process, World } from "./simulation/world.ts";
+import { Actor, type Stage } from "./actor.ts";
+import { Checker } from "./checker.ts";
+import { History, type Violation } from "./history.ts";
+import { Network } from "./network.ts";
+import { Random } from "./random.ts";
+import type { Meeting } from "./meetings.ts";
+import { makeScenario } from "./make_scenario.ts";
+import type { Scenario, Trouble } from "./scenario.ts";
+import { SimulatedServer } from "./server.ts";
+import { FencedSink } from "./sink.ts";
+import { Process, World } from "./world.ts";
 
-export { makeScenario, type Scenario, type Violation };
+export { makeScenario, type Meeting, type Scenario, type Violation };
+export { allMeetings } from "./meetings.ts";
 
 /** What a simulation came to. */
 export interface SimulationResult {
@@ -26,6 +29,8 @@ export interface SimulationResult {
   readonly terms: number;
   /** How many things happened. */
   readonly events: number;
+  /** Which calls met which, and where their participant was. */
+  readonly meetings: ReadonlySet<Meeting>;
   /** Writes down what happened, a line for each event. */
   timeline(): string;
 }
@@ -37,15 +42,6 @@ let stores = 0;
 
 /**
  * Runs one scenario. The same scenario takes the same course each time, on every runtime.
- *
- * @example
- * ```ts
- * import assert from "node:assert/strict";
- * import { makeScenario, simulate } from "@multilock/core/testing";
- *
- * const { violation } = await simulate(makeScenario(1));
- * assert(violation === null);
- * ```
  */
 export async function simulate(scenario: Scenario): Promise<SimulationResult> {
   const simulation = new Simulation(scenario);
@@ -56,11 +52,12 @@ export async function simulate(scenario: Scenario): Promise<SimulationResult> {
   } finally {
     process.off("unhandledRejection", onRejection);
   }
-  const { history, server, world } = simulation;
+  const { history, meetings, server, world } = simulation;
   return {
     violation: history.violation ?? history.suspicion,
     terms: server.grants.length,
     events: world.count,
+    meetings,
     timeline: () => history.toString(),
   };
 }
@@ -91,6 +88,7 @@ class Simulation {
   readonly world = new World();
   readonly history = new History(() => this.world.now);
   readonly server: SimulatedServer;
+  readonly meetings: Set<Meeting> = new Set();
   readonly #scenario: Scenario;
   readonly #random: Random;
   readonly #checker: Checker;
@@ -113,10 +111,17 @@ class Simulation {
       sink: new FencedSink(this.server, history),
       timing: scenario.timing,
       watch: scenario.watch,
+      refusesMetadata: scenario.refusesMetadata,
+      meetings: this.meetings,
+      onElected: (actor, term) => checker.onElected(actor, term),
+      onDone: (actor, term) => checker.onDone(actor, term),
       onWork: (actor, work) => checker.onWork(actor, work),
       onChange: (actor, change, subscription) => checker.onChange(actor, change, subscription),
     };
-    world.onInstant = () => checker.look();
+    world.onInstant = () => {
+      checker.look();
+      for (const actor of checker.actors) actor.notice();
+    };
     scenario.participants.forEach((_, who) => this.#admit(who));
     for (const step of scenario.steps) {
       world.at(step.at, () => {
@@ -197,7 +202,7 @@ class Simulation {
     if (restartAt === null) return;
     this.world.at(restartAt, () => {
       const successor = this.#admit(victim.who);
-      successor?.do({ do: "start" });
+      successor?.do({ do: "start", signal: false });
       successor?.do({ do: "subscribe", readEveryMs: 0 });
     });
   }

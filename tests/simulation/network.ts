@@ -39,6 +39,8 @@ export interface CallObserver {
   onCall(operation: ProviderOperation, termId: string | null): void;
   /** An answer is handed over, just before the caller sees it. */
   onAnswer(report: CallReport): void;
+  /** A call has settled, or was given up. */
+  onEnd(operation: ProviderOperation): void;
 }
 
 /** The way of one message. */
@@ -104,6 +106,7 @@ export interface Surroundings {
   readonly process: Process;
   readonly who: number;
   readonly watch: boolean;
+  readonly refusesMetadata: boolean;
   readonly observer: CallObserver;
 }
 
@@ -126,7 +129,8 @@ export class SimulatedProvider implements Provider {
   }
 
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
-    return this.#call("renew", lease.termId, signal, () => this.#at.server.renew(lease, metadata));
+    const isRefused = metadata !== undefined && this.#at.refusesMetadata;
+    return this.#call("renew", lease.termId, signal, () => this.#at.server.renew(lease, metadata), isRefused);
   }
 
   release(
@@ -153,11 +157,12 @@ export class SimulatedProvider implements Provider {
     termId: string | null,
     signal: AbortSignal,
     carryOut: () => Promise<T>,
+    isRefused = false,
   ): Promise<T> {
     const { world, network, server, process, who, observer } = this.#at;
     observer.onCall(operation, termId);
     const sent = process.instant();
-    return new Promise((resolve, reject) => {
+    return new Promise<T>((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       if (!network.isDeaf(who)) signal.addEventListener("abort", () => reject(signal.reason), { once: true });
       const answer = (settle: () => void) => {
@@ -169,6 +174,7 @@ export class SimulatedProvider implements Provider {
         answer(() => reject(providerError(this.name, operation, "store", new Error(why))));
       const arrive = () => {
         if (server.isDown) return refuse("connection refused");
+        if (isRefused) return refuse("the record is too large");
         if (server.frozen !== null) return void server.frozen.push(arrive);
         const { broken } = server;
         void carryOut().then((value) => {
@@ -185,8 +191,10 @@ export class SimulatedProvider implements Provider {
       if (refused) return refuse("no route to host");
       if (!lost) world.at(world.now + delayMs, arrive);
       // A message that comes again gets an answer too, which nobody waits for any more.
-      if (!lost && againMs !== null) world.at(world.now + againMs, () => server.isDown || void carryOut());
-    });
+      if (!lost && againMs !== null && !isRefused) {
+        world.at(world.now + againMs, () => server.isDown || void carryOut());
+      }
+    }).finally(() => observer.onEnd(operation));
   }
 
   async *#watch(signal: AbortSignal): AsyncIterable<void> {

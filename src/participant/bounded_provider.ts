@@ -4,13 +4,14 @@
  * @module
  */
 
-import { backoff } from "./backoff.ts";
-import { callBackend, providerError } from "./call.ts";
-import { elapsedSince, instant } from "./clock.ts";
-import type { ProviderOperation } from "./errors.ts";
-import type { ElectionConfig } from "./options.ts";
-import type { Acquired, Held, LeaderInfo, Lease, Provider } from "./provider.ts";
-import { TimerQueue } from "./timer_queue.ts";
+import { backoff } from "../backoff.ts";
+import { abortable, callBackend, providerError } from "../call.ts";
+import { elapsedSince, instant } from "../clock.ts";
+import type { ProviderOperation } from "../errors.ts";
+import type { ElectionConfig } from "../options.ts";
+import type { Acquired, Held, LeaderInfo, Lease, Provider } from "../provider.ts";
+import { TimerQueue } from "../timer_queue.ts";
+import { OwnedProvider } from "./owned_provider.ts";
 
 /** Metadata as the core keeps it: frozen, so that the same object is the same metadata. */
 export type Metadata = Readonly<Record<string, string>>;
@@ -19,17 +20,14 @@ export type Metadata = Readonly<Record<string, string>>;
 type OnError = (message: string, error: unknown) => void;
 
 /** What one election asks of its provider. */
-export class Backend {
+export class BoundedProvider {
   /** All timers of the election. */
   readonly queue: TimerQueue;
   readonly #config: ElectionConfig;
   readonly #onError: OnError;
-  #provider: Provider;
-  #isOpen = true;
+  readonly #provider: Provider;
   /** Ends the calls that need no end of their own. */
   #cancelled = new AbortController();
-  /** Opens the provider anew; null when somebody else owns it. */
-  #reopen: (() => Promise<Provider>) | null = null;
 
   /** Asks `provider` on behalf of the election of `config`. `onError` is told of failures that nobody else hears of. */
   constructor(provider: Provider, config: ElectionConfig, onError: OnError) {
@@ -39,16 +37,9 @@ export class Backend {
     this.#onError = onError;
   }
 
-  /** From now on `disconnect` closes the provider, and `connect` opens another. */
-  own(reopen: () => Promise<Provider>): void {
-    this.#reopen = reopen;
-  }
-
-  /** Opens the provider if it has been closed. */
-  async connect(): Promise<void> {
-    if (this.#isOpen || this.#reopen === null) return;
-    this.#provider = await this.#reopen();
-    this.#isOpen = true;
+  /** Opens the provider if this election owns it and has closed it. @throws what opening it threw, or the reason of `signal` */
+  async connect(signal: AbortSignal): Promise<void> {
+    if (this.#provider instanceof OwnedProvider) await abortable(this.#provider.connect(signal), signal);
   }
 
   /** Ends every renewal, read and check that is under way: nobody waits for them any more. */
@@ -59,8 +50,7 @@ export class Backend {
 
   /** Closes the provider if it is owned, and waits for that no longer than `requestTimeout`. Never rejects. */
   async disconnect(): Promise<void> {
-    if (this.#reopen === null) return;
-    this.#isOpen = false;
+    if (!(this.#provider instanceof OwnedProvider)) return;
     const closed = new AbortController();
     const bound = this.queue.pause(this.#config.requestTimeout, closed.signal);
     const closing = this.#provider[Symbol.asyncDispose]();
@@ -82,19 +72,22 @@ export class Backend {
     return this.#call("renew", boundMs, renew, this.#cancelled.signal);
   }
 
-  /** Releases a term, as well as can be within `requestTimeout`. Never rejects: what fails to be released expires by itself. */
-  async giveBack(termId: string): Promise<void> {
+  /**
+   * Releases a term, as well as can be within `requestTimeout`. Never rejects. Returns whether the backend has answered: if
+   * not, it may keep the lease until it expires.
+   */
+  async release(termId: string): Promise<boolean> {
     const { electionGroup, requestTimeout, maxRetryAttempts, clock } = this.#config;
     const start = instant(clock);
     for (let failures = 0;; failures++) {
       try {
         const left = requestTimeout - elapsedSince(clock, start);
         await this.#call("release", left, (signal) => this.#provider.release({ electionGroup, termId }, { signal }));
-        return;
+        return true;
       } catch (error) {
         this.#onError("a release failed", error);
         const delay = backoff(failures, this.#config);
-        if (failures >= maxRetryAttempts || elapsedSince(clock, start) + delay >= requestTimeout) return;
+        if (failures >= maxRetryAttempts || elapsedSince(clock, start) + delay >= requestTimeout) return false;
         await this.queue.pause(delay, NEVER);
       }
     }

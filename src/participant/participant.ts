@@ -1,0 +1,215 @@
+/**
+ * One participant: what outlives a campaign, and who may begin and end one.
+ *
+ * @module
+ */
+
+import { ChangeHub, type LeadershipChangeType } from "../changes.ts";
+import { ElectionError, type LostReason } from "../errors.ts";
+import { leadershipChange } from "../leadership_change.ts";
+import { type Log, logOf } from "../logger.ts";
+import type { ElectionConfig } from "../options.ts";
+import type { LeaderInfo, Provider } from "../provider.ts";
+import { BoundedProvider, type Metadata } from "./bounded_provider.ts";
+import { type Attempt, Campaign } from "./campaign.ts";
+import { LeaderView } from "./leader_view.ts";
+import type { LeaseTerm } from "./term.ts";
+import { Waiters } from "./waiters.ts";
+
+/** Where a participant is in its life. A campaign that stops is there until it is done. */
+type Phase =
+  | { readonly name: "idle" | "stopped" }
+  | { readonly name: "started"; readonly campaign: Campaign }
+  | { readonly name: "stopping"; readonly campaign: Campaign | null; readonly done: Promise<void> };
+
+/** One participant, as its {@linkcode LeaderElection} drives it. */
+export class Participant {
+  /** The calls to the provider. */
+  readonly provider: BoundedProvider;
+  /** Those who wait for a term or a leader. */
+  readonly waiters = new Waiters();
+  /** Where changes are published. Each campaign has its own, so that the streams of a stopped one have ended. */
+  hub: ChangeHub;
+  /** When the lease was last asked for, or the leader looked for. */
+  lastAttempt: Date | null = null;
+  readonly #config: ElectionConfig;
+  readonly #log: Log;
+  readonly #view: LeaderView;
+  /** One promise for each piece of work that has not settled. It may outlast its campaign. */
+  readonly #work = new Set<Promise<void>>();
+  #metadata: Metadata;
+  #phase: Phase = { name: "idle" };
+  /** How many times `stop` was called. */
+  #stops = 0;
+
+  /** Makes a participant that is not started. */
+  constructor(provider: Provider, config: ElectionConfig) {
+    this.#config = config;
+    this.#log = logOf(config);
+    this.#metadata = config.metadata;
+    this.#view = new LeaderView(config.clock);
+    this.hub = new ChangeHub(config.clock);
+    this.provider = new BoundedProvider(provider, config, (message, error) => this.#log("warn", message, { error }));
+  }
+
+  /** The term that is led; null while none is, or while it is being given up. */
+  get term(): LeaseTerm | null {
+    return this.#campaign?.term ?? null;
+  }
+
+  /** The leader as it is known here: the own term as long as it lasts, else what was last seen. */
+  get leader(): LeaderInfo | null {
+    return this.#campaign?.lease?.describe(this.#metadata) ?? this.#view.current;
+  }
+
+  /** When it looks next, at the latest; null while it leads or is stopped. */
+  get nextAttempt(): Date | null {
+    return this.#campaign?.nextLook ?? null;
+  }
+
+  /** Whether a campaign goes on, or has not come to its end. */
+  get isStarted(): boolean {
+    return this.#campaign !== null;
+  }
+
+  /** Whether it is stopping or has been stopped; before the first `start` it is not. */
+  get isStopped(): boolean {
+    return this.#phase.name === "stopping" || this.#phase.name === "stopped";
+  }
+
+  /**
+   * Begins a campaign, if none goes on, and waits for its first look. It stops when one of `signals` aborts, also while this
+   * waits for the end of an earlier campaign.
+   *
+   * @throws the reason of a signal that has aborted already
+   */
+  async start(signals: readonly AbortSignal[]): Promise<void> {
+    for (const signal of signals) signal.throwIfAborted();
+    const stops = this.#stops;
+    for (const signal of signals) signal.addEventListener("abort", this.#stopNow, { once: true });
+    while (this.#phase.name === "stopping") await this.#phase.done;
+    // S9: another stop came while this start waited for the end of an earlier one. The last word counts.
+    if (this.#stops !== stops) {
+      for (const signal of signals) signal.removeEventListener("abort", this.#stopNow);
+      return;
+    }
+    const campaign = this.#campaign ?? this.#open();
+    for (const signal of signals) campaign.stopWith(signal, this.#stopNow);
+    await campaign.ready.promise;
+  }
+
+  /** Ends the campaign, and closes a provider that is owned. */
+  stop(): Promise<void> {
+    this.#stops++;
+    if (this.#phase.name === "stopped") return Promise.resolve();
+    if (this.#phase.name === "stopping") return this.#phase.done;
+    const campaign = this.#campaign;
+    // The state changes before anybody hears of it.
+    const done = Promise.withResolvers<void>();
+    this.#phase = { name: "stopping", campaign, done: done.promise };
+    void this.#close(campaign).then(done.resolve);
+    return done.promise;
+  }
+
+  /** Gives up the term, if there is one, and does not campaign for `cooldownMs`. Given `only`, no other term than that. */
+  async release(cooldownMs: number, only?: LeaseTerm): Promise<void> {
+    await this.#campaign?.release(cooldownMs, only);
+  }
+
+  /** Asks for the lease now. @throws {ElectionError} if that cannot be */
+  try(): Promise<Attempt> {
+    if (this.#phase.name !== "started") throw this.refusal("acquire the lease", "it is not started");
+    return this.#phase.campaign.try();
+  }
+
+  /** Waits for what `check` returns, until the stop or until `signal` aborts. */
+  wait<T>(check: () => T | null, signal: AbortSignal | undefined): Promise<T> {
+    if (this.isStopped) return Promise.reject(this.refusal("wait", "it was stopped"));
+    return this.waiters.wait(check, signal);
+  }
+
+  /** Waits for a term. */
+  waitForTerm(signal: AbortSignal | undefined): Promise<LeaseTerm> {
+    if (this.#config.observer) return Promise.reject(this.refusal("lead", "it only observes"));
+    return this.wait(() => this.term, signal);
+  }
+
+  /** Replaces the metadata, also in the record of the term that is led. */
+  async updateMetadata(metadata: Metadata): Promise<void> {
+    this.#metadata = metadata;
+    await this.#campaign?.sendMetadata();
+  }
+
+  /** Keeps the lease, and puts off the next term, until `settled` resolves. */
+  keepWork(settled: Promise<void>): void {
+    this.#work.add(settled);
+    void settled.finally(() => {
+      this.#work.delete(settled);
+      // While it lasted, looks only watched; now they may campaign.
+      this.#campaign?.hint();
+    });
+  }
+
+  /** Builds the error of a call that cannot be served. */
+  refusal(verb: string, why: string): ElectionError {
+    return new ElectionError(`Cannot ${verb} in election "${this.#config.electionGroup}": ${why}`);
+  }
+
+  get #campaign(): Campaign | null {
+    return "campaign" in this.#phase ? this.#phase.campaign : null;
+  }
+
+  readonly #stopNow = (): void => void this.stop();
+
+  #open(): Campaign {
+    if (this.#phase.name === "stopped") this.hub = new ChangeHub(this.#config.clock);
+    const metadata = () => this.#metadata;
+    const campaign = new Campaign({
+      config: this.#config,
+      provider: this.provider,
+      log: this.#log,
+      work: this.#work,
+      get metadata() {
+        return metadata();
+      },
+      refusal: (verb, why) => this.refusal(verb, why),
+      looks: () => void (this.lastAttempt = new Date(this.#config.clock.wall())),
+      sees: (leader) => this.#see(leader),
+      acquired: () => this.#begun(),
+      lost: (term, reason) => this.#publish("lost", term.describe(this.#metadata), reason),
+    });
+    this.#phase = { name: "started", campaign };
+    return campaign;
+  }
+
+  async #close(campaign: Campaign | null): Promise<void> {
+    this.waiters.rejectAll(this.refusal("wait", "it was stopped"));
+    campaign?.stop();
+    await campaign?.done;
+    this.provider.cancel();
+    this.#view.see(null);
+    this.hub.close();
+    await this.provider.disconnect();
+    this.#phase = { name: "stopped" };
+  }
+
+  #begun(): void {
+    const previous = this.#view.current;
+    this.#view.see(null);
+    this.#publish("acquired", previous);
+    this.waiters.check();
+  }
+
+  /** Takes note of the leader that a look found. */
+  #see(leader: LeaderInfo | null): void {
+    const previous = this.#view.last;
+    if (this.#view.see(leader)) this.#publish("changed", previous);
+    this.waiters.check();
+  }
+
+  #publish(type: LeadershipChangeType, previous: LeaderInfo | null, reason?: LostReason): void {
+    if (!this.hub.active) return;
+    const at = new Date(this.#config.clock.wall());
+    this.hub.publish(leadershipChange(type, at, previous, this.leader, reason));
+  }
+}
