@@ -160,8 +160,10 @@ class SqlServerProvider implements Provider {
         participant: participantId,
         timeout: heartbeatTimeout,
         ...this.#withMetadata(metadata),
-        // Versions and times are never negative.
-        stale: stale === null ? -1n : BigInt(stale),
+        call: crypto.randomUUID(),
+        // The version of a row that nobody has ever held, which is free anyway.
+        stale: stale ?? "",
+        // No time is negative.
         latest: latest === null ? BigInt(Number.MAX_SAFE_INTEGER) : BigInt(Math.max(Math.floor(latest), -1)),
       }, options);
       const leader = this.#leaderIn(electionGroup, row, sent);
@@ -176,7 +178,10 @@ class SqlServerProvider implements Provider {
     const { electionGroup, termId, heartbeatTimeout } = lease;
     this.#connections.bear(heartbeatTimeout);
     return this.#call("renew", electionGroup, { signal, urgent: true }, async (options) => {
-      const parameters = { group: electionGroup, term: termId, timeout: heartbeatTimeout };
+      const parameters = {
+        ...{ group: electionGroup, term: termId, timeout: heartbeatTimeout },
+        call: crypto.randomUUID(),
+      };
       const { renew, renewMetadata } = this.#statements;
       const rows = metadata === undefined
         ? await this.#table.write(renew, parameters, options)

@@ -34,8 +34,9 @@
  *
  * **Steps of the clock.** A take-over by the time asks for more than an expiry: that the time is no later than the observer
  * foresees (`@latest`). One by a standstill needs no time: the row must still have the version that the observer has seen
- * for a whole lease (`@stale`). `version` is a counter that every write moves, and no time, which may come twice. Whichever
- * of a renewal and a take-over comes second finds another version or another term, and fails.
+ * for a whole lease (`@stale`). `version` is a random id that comes with each call that writes (`@call`): a time may come
+ * twice when a clock is set back, and a counter where a failover or a backup has brought back an older row. Whichever of a
+ * renewal and a take-over comes second finds another version or another term, and fails.
  *
  * @module
  */
@@ -46,9 +47,9 @@ export interface Statements {
   readonly table: string;
   /** The table as people name it. */
   readonly title: string;
-  /** `@group @term @participant @timeout @stale @latest` and what goes with metadata. The group's row, and whether this term was granted it. */
+  /** `@group @term @participant @timeout @stale @latest @call` and what goes with metadata. The group's row, and whether this term was granted it. */
   readonly acquire: string;
-  /** `@group @term @timeout`. One row if the term holds the lease for at least that time from now, or none. */
+  /** `@group @term @timeout @call`. One row if the term holds the lease for at least that time from now, or none. */
   readonly renew: string;
   /** The same with `@metadata`, the provider that writes it (`@source`), and its count of what it has written (`@written`). */
   readonly renewMetadata: string;
@@ -176,7 +177,7 @@ BEGIN
   BEGIN TRY
     IF NOT EXISTS (SELECT 1 FROM ${table} WHERE election_group = @group)
       INSERT INTO ${table} (${COLUMNS})
-      VALUES (@group, 0, N'', N'', @now, @now, @now, 0, 0, N'{}', N'', 0, N'');
+      VALUES (@group, 0, N'', N'', @now, @now, @now, 0, N'', N'{}', N'', 0, N'');
   END TRY
   BEGIN CATCH
     IF ERROR_NUMBER() NOT IN (2601, 2627) THROW;
@@ -187,7 +188,7 @@ BEGIN
     heartbeat_at = ${later("heartbeat_at", "@now")},
     expires_at = ${later("expires_at", UNTIL)},
     lease_ms = ${later("lease_ms", "@timeout")},
-    version = version + 1,
+    version = @call,
     term_id = @term,
     participant_id = @participant,
     ${metadataUnless(`${again} AND ${OUTDATED}`)}
@@ -206,7 +207,7 @@ function renewSql(table: string, metadata: string): string {
   heartbeat_at = ${larger("heartbeat_at", "@now")},
   expires_at = ${larger("expires_at", UNTIL)},
   lease_ms = ${larger("lease_ms", "@timeout")},
-  version = version + 1${metadata}
+  version = @call${metadata}
 WHERE election_group = @group AND term_id = @term AND expires_at > @now;
 SELECT 1 AS held FROM ${table} WHERE election_group = @group AND term_id = @term AND expires_at >= ${UNTIL}`;
 }
@@ -216,7 +217,7 @@ SELECT 1 AS held FROM ${table} WHERE election_group = @group AND term_id = @term
  * stays, for its token, and keeps the id of the call that emptied it.
  */
 function releaseSql(table: string): string {
-  return `UPDATE ${table} SET term_id = N'', version = version + 1, released_by = @call
+  return `UPDATE ${table} SET term_id = N'', version = @call, released_by = @call
 WHERE election_group = @group AND term_id = @term;
 SELECT 1 AS released FROM ${table} WHERE election_group = @group AND released_by = @call`;
 }
@@ -236,7 +237,7 @@ function createTableSql(table: string): string {
       heartbeat_at DATETIME2 NOT NULL,
       expires_at DATETIME2 NOT NULL,
       lease_ms INT NOT NULL,
-      version BIGINT NOT NULL,
+      version ${name(64)},
       metadata NVARCHAR(MAX) NOT NULL,
       written_by ${name(64)},
       written BIGINT NOT NULL,

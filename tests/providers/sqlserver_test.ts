@@ -321,18 +321,18 @@ test("acquire() reads the outcome from the row, when the server has answered", a
       heartbeatTimeout: 1_500,
     },
   });
-  const { source } = asked[0]?.inputs ?? {};
-  assert.match(String(source), /^[0-9a-f-]{36}$/);
+  const { source, call } = asked[0]?.inputs ?? {};
+  for (const id of [source, call]) assert.match(String(id), /^[0-9a-f-]{36}$/);
   assert.deepEqual(asked[0], {
     sql: statements.acquire,
     inputs: {
       ...{ group: "g", term: "t", participant: "p", timeout: 1_500, metadata: '{"k":"v"}' },
-      ...{ source, written: 1n },
-      ...{ stale: -1n, latest: BigInt(Number.MAX_SAFE_INTEGER) },
+      ...{ source, written: 1n, call },
+      ...{ stale: "", latest: BigInt(Number.MAX_SAFE_INTEGER) },
     },
     types: [
       ...["nvarchar(255)", "nvarchar(255)", "nvarchar(255)", "int", "nvarchar(max)"],
-      ...["nvarchar(255)", "bigint", "bigint", "bigint"],
+      ...["nvarchar(255)", "bigint", "nvarchar(255)", "nvarchar(255)", "bigint"],
     ],
   });
   assert.deepEqual(await provider.acquire(request, soon()), {
