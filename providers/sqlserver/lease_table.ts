@@ -19,7 +19,7 @@ export class LeaseTable {
   constructor(connections: Connections, statements: Statements, autoCreate: boolean) {
     this.#connections = connections;
     this.#statements = statements;
-    this.#table = new SqlTable(isNoTable, autoCreate ? () => this.#create() : null);
+    this.#table = new SqlTable(isNoTable, autoCreate ? (signal?: AbortSignal) => this.#create(signal) : null);
   }
 
   /** Runs a batch that needs the table. */
@@ -32,10 +32,10 @@ export class LeaseTable {
     return this.#table.read(() => this.#connections.run(sql, parameters, options));
   }
 
-  /** The statement timeout bounds it. */
-  async #create(): Promise<void> {
+  /** The statement timeout bounds it, and what waits for it may, too. */
+  async #create(signal: AbortSignal = new AbortController().signal): Promise<void> {
     const { findSchema, createSchema, createTable } = this.#statements;
-    const options = { signal: new AbortController().signal, urgent: true };
+    const options = { signal, urgent: true };
     const hasSchema = async () => {
       const [row] = await this.#connections.run(findSchema, {}, options);
       return row !== undefined && row.id !== null && row.id !== undefined;

@@ -156,6 +156,26 @@ test("renew() has a connection that looks cannot take, when as many look as ther
   });
 });
 
+test("renew() has a connection, when looks that were given up hold theirs", async () => {
+  const { promise: acknowledged, resolve: acknowledge } = Promise.withResolvers<void>();
+  await withDriver(["hang", "hang", "hang", { held: 1n }], async (provider, server) => {
+    const patient = { ...lease, heartbeatTimeout: 60_000 };
+    await provider.renew(patient, { signal: AbortSignal.abort() }).catch(() => {});
+    const stop = new AbortController();
+    const looks = Array.from({ length: 3 }, () => provider.read("g", { signal: stop.signal }));
+    const settled = Promise.allSettled(looks);
+    await until("sent", () => server.requests() === 3);
+    stop.abort(new Error("enough"));
+    await settled;
+    // The server has not acknowledged: who looks next waits, and takes nothing that a heartbeat needs.
+    const next = provider.read("g", soon());
+    assert.equal(await provider.renew(patient, soon()), "renewed");
+    assert.equal(server.requests(), 4);
+    acknowledge();
+    assert.equal(await next, null);
+  }, { acknowledge: () => acknowledged });
+});
+
 test("a connection whose server does not acknowledge is given up, within a lease", async () => {
   await withDriver(["hang", row], async (provider, server) => {
     const call = provider.acquire(request, { signal: AbortSignal.timeout(100) });

@@ -263,6 +263,39 @@ test("renew() is lost, when only a call that asked for less was granted", async 
   assert.equal(await late, "lost", "the row holds less than this call asked for");
 });
 
+test("acquire() is granted no more than its row holds", async ({ open }) => {
+  const gates = [new Gate(), new Gate()] as const;
+  const [first, second] = gates.map(({ hold }) => open({ hold })) as [Provider, Provider];
+  const group = randomUUID();
+  const other = await win(first, requestFor(group));
+  const request = requestFor(group, { heartbeatTimeout: 1_000 });
+  // The second call finds another term's lease; before it looks who leads, that is released and a call that began earlier lands.
+  const looking = gates[1].arm(/^SELECT participant_id/);
+  const waiting = gates[0].arm(/^SELECT 1 FROM/);
+  const early = first.acquire(request, soon());
+  await waiting;
+  await pause(300);
+  const late = second.acquire(request, soon());
+  await looking;
+  await second.release(other, soon());
+  gates[0].open();
+  assert.ok((await early).acquired);
+  gates[1].open();
+  assert.ok(!(await late).acquired, "the row holds less than this call asked for");
+});
+
+test("renew() and release() change nothing, when another term holds the lease", async ({ open, row }) => {
+  const provider = open();
+  const lease = await win(provider, requestFor(randomUUID()));
+  const before = await row(lease.electionGroup);
+  const stranger = { ...lease, termId: randomUUID() };
+  assert.equal(await provider.renew(stranger, soon()), "lost");
+  assert.equal(await provider.renew(stranger, { ...soon(), metadata: { a: "b" } }), "lost");
+  assert.equal(await provider.release(stranger, soon()), "notHolder");
+  assert.deepEqual(await row(lease.electionGroup), before);
+  assert.equal(await provider.renew(lease, soon()), "renewed");
+});
+
 test("renew() is lost, when it lands after a take-over", async ({ open }) => {
   const gate = new Gate();
   const [slow, other] = [open({ hold: gate.hold }), open()];
@@ -291,7 +324,7 @@ test("acquire() takes over nothing, when a renewal lands between its looks and i
   assert.ok(!held.acquired && held.leader?.termId === lease.termId);
 });
 
-test("acquire() waits for a standstill and no longer, when the clock was set back by an hour", async ({ open }) => {
+test("acquire() waits for a standstill and no longer, when the clock was set back by an hour", async ({ open, row }) => {
   const [clock, late] = [handClock(), handClock()];
   const step = { clockOffset: () => -HOUR };
   const lease = await win(open(), requestFor(randomUUID(), { heartbeatTimeout: 15_000 }));
@@ -308,7 +341,9 @@ test("acquire() waits for a standstill and no longer, when the clock was set bac
   assert.ok(!(await newcomer.acquire(requestFor(lease.electionGroup), soon())).acquired);
   const next = await win(observer, request);
   assert.ok(next.token > lease.token);
-  // The new lease counts by the clock as it is now.
+  // The new lease counts by the clock as it is now, and not by that of the lease before.
+  const { expires, heartbeat } = await row(lease.electionGroup);
+  assert.ok(Math.max(expires - 60_000, heartbeat) < systemClock.wall() - HOUR + 10_000);
   late.pass(500);
   const seen = await newcomer.read(lease.electionGroup, soon());
   assert.equal(seen?.termId, next.termId);
