@@ -126,7 +126,7 @@ test("an aborted call is cancelled at the server, and the connection serves the 
     const before = server.logins();
     assert.equal((await provider.read("g", soon()))?.termId, "t");
     assert.equal(server.logins(), before);
-  }, { settings: "&poolSize=1" });
+  }, { settings: "&poolSize=1&statementTimeout=1m" });
 });
 
 test("calls that wait for a connection are not sent, when they are aborted", async () => {
@@ -178,8 +178,11 @@ test("renew() has a connection, when looks that were given up hold theirs", asyn
 
 test("a connection whose server does not acknowledge is given up, within a lease", async () => {
   await withDriver(["hang", row], async (provider, server) => {
-    const call = provider.acquire(request, { signal: AbortSignal.timeout(100) });
-    await assert.rejects(call);
+    const stop = new AbortController();
+    const rejected = assert.rejects(provider.acquire(request, { signal: stop.signal }), /enough/);
+    await until("sent", () => server.requests() === 1);
+    stop.abort(new Error("enough"));
+    await rejected;
     await until("given up", () => server.open() === 0);
     assert.equal((await provider.read("g", soon()))?.termId, "t");
   }, { deaf: true });
@@ -300,18 +303,24 @@ test("errors name the server and the backend, when it is frozen", async () => {
 test("[Symbol.asyncDispose]() closes every connection at once, when the server hangs", async () => {
   await withDriver(Array.from({ length: 9 }, () => "hang" as const), async (provider, server) => {
     const { signal } = new AbortController();
+    const heartbeatTimeout = 600_000;
     const calls = [
-      ...[provider.read("g", { signal }), provider.acquire(request, { signal }), provider.renew(lease, { signal })],
+      ...[
+        provider.renew({ ...lease, heartbeatTimeout }, { signal }),
+        provider.acquire({ ...request, heartbeatTimeout }, { signal }),
+      ],
       ...Array.from({ length: 5 }, () => provider.read("g", { signal })),
     ];
     const settled = Promise.allSettled(calls);
     await until("sent", () => server.requests() >= 2);
-    await provider[Symbol.asyncDispose]();
+    let isClosed = false;
+    void Promise.resolve(provider[Symbol.asyncDispose]()).then(() => isClosed = true);
+    await until("closed", () => isClosed);
     for (const result of await settled) {
       assert.ok(result.status === "rejected");
       assert.match(result.reason.message, /the provider is closed/);
     }
-  }, { deaf: true });
+  }, { deaf: true, settings: "&statementTimeout=10m" });
 });
 
 test("a host name is connected to by that name", async () => {
