@@ -20,7 +20,9 @@ const IN_STRING = new RegExp(
   String.raw`((?:^|[;"'(])\s*)${SECRET}(?:${QUOTED})?[^;]*(?:;\s*[^;=\s][^;=]*(?=;|$))*`,
   "gi",
 );
-/** A secret in a URL or a sentence. */
+/** A secret in the query of a URL, where a semicolon ends nothing. */
+const IN_QUERY = new RegExp(String.raw`([?&])${SECRET}[^&#\s]*`, "gi");
+/** A secret elsewhere, as in a sentence. */
 const ELSEWHERE = new RegExp(String.raw`${SECRET}(?:${QUOTED}|[^;&#\s]*)`, "gi");
 
 /**
@@ -31,6 +33,7 @@ const ELSEWHERE = new RegExp(String.raw`${SECRET}(?:${QUOTED}|[^;&#\s]*)`, "gi")
 export function redact(target: string | URL): string {
   return String(target)
     .replace(IN_STRING, "$1$2$3***")
+    .replace(IN_QUERY, "$1$2$3***")
     .replace(ELSEWHERE, "$1$2***")
     .replace(/(\/\/[^/?#@:\s]*):\S*@/g, "$1:***@");
 }

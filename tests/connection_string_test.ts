@@ -66,5 +66,10 @@ test("redact() leaves the rest, when the rest is told apart from the password", 
   assert.equal(redact(`Server = h;Password="a;b";Database=d`), "Server = h;Password=***;Database=d");
   assert.equal(redact("Server = h; Password = S3cret"), "Server = h; Password = ***");
   assert.equal(redact(`Cannot open "${redact("Server=h;Pwd=x y")}": why`), 'Cannot open "Server=h;Pwd=***": why');
+  assert.equal(redact("mssql://h/d?password=a;b&encrypt=no"), "mssql://h/d?password=***&encrypt=no");
+  assert.equal(
+    redact("jdbc:sqlserver://h:1;user=u;password=a&b;encrypt=no"),
+    "jdbc:sqlserver://h:1;user=u;password=***;encrypt=no",
+  );
   assert.equal(redact("host=h password='a b' user=u"), "host=h password=*** user=u");
 });

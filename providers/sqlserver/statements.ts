@@ -7,7 +7,7 @@
  * its row in a single atomic step, and its outcome can be read afterwards, because a term id is never used by two terms.
  *
  * **The clock is read once, first.** `SYSUTCDATETIME()` stands still within a statement, also while that waits for a lock or
- * a scheduler, and statements of one term can overtake each other. `@now` is read before the batch waits for anything: after
+ * a scheduler (on Babelfish, where it is PostgreSQL's `statement_timestamp()`, in the whole batch), and statements of one term can overtake each other. `@now` is read before the batch waits for anything: after
  * the request was sent, from which the caller counts, and before anything is written. What a batch writes with it is never
  * more than its caller relies on. It may come late, though, when a later call of its term has written a later expiry: the
  * later of the two stays, and so does the later heartbeat. Metadata that comes after newer of the same provider is dropped:

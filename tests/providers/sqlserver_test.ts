@@ -385,6 +385,13 @@ test("acquire() fails, when the table cannot be made", async () => {
   });
 });
 
+test("acquire() creates the table, when that failed before", async () => {
+  const [missing, schema] = [numbered(208), [{ id: 1 }]];
+  const { provider } = scripted(missing, schema, numbered(1205), missing, schema, [], [granted]);
+  await assert.rejects(provider.acquire(request, soon()), /error 1205/);
+  assert.ok((await provider.acquire(request, soon())).acquired);
+});
+
 test("read() and groups() find nothing, when the table is missing", async () => {
   const { provider, asked } = scripted(numbered(208), numbered(208));
   assert.equal(await provider.read("g", soon()), null);

@@ -106,7 +106,7 @@ const IN_STATEMENTS: readonly ProviderMutant[] = [
     file: STATEMENTS,
     find: "WHERE election_group = @group AND (${free});",
     replace: "WHERE election_group = @group;",
-    test: translated("acquire() takes over nothing, when a renewal"),
+    test: translated("acquire() takes nothing, when another is granted between its look and its write"),
   },
   {
     name: "a lease that a step has ended cannot be released",
@@ -202,6 +202,13 @@ const IN_PROVIDER: readonly ProviderMutant[] = [
     find: 'errorNumber(error) === 208 || /\\b(?:relation|schema) "[^"]*" does not exist/.test(wordsOf(error))',
     replace: "errorNumber(error) === 208",
     test: translated("the table is made, when the server is Babelfish"),
+  },
+  {
+    name: "a creation that failed is remembered for ever",
+    file: "src/sql_table.ts",
+    find: ".finally(() => this.#creating = null)",
+    replace: "",
+    test: parts("acquire() creates the table, when that failed before"),
   },
   {
     name: "a demoted primary is not recognized",
