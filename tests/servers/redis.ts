@@ -18,7 +18,13 @@ const PROGRAMS = ["redis-server", "valkey-server"];
 export const redisServer: ServerKind = {
   name: "redis",
   async install() {
-    if (await findProgram(...PROGRAMS) === null) await aptInstall("redis-server");
+    const missing = [
+      ...(await findProgram(...PROGRAMS) === null ? ["redis-server"] : []),
+      // What moves a server's clock is compiled, and certificates are made.
+      ...(await findProgram("cc") === null ? ["gcc", "libc6-dev"] : []),
+      ...(await findProgram("openssl") === null ? ["openssl"] : []),
+    ];
+    if (missing.length > 0) await aptInstall(...missing);
   },
   start: () => startRedis(),
 };
@@ -29,10 +35,12 @@ export interface RedisSetup {
   readonly args?: readonly string[];
   /** Whether the server speaks TLS instead of plain TCP; `args` then says how. */
   readonly tls?: boolean;
+  /** Variables of its environment beside ours. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts a server with `setup`. */
-export async function startRedis({ args: more = [], tls = false }: RedisSetup = {}): Promise<TestServer> {
+export async function startRedis({ args: more = [], tls = false, env = {} }: RedisSetup = {}): Promise<TestServer> {
   const command = await findProgram(...PROGRAMS);
   if (command === null) throw new Error('Cannot start server "redis": there is no redis-server');
   const port = await freePort();
@@ -45,7 +53,7 @@ export async function startRedis({ args: more = [], tls = false }: RedisSetup = 
     ...more,
   ];
   const ready = () => tls ? connectable(port) : ping(port);
-  const server = await startProcess({ command, args, directory, ready });
+  const server = await startProcess({ command, args, directory, ready, env });
   return {
     url: tls ? `rediss://localhost:${port}` : `redis://127.0.0.1:${port}`,
     ...server,
@@ -64,7 +72,8 @@ function ping(port: number): Promise<void> {
     socket.once("error", reject);
     socket.once("close", () => reject(new Error("closed")));
     socket.once("data", (answer) => {
-      if (answer.toString().startsWith("+PONG")) resolve();
+      // One that asks for a password is up, too.
+      if (/^(\+PONG|-NOAUTH)/.test(answer.toString())) resolve();
       else reject(new Error(answer.toString().trim()));
       socket.destroy();
     });

@@ -33,11 +33,18 @@ export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Waits until `look` returns something true; returns it. */
-export async function until<T>(what: string, look: () => T | Promise<T>, limitMs = 20_000): Promise<T> {
+/** What `until` goes on for. */
+type Nothing = null | undefined | false;
+
+/** Waits until `look` returns something; returns it. */
+export async function until<T>(
+  what: string,
+  look: () => T | Nothing | Promise<T | Nothing>,
+  limitMs = 20_000,
+): Promise<T> {
   for (const deadline = performance.now() + limitMs;;) {
     const found = await look();
-    if (found) return found;
+    if (found !== null && found !== undefined && found !== false) return found;
     assert.ok(performance.now() < deadline, `${what}: not within ${limitMs} ms`);
     await delay(10);
   }
