@@ -22,9 +22,9 @@
  * for too slowly, and when its clock was set forward. Released leases are told to the others by `PUBLISH`, which reaches them
  * over one more connection, however many groups are watched.
  *
- * A user of the server needs: `~PREFIX* &PREFIX* +evalsha +eval +time +exists +hmget +hset +persist +get +set +del +publish
- * +subscribe +unsubscribe`, `+select` where the database is not 0, `+scan` to list groups, `+role` with Sentinel, and
- * `+cluster|slots +asking` with Cluster.
+ * A user of the server needs: `~PREFIX* &PREFIX* +evalsha +eval +time +exists +hmget +hset +persist +get +set +sadd +del
+ * +publish +subscribe +unsubscribe`, `+select` where the database is not 0, `+sscan` to list groups, `+role` with Sentinel,
+ * and `+cluster|slots +asking +scan` with Cluster.
  *
  * @module
  */
@@ -131,12 +131,13 @@ class RedisProvider implements Provider {
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const { sightings, pace } = this.#parts;
+    const { sightings, pace, groupsKey } = this.#parts;
     pace.note(heartbeatTimeout);
     return this.#call("acquire", electionGroup, signal, async (key) => {
-      const evidence = sightings.evidence(electionGroup, heartbeatTimeout);
-      const args = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata), evidence.stale, evidence.latest];
-      const answered = await this.#run(signal, ACQUIRE, [key, `${key}:token`], args);
+      const { stale, latest } = sightings.evidence(electionGroup, heartbeatTimeout);
+      const keys = [key, `${key}:token`, ...(groupsKey === null ? [] : [groupsKey])];
+      const args = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata), stale, latest, electionGroup];
+      const answered = await this.#run(signal, ACQUIRE, keys, args);
       const [outcome, stamp, ...rest] = listOf(answered.answer);
       if (!outcomeOf([outcome], { 0: false, 1: true })) {
         return { acquired: false, leader: sightings.see(electionGroup, stamp, rest, answered.sentAt) };
@@ -201,15 +202,15 @@ class RedisProvider implements Provider {
     }
   }
 
-  /** Walks over all keys of the database, in steps. Groups that nobody leads any more are listed too. */
+  /** Groups that nobody leads any more are listed too. In a cluster it walks over all keys of all primaries, in steps. */
   groups({ signal }: CallOptions): Promise<string[]> {
-    const { prefix, commands } = this.#parts;
+    const { prefix, commands, groupsKey } = this.#parts;
     return callBackend(
       this.name,
       "groups",
       prefix,
       signal,
-      async () => await listGroups(commands.router, prefix, signal),
+      async () => await listGroups(commands.router, prefix, groupsKey, signal),
     );
   }
 

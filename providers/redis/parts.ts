@@ -24,6 +24,8 @@ export interface RedisParts {
   readonly commands: Commands;
   readonly subscriptions: Subscriptions;
   readonly sightings: Sightings;
+  /** The key of the set of groups; null in a cluster, where it would be in another slot than a lease. */
+  readonly groupsKey: string | null;
   /** Returns the key of a group's lease. The braces put all keys of a group into one slot of a cluster. */
   readonly keyOf: (electionGroup: string) => string;
   /** Returns the channel on which a group's releases are told. */
@@ -74,8 +76,10 @@ export function makeParts(options: PartsOptions): RedisParts {
   const commands = new Commands(router, pace, clock, isOver, (error) => subscriptions.reset(error));
   const keyOf = (electionGroup: string) => `${prefix}{${electionGroup}}`;
   const channelOf = (electionGroup: string) => `${keyOf(electionGroup)}:released`;
+  // No group's key is like it: theirs have a brace after the prefix.
+  const groupsKey = target.topology === "cluster" ? null : `${prefix}groups`;
   const sightings = new Sightings(clock, pace, target.topology === "cluster");
-  return { prefix, pace, commands, subscriptions, sightings, keyOf, channelOf };
+  return { prefix, pace, commands, subscriptions, sightings, groupsKey, keyOf, channelOf };
 }
 
 /** Reads the URL, as if it were a client's settings. */

@@ -8,7 +8,9 @@
  *   Unix epoch, by the server), `heartbeatTimeout` (milliseconds), `beats` (how often the term has written), `metadata` (JSON);
  * - the last token, a number.
  *
- * Neither expires by itself: a key with an expiry vanishes when the server's clock is set forward, and the lease with it.
+ * Outside a cluster there is one more for all groups, `PREFIXgroups`, a set of their names.
+ *
+ * None expires by itself: a key with an expiry vanishes when the server's clock is set forward, and the lease with it.
  * A record whose time is over stays until somebody takes over; a release deletes it.
  *
  * The version of a record is `termId:beats:renewedAt`: it changes with each write, also where the clock stands still or is
@@ -71,8 +73,9 @@ end`;
 /**
  * Takes the lease if it is free, renews it if the term holds it already, or tells who holds it.
  *
- * In: KEYS lease, token. ARGV termId, participantId, heartbeatTimeout, metadata, a version that may be taken over whatever
- * the time is (or empty), the latest time in microseconds at which an expiry counts (or empty: at any).
+ * In: KEYS lease, token, and perhaps the set of groups. ARGV termId, participantId, heartbeatTimeout, metadata, a version that
+ * may be taken over whatever the time is (or empty), the latest time in microseconds at which an expiry counts (or empty: at
+ * any), the group.
  * Out: `{1, now, token, acquiredAt}` or `{0, now, termId, participantId, token, acquiredAt, renewedAt, metadata, heartbeatTimeout,
  * expiresAt, beats}`. Clock: the server's, as far as the caller believes it.
  */
@@ -112,6 +115,8 @@ redis.call('PERSIST', KEYS[1])
 redis.call('HSET', KEYS[1], 'termId', ARGV[1], 'participantId', ARGV[2], 'token', token, 'acquiredAt', stamp,
   'renewedAt', stamp, 'metadata', ARGV[4], 'heartbeatTimeout', ARGV[3],
   'expiresAt', string.format('%.0f', now + ARGV[3] * 1000), 'beats', '0')
+-- 6. For those who list groups, and no more: who may not, or where something else is in the way, leads all the same.
+if KEYS[3] then redis.pcall('SADD', KEYS[3], ARGV[7]) end
 return {1, stamp, token, stamp}
 `);
 
@@ -169,7 +174,7 @@ return {stamp, unpack(held)}
 /**
  * Tries every command that the other scripts use, on keys that live for a second.
  *
- * In: KEYS two that nobody uses, in one slot. ARGV channel. Out: what the server said against it, one line each.
+ * In: KEYS three that nobody uses, in one slot. ARGV channel. Out: what the server said against it, one line each.
  */
 export const PROBE: Script = script(`
 local problems = {}
@@ -181,13 +186,14 @@ try('TIME')
 try('EXISTS', KEYS[1])
 try('PERSIST', KEYS[1])
 -- Whoever may not delete must not leave a hash behind.
-try('DEL', KEYS[1], KEYS[2])
+try('DEL', KEYS[1], KEYS[2], KEYS[3])
 if #problems == 0 then
   try('SET', KEYS[2], '0', 'PX', 1000)
   try('GET', KEYS[2])
   try('HSET', KEYS[1], 'probe', '1')
   try('HMGET', KEYS[1], 'probe')
-  try('DEL', KEYS[1], KEYS[2])
+  try('SADD', KEYS[3], 'probe')
+  try('DEL', KEYS[1], KEYS[2], KEYS[3])
 end
 try('PUBLISH', ARGV[1], '')
 return problems

@@ -11,30 +11,48 @@ import { PROBE } from "./scripts.ts";
 import { slotOf } from "./slots.ts";
 import { format } from "./target.ts";
 
-/**
- * How many keys the server looks at in one step: enough for millions in a few seconds, and so few that a step takes it
- * milliseconds, for it does nothing else meanwhile.
- */
-const KEYS_A_STEP = 10_000;
+/** How many members or keys the server looks at in one step: so few that it takes milliseconds, for it does nothing else meanwhile. */
+const A_STEP = 10_000;
 
 /**
- * Walks over all keys of the database, in steps, on each primary.
+ * Lists the groups: by the set of their names, or, where there is none, by a walk over all keys of each primary.
  *
- * @throws {Error} how far it has come, when `signal` aborts
+ * @param set the key of the set; null in a cluster, where no script may write to a second slot
  */
-export async function listGroups(router: Router, prefix: string, signal: AbortSignal): Promise<string[]> {
-  const pattern = `${prefix.replace(/[\\*?[\]]/g, "\\$&")}{*}:token`;
+export async function listGroups(
+  router: Router,
+  prefix: string,
+  set: string | null,
+  signal: AbortSignal,
+): Promise<string[]> {
   const found = new Set<string>();
+  const pattern = `${prefix.replace(/[\\*?[\]]/g, "\\$&")}{*}:token`;
   await onEachPrimary(router, signal, async (link) => {
-    let cursor = "0";
-    do {
-      signal.throwIfAborted();
-      const step = await link.send("SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_A_STEP) as [string, string[]];
-      for (const key of step[1]) found.add(key.slice(prefix.length + 1, -"}:token".length));
-      cursor = String(step[0]);
-    } while (cursor !== "0");
+    if (set !== null) await walk(link, ["SSCAN", set], [], signal, (group) => found.add(group));
+    else {
+      await walk(link, ["SCAN"], ["MATCH", pattern], signal, (key) => {
+        found.add(key.slice(prefix.length + 1, -"}:token".length));
+      });
+    }
   });
   return [...found];
+}
+
+/** Takes every step of a command that answers in steps. */
+async function walk(
+  link: Link,
+  [command = "", ...before]: string[],
+  after: string[],
+  signal: AbortSignal,
+  take: (item: string) => void,
+): Promise<void> {
+  let cursor = "0";
+  do {
+    signal.throwIfAborted();
+    const step = await link.send(command, ...before, cursor, ...after, "COUNT", A_STEP) as [string, string[]];
+    for (const item of step[1]) take(String(item));
+    cursor = String(step[0]);
+  } while (cursor !== "0");
 }
 
 /**
@@ -46,14 +64,8 @@ export async function checkServers(router: Router, prefix: string, signal: Abort
   await onEachPrimary(router, signal, async (link, isCluster) => {
     const at = isCluster ? ` at ${format(link.address)}` : "";
     const probe = await probeKey(router, prefix, link);
-    const problems = await link.send(
-      "EVAL",
-      PROBE.lua,
-      2,
-      `${probe}-1`,
-      `${probe}-2`,
-      `${prefix}{}:released`,
-    ) as string[];
+    const keys = [1, 2, 3].map((number) => `${probe}-${number}`);
+    const problems = await link.send("EVAL", PROBE.lua, keys.length, ...keys, `${prefix}{}:released`) as string[];
     if (problems.length > 0) throw new Error(`${problems.join("; ")}${at}`);
     await checkMemory(link);
     // Last, for nothing else can be asked after it. Those who may not listen would wait for hints that do not come.
@@ -93,7 +105,7 @@ async function onEachPrimary(
   work: (link: Link, isCluster: boolean) => Promise<void>,
 ): Promise<void> {
   const primaries = await router.primaries();
-  for (const address of primaries) {
+  await Promise.all(primaries.map(async (address) => {
     signal.throwIfAborted();
     const link = await router.open(address);
     const onAbort = () => link.close(signal.reason);
@@ -104,5 +116,5 @@ async function onEachPrimary(
       signal.removeEventListener("abort", onAbort);
       link.close(null);
     }
-  }
+  }));
 }

@@ -9,7 +9,8 @@ import { startRedis } from "../../servers/redis.ts";
 import { administrator, delay, LONG, request, soon, startProxy, until, win } from "./stage.ts";
 
 /** As the documentation has it. */
-const RIGHTS = "+evalsha +eval +time +exists +hmget +hset +persist +get +set +del +publish +subscribe +unsubscribe";
+const RIGHTS =
+  "+evalsha +eval +time +exists +hmget +hset +persist +get +set +sadd +del +publish +subscribe +unsubscribe";
 
 const server = backend("redis");
 if (server !== null) testServer(server.url);
@@ -47,7 +48,7 @@ function testServer(url: string): void {
   }
 
   test("a user with the documented rights can lead, and healthCheck() names each right that is missing", () =>
-    withUser(`${RIGHTS} +scan`, async ({ url, user, prefix }) => {
+    withUser(`${RIGHTS} +sscan`, async ({ url, user, prefix }) => {
       const provider = open({ url, prefix });
       await provider.healthCheck(soon());
       const lease = await win(provider, "group");
