@@ -27,8 +27,12 @@
  * @module
  */
 
-import "./providers/memory.ts";
+import { CARDS } from "./providers/catalog.ts";
 import "./providers/file.ts";
+import "./providers/memory.ts";
+import { announceProviders } from "./src/registry.ts";
+
+announceProviders(CARDS);
 
 export { elect } from "./src/elect.ts";
 export {
@@ -58,6 +62,7 @@ export {
 export {
   type OpenOptions,
   openProvider,
+  type ProviderCard,
   type ProviderDefinition,
   providers,
   registerProvider,

@@ -10,9 +10,11 @@ import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { type ElectionOptions, LeaderElection, type OpenOptions, openProvider, type Provider } from "../mod.ts";
+import { CARDS } from "../providers/catalog.ts";
 import { ConfigError } from "../src/errors.ts";
 import { type ElectionConfig, resolveOptions } from "../src/options.ts";
 import { redact } from "../src/redact.ts";
+import { cardFor } from "../src/registry.ts";
 import type { Invocation } from "./args.ts";
 import { asUsage } from "./exit.ts";
 import { logTo } from "./output.ts";
@@ -24,27 +26,20 @@ export type Target = Pick<Invocation, "provider" | "imports" | "json" | "logLeve
 /** How long a command waits for one answer of a backend, in milliseconds. */
 export const PATIENCE_MS = 5_000;
 
-/** The providers of this package that `mod.ts` does not bring, and the targets that each opens. Loaded when asked for. */
-const MODULES: readonly { readonly opens: RegExp; readonly load: () => Promise<unknown> }[] = [
-  { opens: /^postgres(ql)?:|(^|;)\s*Host\s*=/i, load: () => import("../providers/postgres.ts") },
-  {
-    opens: /^(sqlserver|mssql):|(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i,
-    load: () => import("../providers/sqlserver.ts"),
-  },
-  { opens: /^rediss?(\+(sentinel|cluster))?:/i, load: () => import("../providers/redis.ts") },
-  {
-    opens:
-      /^azblob:|^https?:\/\/([^/?#]*\.blob\.(core|storage)\.|[^/?#]*\/devstoreaccount1\b)|(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i,
-    load: () => import("../providers/azure_blob.ts"),
-  },
-  { opens: /^consul(\+https?)?:/i, load: () => import("../providers/consul.ts") },
-  { opens: /^zookeeper:/i, load: () => import("../providers/zookeeper.ts") },
-];
+/** The modules of the providers that `mod.ts` does not bring, by their names. Loaded when asked for. */
+const MODULES: Readonly<Record<string, () => Promise<unknown>>> = {
+  postgres: () => import("../providers/postgres.ts"),
+  sqlserver: () => import("../providers/sqlserver.ts"),
+  redis: () => import("../providers/redis.ts"),
+  "azure-blob": () => import("../providers/azure_blob.ts"),
+  consul: () => import("../providers/consul.ts"),
+  zookeeper: () => import("../providers/zookeeper.ts"),
+};
 
 /** Loads every provider of this package, and the modules of `--import`. */
 export async function loadAllProviders(invocation: Target): Promise<void> {
   await loadImports(invocation);
-  for (const { load } of MODULES) await load();
+  for (const load of Object.values(MODULES)) await load();
 }
 
 /** Returns the URL that the command line, the environment or the default names. */
@@ -82,7 +77,7 @@ export async function openTarget(
   await loadImports(invocation);
   const target = targetOf(invocation);
   try {
-    await MODULES.find(({ opens }) => opens.test(target))?.load();
+    await MODULES[cardFor(target, CARDS)?.name ?? ""]?.();
     return await openProvider(target, {
       logger: logTo(standardError, invocation.logLevel, invocation.json),
       ...more,

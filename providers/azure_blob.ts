@@ -33,6 +33,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 import {
   type AzureContainer,
   explain,
@@ -45,7 +46,7 @@ import {
   unlessRefused,
 } from "./azure_blob/client.ts";
 import { describe, GroupBlob, leaseSeconds, type Look, type TermRecord, toLease } from "./azure_blob/group_blob.ts";
-import { isAzureTarget, parseAzureTarget } from "./azure_blob/target.ts";
+import { parseAzureTarget } from "./azure_blob/target.ts";
 import { JoinedRenewals } from "./kit/joined_renewals.ts";
 import { checkOptions } from "./kit/parameters.ts";
 
@@ -349,9 +350,6 @@ class AzureBlobProvider implements Provider {
 }
 
 registerProvider({
-  name: "azure-blob",
-  protocols: ["azblob:"],
-  // The schemes of the web belong to nobody: only URLs of Azure's own hosts and of its emulators are ours.
-  matches: isAzureTarget,
+  ...CATALOG["azure-blob"],
   open: (url, { logger }) => azureBlobProvider({ url, ...(logger && { logger }) }),
 });

@@ -39,6 +39,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 import { Gate } from "./consul/gate.ts";
 import { ATTEMPTS, type ConsulParts, GroupKey } from "./consul/group_key.ts";
 import { ConsulClient } from "./consul/http.ts";
@@ -267,7 +268,6 @@ class ConsulProvider implements Provider {
 }
 
 registerProvider({
-  name: "consul",
-  protocols: ["consul:", "consul+https:"],
+  ...CATALOG.consul,
   open: (url, { clock, logger }) => consulProvider({ url, ...(clock && { clock }), ...(logger && { logger }) }),
 });

@@ -26,6 +26,7 @@ import { type Clock, systemClock } from "../src/clock.ts";
 import type { Provider } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 import { checkOptions, readParameters } from "./kit/parameters.ts";
 import { nodeFiles } from "./file/directory.ts";
 import { FileProvider } from "./file/provider.ts";
@@ -96,7 +97,6 @@ function settingsOf(url: string): string {
 }
 
 registerProvider({
-  name: "file",
-  protocols: ["file:"],
+  ...CATALOG.file,
   open: (url, { clock, heldBy }) => fileProvider({ url, ...(clock && { clock }), ...(heldBy && { heldBy }) }),
 });

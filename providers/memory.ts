@@ -23,6 +23,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 
 /** How to open the provider. */
 export interface MemoryOptions {
@@ -216,8 +217,7 @@ function atOnce<T>(signal: AbortSignal, step: () => T): Promise<T> {
 }
 
 registerProvider({
-  name: "memory",
-  protocols: ["memory:"],
+  ...CATALOG.memory,
   open: (url, { clock }) =>
     memoryProvider({ name: decodeURIComponent(url.slice("memory:".length)), ...(clock && { clock }) }),
 });

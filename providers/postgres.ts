@@ -40,6 +40,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 import { Answers } from "./postgres/answers.ts";
 import { Connections } from "./postgres/connections.ts";
 import { sendRenewals } from "./postgres/heartbeats.ts";
@@ -48,7 +49,6 @@ import { CannotListenError, Listener } from "./postgres/listener.ts";
 import { type PostgresOptions, type ResolvedOptions, resolveOptions } from "./postgres/options.ts";
 import { Renewals } from "./postgres/renewals.ts";
 import { buildStatements, type Statements } from "./postgres/statements.ts";
-import { isKeyValues } from "./postgres/target.ts";
 
 export type { PostgresClient, PostgresPool, PostgresQuery } from "./postgres/connections.ts";
 export type { PostgresOptions } from "./postgres/options.ts";
@@ -211,8 +211,6 @@ function keyOf({ electionGroup, termId }: Pick<Lease, "electionGroup" | "termId"
 }
 
 registerProvider({
-  name: "postgres",
-  protocols: ["postgres:", "postgresql:"],
-  matches: isKeyValues,
+  ...CATALOG.postgres,
   open: (url, { clock }) => postgresProvider({ url, ...(clock && { clock }) }),
 });

@@ -45,6 +45,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 import { checkOptions } from "./kit/parameters.ts";
 import { dateOf, explain, listOf, outcomeOf } from "./redis/answers.ts";
 import type { Answer } from "./redis/commands.ts";
@@ -260,7 +261,6 @@ class RedisProvider implements Provider {
 }
 
 registerProvider({
-  name: "redis",
-  protocols: ["redis:", "rediss:", "redis+sentinel:", "rediss+sentinel:", "redis+cluster:", "rediss+cluster:"],
+  ...CATALOG.redis,
   open: (url, { clock }) => redisProvider({ url, ...(clock && { clock }) }),
 });

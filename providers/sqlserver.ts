@@ -37,6 +37,7 @@ import type {
   RenewOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 import { resolveSqlBounds } from "../src/sql_table.ts";
 import { LeaseEvidence, type SeenRecord } from "./kit/lease_evidence.ts";
 import { checkOptions } from "./kit/parameters.ts";
@@ -45,7 +46,7 @@ import { inspectPool, type SqlServerDriver, type SqlServerPool } from "./sqlserv
 import { explain, isElsewhere } from "./sqlserver/failures.ts";
 import { LeaseTable } from "./sqlserver/lease_table.ts";
 import { buildStatements, type Statements } from "./sqlserver/statements.ts";
-import { isConnectionString, parseTarget } from "./sqlserver/target.ts";
+import { parseTarget } from "./sqlserver/target.ts";
 
 export type { SqlServerDriver, SqlServerPool, SqlServerRequest } from "./sqlserver/driver.ts";
 
@@ -295,8 +296,6 @@ function toLeader(row: Row, expiresIn: number): LeaderInfo {
 }
 
 registerProvider({
-  name: "sqlserver",
-  protocols: ["sqlserver:", "mssql:"],
-  matches: isConnectionString,
+  ...CATALOG.sqlserver,
   open: (url, { clock }) => sqlserverProvider({ url, ...(clock && { clock }) }),
 });

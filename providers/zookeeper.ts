@@ -45,6 +45,7 @@ import type {
   WatchOptions,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
+import { CATALOG } from "./catalog.ts";
 import { decodeGroup, nameOf, predecessorOf } from "./zookeeper/latch.ts";
 import { LatchQueue } from "./zookeeper/latch_queue.ts";
 import { type LatchNode, latchNode } from "./zookeeper/latch_node.ts";
@@ -287,7 +288,6 @@ class ZooKeeperProvider implements Provider {
 }
 
 registerProvider({
-  name: "zookeeper",
-  protocols: ["zookeeper:"],
+  ...CATALOG.zookeeper,
   open: (url, options) => zookeeperProvider({ url, ...options }),
 });

@@ -9,6 +9,7 @@ import type { Clock } from "./clock.ts";
 import type { Logger } from "./logger.ts";
 import type { Provider } from "./provider.ts";
 import { redact } from "./redact.ts";
+import { nearest } from "./spelling.ts";
 
 /** What a provider gets beside its URL. */
 export interface OpenOptions {
@@ -21,6 +22,24 @@ export interface OpenOptions {
    * the lease of a dead process at once (`file:`), these must be dead too. @default nobody else
    */
   readonly heldBy?: () => readonly number[];
+}
+
+/** What is known of a provider before its module is loaded. */
+export interface ProviderCard {
+  /** A short name, such as `"redis"`. */
+  readonly name: string;
+  /** The URL schemes that it opens, each with its colon, such as `["redis:", "rediss:"]`. */
+  readonly protocols: readonly string[];
+  /** Whether it opens a target that its schemes do not tell, such as a connection string. */
+  readonly matches?: (target: string) => boolean;
+  /** The export of this package that registers it: `redis` for `jsr:@multilock/core/redis`. */
+  readonly module: string;
+  /** The port that its backend usually listens on. */
+  readonly port?: number;
+  /** A target that it would open. */
+  readonly sample: string;
+  /** The narrowest Deno permissions that it runs with; `HOST:PORT` and `DIR` stand for those of the target. */
+  readonly permissions: readonly string[];
 }
 
 /** A provider as the registry knows it. */
@@ -38,24 +57,13 @@ export interface ProviderDefinition {
 const REGISTRY = Symbol.for("@multilock/core/registry@1");
 const registry: Map<string, ProviderDefinition> =
   ((globalThis as { [REGISTRY]?: Map<string, ProviderDefinition> })[REGISTRY] ??= new Map());
+/** What has been announced to this copy of the core. */
+const announced = new Map<string, ProviderCard>();
 
-/** The schemes of the providers in this package that are not registered by `mod.ts`, and the module of each. */
-const MODULE_OF_SCHEME: Readonly<Record<string, string>> = {
-  "postgres:": "postgres",
-  "postgresql:": "postgres",
-  "sqlserver:": "sqlserver",
-  "mssql:": "sqlserver",
-  "redis:": "redis",
-  "rediss:": "redis",
-  "redis+sentinel:": "redis",
-  "rediss+sentinel:": "redis",
-  "redis+cluster:": "redis",
-  "rediss+cluster:": "redis",
-  "azblob:": "azure-blob",
-  "consul:": "consul",
-  "consul+https:": "consul",
-  "zookeeper:": "zookeeper",
-};
+/** Makes the cards of providers known, so that an error can name the module that would open a target. */
+export function announceProviders(cards: readonly ProviderCard[]): void {
+  for (const card of cards) announced.set(card.name, card);
+}
 
 /**
  * Makes a provider known to {@linkcode openProvider} and `elect`.
@@ -115,20 +123,23 @@ function schemeOf(target: string): string {
   return /^[A-Za-z][A-Za-z0-9+.-]*:/.exec(target)?.[0].toLowerCase() ?? "";
 }
 
+/** Names the import, or the form of the target, that would have helped. */
 function explainUnknown(target: string, scheme: string): string {
-  const module = Object.hasOwn(MODULE_OF_SCHEME, scheme) ? MODULE_OF_SCHEME[scheme] : moduleOfConnectionString(target);
-  const known = providers().flatMap((definition) => definition.protocols).join(" ");
-  const cure = module === undefined
-    ? `known are ${known}; import the module that registers its provider`
-    : `add: import "jsr:@multilock/core/${module}"`;
-  return `Cannot open provider "${redact(target)}": no provider is registered for it; ${cure}`;
+  const refuse = (cure: string) =>
+    `Cannot open provider "${redact(target)}": no provider is registered for it; ${cure}`;
+  const card = cardFor(target, [...announced.values()]);
+  if (card !== undefined) return refuse(`add: import "jsr:@multilock/core/${card.module}"`);
+  const [, host, port] = /^(?:[a-z]+:\/\/)?([^/@:;=?#\s]+|\[[0-9a-f:]+\]):(\d+)(?:\/[^@]*)?$/i.exec(target) ?? [];
+  const usual = [...announced.values()].find((each) => each.port === Number(port));
+  if (usual !== undefined) return refuse(`did you mean "${usual.protocols[0]}//${host}:${port}"?`);
+  const schemes = new Set([...providers(), ...announced.values()].flatMap(({ protocols }) => protocols));
+  const near = nearest(scheme, [...schemes]);
+  if (near !== undefined) return refuse(`did you mean "${near}"?`);
+  return refuse(`known are ${[...schemes].join(" ")}; import the module that registers its provider`);
 }
 
-function moduleOfConnectionString(target: string): string | undefined {
-  // The schemes of the web belong to no provider, but some of their hosts do.
-  if (/^https?:\/\/([^/?#]*\.blob\.(core|storage)\.|[^/?#]*\/devstoreaccount1\b)/i.test(target)) return "azure-blob";
-  if (/(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i.test(target)) return "azure-blob";
-  if (/(^|;)\s*host\s*=/i.test(target)) return "postgres";
-  if (/(^|;)\s*(server|data\s*source|addr(ess)?|network\s*address)\s*=/i.test(target)) return "sqlserver";
-  return undefined;
+/** Returns the card of the provider that opens `target`. */
+export function cardFor(target: string, cards: readonly ProviderCard[]): ProviderCard | undefined {
+  const scheme = schemeOf(target);
+  return cards.find(({ protocols }) => protocols.includes(scheme)) ?? cards.find((each) => each.matches?.(target));
 }

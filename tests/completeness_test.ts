@@ -3,24 +3,28 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { CARDS } from "../providers/catalog.ts";
+import { cardFor } from "../src/registry.ts";
 import { addressesIn, BACKENDS, PERMISSIONS, testFlags } from "./permissions.ts";
 import { COMPOSE_URLS } from "./servers/compose.ts";
 
 const root = new URL("../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
-const modules = readdirSync(new URL("providers/", root)).filter((file) => file.endsWith(".ts"));
+const modules = readdirSync(new URL("providers/", root)).filter((file) =>
+  file.endsWith(".ts") && file !== "catalog.ts"
+);
 
 for (const file of modules) {
   const name = file.slice(0, -".ts".length).replaceAll("_", "-");
 
-  // As text, not by importing: what registers in this process would be known to other tests, too.
-  const [, definition = ""] = /^registerProvider\(\{([\s\S]*?)\}\);$/m.exec(read(`providers/${file}`)) ?? [];
-  const [, list = ""] = /\bprotocols: \[([^\]]*)\]/.exec(definition) ?? [];
-  const schemes = [...list.matchAll(/"([^"]+)"/g)].map(([, scheme = ""]) => scheme);
-
-  test(`provider ${name} registers itself under its name, when its module is imported`, () => {
-    assert.ok(definition.includes(`name: "${name}"`));
-    assert.notEqual(schemes.length, 0);
+  test(`provider ${name} has its card in the catalog, and registers itself with it`, () => {
+    const card = CARDS.find((each) => each.name === name);
+    assert.ok(card, `providers/catalog.ts has no card "${name}"`);
+    assert.equal(card.module, name);
+    assert.equal(cardFor(card.sample, CARDS), card, "its sample must be its own");
+    // As text, not by importing: what registers in this process would be known to other tests, too.
+    const reference = /^[a-z]+$/.test(name) ? `CATALOG.${name}` : `CATALOG["${name}"]`;
+    assert.ok(read(`providers/${file}`).includes(`registerProvider({\n  ...${reference},`));
   });
 
   test(`provider ${name} has its export in deno.json`, () => {
@@ -37,8 +41,7 @@ for (const file of modules) {
   test(`provider ${name} has its row in the README, with its schemes and permissions`, () => {
     const flags = PERMISSIONS[name];
     assert.ok(flags, `tests/permissions.ts lacks "${name}"`);
-    // A URL that a web server could have, too, says nothing about the provider.
-    const telling = schemes.filter((scheme) => !/^https?:$/.test(scheme));
+    const telling = CARDS.find((each) => each.name === name)?.protocols ?? [];
     const rows = read("README.md").split("\n").filter((line) => line.startsWith("|"));
     const own = rows.filter((line) => telling.length > 0 && telling.every((scheme) => line.includes(`\`${scheme}`)));
     assert.notEqual(own.length, 0, `no row of a table names ${telling.join(" and ")}`);

@@ -20,7 +20,7 @@ const imports = files.flatMap(importsOf);
 
 /** What the files of each part may import. */
 const ALLOWED: Readonly<Record<string, readonly RegExp[]>> = {
-  "mod.ts": [/^src\//, /^providers\/(memory|file)\.ts$/],
+  "mod.ts": [/^src\//, /^providers\/(catalog|memory|file)\.ts$/],
   "cli.ts": [/^cli\//, /^mod\.ts$/, /^src\//],
   src: [/^src\//],
   testing: [/^src\//, /^testing\//],
@@ -77,7 +77,9 @@ test("time is read in the clock alone", () => {
 function mayImport(from: string, to: string): boolean {
   const [part = ""] = from.split("/");
   // What several providers need stands in the kit.
-  if (part === "providers") return /^(src|providers\/kit)\//.test(to) || to.startsWith(`providers/${ownerOf(from)}/`);
+  if (part === "providers") {
+    return /^(src\/|providers\/(kit\/|catalog\.ts$))/.test(to) || to.startsWith(`providers/${ownerOf(from)}/`);
+  }
   return (ALLOWED[part] ?? []).some((pattern) => pattern.test(to));
 }
 

@@ -3,17 +3,12 @@
  * `HOST:PORT` stands for the backend's address, `DIR` for the directory of the `file:` URL.
  */
 
-/** Flags by provider. */
-export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = {
-  memory: [],
-  file: ["--allow-read=DIR,/proc", "--allow-write=DIR"],
-  postgres: ["--allow-net=HOST:PORT", "--allow-env=USER,NODE_PG_FORCE_NATIVE,PG*"],
-  sqlserver: ["--allow-net=HOST:PORT", "--allow-env"],
-  redis: ["--allow-net=HOST:PORT", "--allow-env"],
-  "azure-blob": ["--allow-net=HOST:PORT", "--allow-env", "--allow-sys=osRelease"],
-  consul: ["--allow-net=HOST:PORT"],
-  zookeeper: ["--allow-net=HOST:PORT"],
-};
+import { CARDS } from "../providers/catalog.ts";
+
+/** Flags by provider, from its card. */
+export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  CARDS.map(({ name, permissions }) => [name, permissions]),
+);
 
 /** The providers that need a server. */
 export const BACKENDS: readonly string[] = Object.keys(PERMISSIONS).filter((name) =>

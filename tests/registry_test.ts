@@ -6,8 +6,17 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { systemClock } from "../src/clock.ts";
 import { elect } from "../src/elect.ts";
-import { openProvider, type ProviderDefinition, providers, registerProvider } from "../src/registry.ts";
+import { CARDS } from "../providers/catalog.ts";
+import {
+  announceProviders,
+  openProvider,
+  type ProviderDefinition,
+  providers,
+  registerProvider,
+} from "../src/registry.ts";
 import { Stage } from "./stage.ts";
+
+announceProviders(CARDS);
 
 const definition = (name: string, ...protocols: string[]): ProviderDefinition => ({
   name,
@@ -55,8 +64,30 @@ test("openProvider() names the import that would help, and no password", async (
   for (const url of ["https://example.com/x", "http://localhost:8500"]) {
     await assert.rejects(openProvider(url), (error: Error) => !/azure/.test(error.message), url);
   }
-  await assert.rejects(openProvider("gopher://x"), /known are memory: /);
+  await assert.rejects(openProvider("gopher://x"), /known are .*memory: /);
   await assert.rejects(openProvider(""), TypeError);
+});
+
+test("openProvider() names the form of a target that would be opened", async () => {
+  const cures = {
+    "localhost:6379": 'did you mean "redis://localhost:6379"?',
+    "localhost:2181": 'did you mean "zookeeper://localhost:2181"?',
+    "http://localhost:8500": 'did you mean "consul://localhost:8500"?',
+    "[::1]:5432": 'did you mean "postgres://[::1]:5432"?',
+    "postgre://h/d": 'did you mean "postgres:"?',
+    "redis+sentinal://h/m": 'did you mean "redis+sentinel:"?',
+    "Host=h;Database=d": 'add: import "jsr:@multilock/core/postgres"',
+    "Address=127.0.0.1,1433;Database=app": 'add: import "jsr:@multilock/core/sqlserver"',
+    "Server = h;Database=d": 'add: import "jsr:@multilock/core/sqlserver"',
+  };
+  for (const [target, cure] of Object.entries(cures)) {
+    await assert.rejects(openProvider(target), (error: Error) => error.message.endsWith(cure), target);
+  }
+});
+
+test("registerProvider() takes http: and https:, which belong to no provider of this package", async () => {
+  registerProvider(definition("web", "http:", "https:"));
+  assert.ok(await openProvider("https://example.com/x"));
 });
 
 test("registerProvider() keeps the first of a name, and refuses another with other schemes", () => {

@@ -6,6 +6,7 @@
 
 import process from "node:process";
 import { type ProviderDefinition, providers } from "../../mod.ts";
+import { CARDS } from "../../providers/catalog.ts";
 import type { ProviderCapabilities } from "../../src/provider.ts";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
@@ -37,16 +38,11 @@ async function list(invocation: Invocation): Promise<number> {
   return EXIT.done;
 }
 
-/** An address for a provider that does not take just any. */
-const ADDRESSES: Readonly<Record<string, string>> = {
-  "azure-blob": "UseDevelopmentStorage=true",
-};
-
 /** Opening a provider does no I/O, so a made-up address will do; null where the provider wants more than that. */
 async function capabilitiesOf(definition: ProviderDefinition): Promise<ProviderCapabilities | null> {
   try {
     await using provider = await definition.open(
-      ADDRESSES[definition.name] ?? `${definition.protocols[0]}//localhost`,
+      CARDS.find(({ name }) => name === definition.name)?.sample ?? `${definition.protocols[0]}//localhost`,
       {},
     );
     return provider.capabilities;

@@ -37,18 +37,6 @@ const PARTS = ["DefaultEndpointsProtocol", "AccountName", "AccountKey", "BlobEnd
 const OWN_PARTS = ["SharedAccessSignature", "UseDevelopmentStorage", "Container"];
 const FOREIGN_PARTS = ["Queue", "Table", "File"].flatMap((each) => [`${each}Endpoint`, `${each}SecondaryEndpoint`]);
 
-/** Azure's own host names of blobs: the public cloud, its endpoints with a zone, China, the US government. */
-const HOST =
-  /^[a-z0-9-]+(\.z\d+)?\.blob\.(core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de)|storage\.azure\.net)$/;
-
-/** Whether `target` is one of Azure's that its scheme does not tell: a connection string, or a URL of the web. */
-export function isAzureTarget(target: string): boolean {
-  if (isConnectionString(target)) return true;
-  if (!/^https?:/i.test(target) || !URL.canParse(target)) return false;
-  const { hostname, pathname } = new URL(target);
-  return HOST.test(hostname) || pathname.split("/")[1] === EMULATOR_ACCOUNT;
-}
-
 /** Whether `target` looks like a connection string. */
 function isConnectionString(target: string): boolean {
   return /(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)\s*=/i.test(target);

@@ -75,15 +75,6 @@ export function parseTarget(text: string): ParsedTarget {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? fromUrl(text) : fromKeyValues(readKeyValues(text));
 }
 
-/**
- * Whether `text` is a connection string of Npgsql or libpq for PostgreSQL. `Server=` could be SQL Server's, which has no such
- * keywords as `Port` and `Username`.
- */
-export function isKeyValues(text: string): boolean {
-  const has = (keywords: string) => new RegExp(`(^|;)\\s*(${keywords})\\s*=`, "i").test(text);
-  return !/^[a-z][a-z0-9+.-]*:\/\//i.test(text) && (has("host") || (has("server") && has("port|user ?name")));
-}
-
 function fromUrl(url: string): ParsedTarget {
   const [, authority = "", path = "", query = ""] = /^[^:]+:\/\/([^/?#]*)([^?#]*)\??(.*)$/s.exec(url) ?? [];
   const at = authority.indexOf("@");

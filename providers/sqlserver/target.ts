@@ -4,6 +4,7 @@
  * @module
  */
 
+import { CATALOG } from "../catalog.ts";
 import { type ConnectionPair, foldKeyword, parseConnectionString } from "../../src/connection_string.ts";
 import { redact } from "../../src/redact.ts";
 import type { TlsFiles } from "../kit/tls_files.ts";
@@ -33,18 +34,6 @@ export interface Target {
 
 const SERVER_KEYWORDS = ["server", "datasource", "address", "addr", "networkaddress"];
 
-/** Whether `target` is a connection string such as `Server=host,1433;Database=app;User Id=me;Password=secret`. */
-export function isConnectionString(target: string): boolean {
-  // A colon before the first "=" makes it a URL, or what should have been one.
-  if (/^[^=]*:/.test(target)) return false;
-  try {
-    return parseConnectionString(target).some(({ keyword }) => SERVER_KEYWORDS.includes(foldKeyword(keyword)));
-  } catch {
-    // A quote without its end, say: opening it tells what is wrong.
-    return /(?:^|;)\s*(?:server|data\s*source|addr(?:ess)?|network\s*address)\s*=/i.test(target);
-  }
-}
-
 /**
  * Takes `target` apart.
  *
@@ -54,7 +43,7 @@ export function isConnectionString(target: string): boolean {
 export function parseTarget(target: string): Target {
   const refuse = (why: string) => new TypeError(`Cannot open provider "${redact(target)}": ${why}`);
   try {
-    const settings = isConnectionString(target)
+    const settings = CATALOG.sqlserver.matches(target)
       ? readSettings(parseConnectionString(target), { inSeconds: true })
       : readSettings(pairsOfUrl(target), { inSeconds: false });
     return targetOf(settings);

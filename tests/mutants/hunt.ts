@@ -6,7 +6,7 @@ import type { Mutant } from "./mutants.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 /** What a simulation is made of. */
-const SOURCES = ["src", "providers/memory.ts", "providers/kit", "tests/simulation"];
+const SOURCES = ["src", "providers/memory.ts", "providers/catalog.ts", "providers/kit", "tests/simulation"];
 
 /** What became of a mutant. */
 export interface MutantReport {

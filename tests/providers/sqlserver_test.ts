@@ -12,7 +12,8 @@ import {
 } from "../../providers/sqlserver.ts";
 import { explain } from "../../providers/sqlserver/failures.ts";
 import { buildStatements, quoteIdentifier } from "../../providers/sqlserver/statements.ts";
-import { isConnectionString, parseTarget } from "../../providers/sqlserver/target.ts";
+import { CATALOG } from "../../providers/catalog.ts";
+import { parseTarget } from "../../providers/sqlserver/target.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { openProvider } from "../../src/registry.ts";
 import type { Acquired, Held, Provider } from "../../src/provider.ts";
@@ -168,7 +169,7 @@ test("parseTarget() refuses what it cannot use, in words and without credentials
   assert.throws(() => sqlserverProvider({ url: "mssql://h/?statementTimeout=soon" }), /statementTimeout/);
 });
 
-test("isConnectionString() tells a connection string from a URL", () => {
+test("the catalog tells a connection string from a URL", () => {
   for (
     const yes of [
       ...["Server=h;Database=d", "data source=h,1433", "User Id=u;Password=p;Server=tcp:h", " Addr = h"],
@@ -181,7 +182,7 @@ test("isConnectionString() tells a connection string from a URL", () => {
       ...['Password="a;Server=b', "SERVER\t=\th"],
     ]
   ) {
-    assert.ok(isConnectionString(yes), yes);
+    assert.ok(CATALOG.sqlserver.matches(yes), yes);
   }
   for (
     const no of [
@@ -189,7 +190,7 @@ test("isConnectionString() tells a connection string from a URL", () => {
       ...['AccountKey="a;Server=h"', "Host=h;Database=d", "server", "localhost:1433"],
     ]
   ) {
-    assert.ok(!isConnectionString(no), no);
+    assert.ok(!CATALOG.sqlserver.matches(no), no);
   }
 });
 

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type PostgresOptions, postgresProvider } from "../../../providers/postgres.ts";
-import { isKeyValues, parseTarget } from "../../../providers/postgres/target.ts";
+import { CATALOG } from "../../../providers/catalog.ts";
+import { parseTarget } from "../../../providers/postgres/target.ts";
 import { readTls } from "../../../providers/postgres/tls.ts";
 import { openProvider } from "../../../src/registry.ts";
 
@@ -149,9 +150,9 @@ test("parseTarget() refuses what it cannot do with a connection string, and show
   assert.deepEqual(target("Host=h;Integrated Security=false").hosts.length, 1);
 });
 
-test("isKeyValues() tells the strings of PostgreSQL from those of others", async () => {
+test("the catalog tells the strings of PostgreSQL from those of others", async () => {
   for (const text of ["Host=h;Database=d", "database=d;host = h", "host=h dbname=d", "Server=h;Port=1;User Id=u"]) {
-    assert.ok(isKeyValues(text), text);
+    assert.ok(CATALOG.postgres.matches(text), text);
     await using provider = await openProvider(text);
     assert.equal(provider.name, "postgres");
   }
@@ -161,5 +162,5 @@ test("isKeyValues() tells the strings of PostgreSQL from those of others", async
     "AccountName=host",
     "Data Source=host=x",
   ];
-  for (const text of others) assert.ok(!isKeyValues(text), text);
+  for (const text of others) assert.ok(!CATALOG.postgres.matches(text), text);
 });

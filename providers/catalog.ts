@@ -1,0 +1,102 @@
+/**
+ * The catalog: one card for each provider of this package. Data only, so that reading it loads no provider.
+ *
+ * The registry, the command line, the documentation and the tests read the cards; no other place knows which provider opens
+ * which target.
+ *
+ * @module
+ */
+
+import type { ProviderCard } from "../src/registry.ts";
+
+/** The cards, by the name of the provider. */
+export const CATALOG = {
+  memory: {
+    name: "memory",
+    module: "memory",
+    protocols: ["memory:"],
+    sample: "memory:",
+    permissions: [],
+  },
+  file: {
+    name: "file",
+    module: "file",
+    protocols: ["file:"],
+    sample: "file:///var/lib/app/elections",
+    permissions: ["--allow-read=DIR,/proc", "--allow-write=DIR"],
+  },
+  postgres: {
+    name: "postgres",
+    module: "postgres",
+    protocols: ["postgres:", "postgresql:"],
+    // What users of Npgsql and libpq have. `Server=` could be SQL Server's, which has no such keywords as Port and Username.
+    matches: (target: string): boolean =>
+      !isUrl(target) &&
+      (hasKeyword(target, "host") || (hasKeyword(target, "server") && hasKeyword(target, "port|user ?name"))),
+    port: 5432,
+    sample: "postgres://user:password@localhost:5432/app",
+    permissions: ["--allow-net=HOST:PORT", "--allow-env=USER,NODE_PG_FORCE_NATIVE,PG*"],
+  },
+  sqlserver: {
+    name: "sqlserver",
+    module: "sqlserver",
+    protocols: ["sqlserver:", "mssql:"],
+    // Connection strings of ADO.NET, with each synonym of the server. A colon before the first "=" makes it a URL, or what
+    // should have been one.
+    matches: (target: string): boolean =>
+      !/^[^=]*:/.test(target) && hasKeyword(target, "server|data\\s*source|addr(ess)?|network\\s*address"),
+    port: 1433,
+    sample: "sqlserver://user:password@localhost:1433/app",
+    permissions: ["--allow-net=HOST:PORT", "--allow-env"],
+  },
+  redis: {
+    name: "redis",
+    module: "redis",
+    protocols: ["redis:", "rediss:", "redis+sentinel:", "rediss+sentinel:", "redis+cluster:", "rediss+cluster:"],
+    port: 6379,
+    sample: "redis://localhost:6379",
+    permissions: ["--allow-net=HOST:PORT", "--allow-env"],
+  },
+  "azure-blob": {
+    name: "azure-blob",
+    module: "azure-blob",
+    protocols: ["azblob:"],
+    // The schemes of the web belong to nobody: only Azure's own host names and the path of its emulators are its.
+    matches: (target: string): boolean =>
+      hasKeyword(target, "AccountName|BlobEndpoint|UseDevelopmentStorage") ||
+      /^https?:\/\/([a-z0-9-]+(\.z\d+)?\.blob\.(core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de)|storage\.azure\.net)(:\d+)?([/?]|$)|[^/?#]+\/devstoreaccount1([/?]|$))/i
+        .test(target),
+    port: 10000,
+    sample: "https://ACCOUNT.blob.core.windows.net/elections",
+    permissions: ["--allow-net=HOST:PORT", "--allow-env", "--allow-sys=osRelease"],
+  },
+  consul: {
+    name: "consul",
+    module: "consul",
+    protocols: ["consul:", "consul+https:"],
+    port: 8500,
+    sample: "consul://localhost:8500",
+    permissions: ["--allow-net=HOST:PORT"],
+  },
+  zookeeper: {
+    name: "zookeeper",
+    module: "zookeeper",
+    protocols: ["zookeeper:"],
+    port: 2181,
+    sample: "zookeeper://localhost:2181",
+    permissions: ["--allow-net=HOST:PORT"],
+  },
+} as const satisfies Readonly<Record<string, ProviderCard>>;
+
+/** The cards, in the order in which they are shown. */
+export const CARDS: readonly ProviderCard[] = Object.values(CATALOG);
+
+function isUrl(target: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(target);
+}
+
+/** Whether a connection string has one of `keywords`, which are a regular expression. What is quoted is a value. */
+function hasKeyword(target: string, keywords: string): boolean {
+  const bare = target.replace(/"[^"]*"|'[^']*'/g, "''");
+  return new RegExp(`(^|;)\\s*(${keywords})\\s*=`, "i").test(bare);
+}
