@@ -2,6 +2,7 @@
 
 import { ok } from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { aptInstall } from "./servers/process.ts";
 
 const MODEL = fileURLToPath(new URL("../proof/lease.pml", import.meta.url));
 const WHY_NOT = await install();
@@ -56,14 +57,11 @@ async function command(program: string, args: string[], cwd: string): Promise<st
 /** Makes spin and gcc available; returns why it cannot. */
 async function install(): Promise<string | undefined> {
   if (await present("spin", "-V") && await present("gcc", "--version")) return undefined;
-  if (Deno.uid() !== 0) return "spin and gcc are not installed, and only root can install them";
   try {
-    const env = { DEBIAN_FRONTEND: "noninteractive" };
-    const { success } = await new Deno.Command("apt-get", { args: ["install", "-y", "spin", "gcc", "libc6-dev"], env })
-      .output();
-    return success && await present("spin", "-V") ? undefined : "apt-get cannot install spin and gcc";
-  } catch {
-    return "spin and gcc are not installed, and there is no apt-get";
+    await aptInstall("spin", "gcc", "libc6-dev");
+    return await present("spin", "-V") ? undefined : "spin and gcc were installed, but spin does not run";
+  } catch (error) {
+    return String(error);
   }
 }
 

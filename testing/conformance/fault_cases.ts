@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { ElectionError } from "../../src/errors.ts";
 import type { Lease, Provider } from "../../src/provider.ts";
+import { patience } from "./slowness.ts";
 import { checkLeader, now, onStage, soon, type Stage, until, wait, win, winSoon } from "./stage.ts";
 import type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./target.ts";
 import { follow } from "./watch_cases.ts";
@@ -53,8 +54,8 @@ type Freezable = Required<Pick<ConformanceFaults, "freeze" | "thaw">>;
 
 /** Calls until the server answers again: while it does not, every call must fail in time, and with an error of ours. */
 function recovered<T>(what: string, call: (signal: AbortSignal) => Promise<T | undefined>): Promise<T> {
-  return until(what, RECOVERY_LIMIT, 50, async () => {
-    const signal = AbortSignal.timeout(2_000);
+  return until(what, patience(RECOVERY_LIMIT), 50, async () => {
+    const signal = AbortSignal.timeout(patience(2_000));
     return await call(signal).catch((error: unknown) => {
       checkFailure(error, signal);
       return undefined;
@@ -73,7 +74,7 @@ async function fails(what: string, call: (signal: AbortSignal) => Promise<unknow
   const outcome = await call(signal).then((value) => ({ value }), (error: unknown) => ({ error }));
   assert.ok("error" in outcome, `${what} must fail without a server, but it answered`);
   checkFailure(outcome.error, signal);
-  assert.ok(now() - start < limitMs + 4_000, `${what} must fail in time`);
+  assert.ok(now() - start < limitMs + patience(4_000), `${what} must fail in time`);
 }
 
 async function downAtFirst(stage: Stage, server: Killable): Promise<void> {
@@ -153,7 +154,7 @@ async function watched(stage: Stage, server: Killable): Promise<void> {
   let broken = false;
   watcher.ended.catch(() => broken = true);
   // Either the gap itself is a hint, or the stream breaks and its reader subscribes anew.
-  await until("a watch hints or breaks", RECOVERY_LIMIT, 20, () => {
+  await until("a watch hints or breaks", patience(RECOVERY_LIMIT), 20, () => {
     return Promise.resolve(broken || watcher.hints() > seen ? true : undefined);
   });
   await watcher.stop().catch((error: unknown) =>
@@ -192,7 +193,7 @@ async function hangs(stage: Stage, server: Freezable): Promise<void> {
 async function closesInTime(client: Provider): Promise<void> {
   const start = now();
   await client[Symbol.asyncDispose]();
-  assert.ok(now() - start < 5_000, "closing must not wait for a server that hangs");
+  assert.ok(now() - start < patience(5_000), "closing must not wait for a server that hangs");
 }
 
 async function frozen(stage: Stage, server: Freezable): Promise<void> {

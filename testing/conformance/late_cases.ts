@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { AcquireRequest, CallOptions, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
+import { patience } from "./slowness.ts";
 import { checkLeader, now, onStage, soon, type Stage, together, until, wait, win, winSoon } from "./stage.ts";
 import type { ConformanceCase, ConformanceDetour, ConformanceTarget } from "./target.ts";
 
@@ -61,14 +62,14 @@ async function holdBack(stage: Stage, detour: ConformanceDetour, held: "all" | "
     const giveUp = new AbortController();
     const settled = Promise.allSettled(Object.values(parts).map(({ send }) => send({ signal: giveUp.signal })));
     // They are under way. A provider that asks something first does not get further than that.
-    await wait(50);
+    await wait(patience(50));
     giveUp.abort(new Error("the call is given up"));
     await settled;
     await detour.bypass();
     const checks: Record<string, () => Promise<void>> = {};
     await together(mapValues(parts, (each, name) => async () => void (checks[name] = await each.meanwhile())));
     await detour.deliver();
-    await wait(ARRIVAL_MS);
+    await wait(patience(ARRIVAL_MS));
     await together(checks);
   } finally {
     await detour.deliver();

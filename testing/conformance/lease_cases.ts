@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { LeaderInfo, Provider } from "../../src/provider.ts";
+import { patience } from "./slowness.ts";
 import { checkLeader, lose, onStage, soon, type Stage, until, win } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
@@ -157,7 +158,7 @@ async function renewals(stage: Stage): Promise<void> {
   if (lastHeartbeat === null) return;
   assert.ok(renewed?.lastHeartbeat && renewed.lastHeartbeat >= lastHeartbeat, "lastHeartbeat must not go back");
   // Where it is recorded, those who look must see that the leader lives.
-  await until("lastHeartbeat follows the heartbeats", 5_000, 20, async () => {
+  await until("lastHeartbeat follows the heartbeats", patience(5_000), 20, async () => {
     assert.equal(await stage.first.renew(lease, soon()), "renewed");
     const seen = await read();
     return seen?.lastHeartbeat && seen.lastHeartbeat > lastHeartbeat ? true : undefined;

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { CallOptions, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
+import { patience } from "./slowness.ts";
 import { checkLeader, lose, now, onStage, soon, type Stage, until, wait, win, winSoon } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
@@ -140,7 +141,7 @@ async function signalsAreLeft(stage: Stage): Promise<void> {
     await first.release(answer.lease, options);
   }
   // What tidies up behind an answer has a moment.
-  await until("what has ended has let go of its signal", 5_000, 10, () => {
+  await until("what has ended has let go of its signal", patience(5_000), 10, () => {
     return Promise.resolve(counted.listeners === 0 ? true : undefined);
   });
 }

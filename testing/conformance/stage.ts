@@ -8,10 +8,13 @@
 import assert from "node:assert/strict";
 import { type Clock, sleep, systemClock } from "../../src/clock.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
+import { patience, slowness } from "./slowness.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How long one call may take on a busy machine before a case gives up, in milliseconds. */
+/** How long one call may take before a case gives up, in milliseconds. */
 const CALL_LIMIT = 15_000;
+/** Up to what length leases get longer on a slow machine, in milliseconds. */
+const LONGEST_SHORT = 5_000;
 
 /** Makes a case that runs on a fresh stage, and closes it. */
 export function onStage(
@@ -46,7 +49,9 @@ export class Stage implements AsyncDisposable {
     const { minTimeout, maxTimeout = Infinity } = first.capabilities;
     this.target = target;
     this.first = first;
-    this.short = target.heartbeatTimeout ?? Math.max(minTimeout, 1_000);
+    const short = target.heartbeatTimeout ?? Math.max(minTimeout, 1_000);
+    // On a slow machine, a call takes more of it.
+    this.short = Math.round(Math.min(maxTimeout, Math.max(short, Math.min(short * slowness(), LONGEST_SHORT))));
     this.long = Math.max(this.short, Math.min(maxTimeout, 60_000));
     this.#opened.push(first);
   }
@@ -88,7 +93,7 @@ export class Stage implements AsyncDisposable {
   /** By when a lease that nobody renews must be free for those who look all the time, in milliseconds from its grant. */
   get freeBy(): number {
     // Twice: where the observers judge, they must have seen the record stand still for a lease of their own.
-    return this.short * 2 + 5_000;
+    return this.short * 2 + patience(5_000);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -98,7 +103,7 @@ export class Stage implements AsyncDisposable {
 
 /** Returns the options of a call that is expected to be answered. */
 export function soon(): { signal: AbortSignal } {
-  return { signal: AbortSignal.timeout(CALL_LIMIT) };
+  return { signal: AbortSignal.timeout(patience(CALL_LIMIT)) };
 }
 
 /** Milliseconds on a clock that only moves forward. */

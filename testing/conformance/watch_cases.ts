@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import type { Provider } from "../../src/provider.ts";
 import { onStage, soon, type Stage, until, wait, win } from "./stage.ts";
+import { patience } from "./slowness.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How long a hint may take on a busy machine, in milliseconds. */
+/** How long a hint may take, in milliseconds, where nothing else runs. */
 const HINT_LIMIT = 5_000;
 
 /** Returns the cases about watching. They pass, with nothing to check, where a provider has no `watch`. */
@@ -48,7 +49,8 @@ export function follow(provider: Provider, electionGroup: string, participantId?
   ended.catch(() => {});
   return {
     hints: () => hints,
-    more: (seen) => until("a hint comes", HINT_LIMIT, 2, () => Promise.resolve(hints > seen ? true : undefined)),
+    more: (seen) =>
+      until("a hint comes", patience(HINT_LIMIT), 2, () => Promise.resolve(hints > seen ? true : undefined)),
     ended,
     async stop() {
       stopped.abort(new Error("the case is over"));
@@ -131,7 +133,7 @@ async function placesInTheQueue(stage: Stage): Promise<void> {
   // The first in the queue gives up, by stopping: it must not block those behind it.
   await waiting[0]?.watcher.stop();
   assert.equal(await stage.first.release(lease, soon()), "released");
-  const winner = await until("a waiting participant wins", HINT_LIMIT, 10, async () => {
+  const winner = await until("a waiting participant wins", patience(HINT_LIMIT), 10, async () => {
     for (const { client, participantId, watcher } of waiting.slice(1)) {
       if (watcher.hints() === 0) continue;
       const answer = await client.acquire(stage.request(electionGroup, { participantId }), soon());

@@ -9,6 +9,7 @@ import { Random } from "../simulation/random.ts";
 import { addressesIn } from "../permissions.ts";
 import { kindOf } from "../servers/kinds.ts";
 import type { TestServer } from "../servers/server.ts";
+import { patience } from "../slowness.ts";
 import { Contestant } from "./contestant.ts";
 import { type Arena, inflict } from "./faults.ts";
 import { Proxy } from "./proxy.ts";
@@ -43,9 +44,9 @@ const DEFAULT_LEASE_MS = 2_000;
 const FORGETFUL: readonly string[] = ["azure-blob"];
 /**
  * The lease and one look: `lockTimeout` and `electionInterval` are 5 s each by default; and for starting a process, for a
- * server to get to its feet, and for the machine to have time for it all, 3 s.
+ * server to get to its feet, and for the machine to have time for it all, 3 s on one that is idle.
  */
-const LOOK_MS = 5_000 + 5_000 + 3_000;
+const LOOK_MS = 5_000 + 5_000 + patience(3_000);
 
 /** Whether nothing happened that must not. */
 export function isClean(result: ChaosResult): boolean {

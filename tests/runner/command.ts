@@ -1,5 +1,7 @@
 /** Runs programs for the test driver: with a time limit, their output kept for the case that they fail. */
 
+import { patience } from "../slowness.ts";
+
 /** What became of a program. */
 export interface Outcome {
   /** Whether it ended by itself, with exit code 0. */
@@ -18,7 +20,7 @@ export interface CommandSpec {
   readonly cwd?: string | URL;
   /** Variables beside those of this process. */
   readonly env?: Readonly<Record<string, string>>;
-  /** How long it may take, in milliseconds. @default ten minutes */
+  /** How long it may take on an idle machine, in milliseconds. @default ten minutes */
   readonly limitMs?: number;
 }
 
@@ -29,7 +31,7 @@ const running = new Set<Deno.ChildProcess>();
 
 /** Runs a program to its end, or to the end of its time. */
 export async function execute(
-  { argv: [program = "", ...args], cwd = ROOT, env, limitMs = 600_000 }: CommandSpec,
+  { argv: [program = "", ...args], cwd = ROOT, env, limitMs: idleLimitMs = 600_000 }: CommandSpec,
 ): Promise<Outcome> {
   let child: Deno.ChildProcess;
   try {
@@ -48,6 +50,7 @@ export async function execute(
   const chunks: string[] = [];
   const read = [child.stdout, child.stderr].map((stream) => collect(stream, chunks));
   let late = false;
+  const limitMs = patience(idleLimitMs);
   const limit = setTimeout(() => {
     late = true;
     end(child);

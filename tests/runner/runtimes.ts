@@ -2,6 +2,7 @@
 
 import { delimiter } from "node:path";
 import { findProgram } from "../servers/process.ts";
+import { patience } from "../slowness.ts";
 import { execute } from "./command.ts";
 
 /** The packages that bring what the machine lacks. */
@@ -50,14 +51,14 @@ export function testCommand(
 ): string[] {
   if (runtime === "deno") return [program, "test", ...denoFlags, `--junit-path=${report}`, ...files];
   if (runtime === "bun") {
-    const flags = ["--timeout", "180000", "--reporter=junit", `--reporter-outfile=${report}`];
+    const flags = ["--timeout", String(patience(180_000)), "--reporter=junit", `--reporter-outfile=${report}`];
     return [program, "test", ...flags, ...files.map((file) => `./${file}`)];
   }
   const reporters = ["junit", report, "spec", "stdout"].map((value, i) =>
     i % 2 === 0 ? `--test-reporter=${value}` : `--test-reporter-destination=${value}`
   );
   // One file after the other, as the others do: files that share a server kill it for each other.
-  return [program, "--test", "--test-concurrency=1", "--test-timeout=300000", ...reporters, ...files];
+  return [program, "--test", "--test-concurrency=1", `--test-timeout=${patience(300_000)}`, ...reporters, ...files];
 }
 
 /** Returns the search path for programs that tests start: with Deno on it, also where it came by npx. */

@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { ConformanceDetour, ConformanceFaults } from "../../testing/conformance.ts";
+import { patience } from "../slowness.ts";
 import { Detour } from "./detour.ts";
 import type { TestServer } from "./server.ts";
 
@@ -93,7 +94,7 @@ export function holdOn(url: string): Omit<ConformanceDetour, "open"> {
 }
 
 async function post(url: string, action: string): Promise<void> {
-  const response = await fetch(new URL(action, url), { method: "POST", signal: AbortSignal.timeout(60_000) });
+  const response = await fetch(new URL(action, url), { method: "POST", signal: AbortSignal.timeout(patience(60_000)) });
   const body = await response.text();
   if (!response.ok) throw new Error(`Cannot ${action} the server: ${body}`);
 }

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
+import { patience } from "../slowness.ts";
 
 /** How to run a server. */
 export interface ProcessSpec {
@@ -58,7 +59,7 @@ export async function startProcess(spec: ProcessSpec): Promise<ServerProcess> {
       const killed = running.signal("SIGKILL");
       await running.exited;
       // On a busy machine its children take longer, and what they share with it stays in use.
-      for (const end = Date.now() + DYING_MS; killed.some(isRunning) && Date.now() < end;) await delay(10);
+      for (const end = Date.now() + patience(DYING_MS); killed.some(isRunning) && Date.now() < end;) await delay(10);
     },
     async restart() {
       await server.kill();
@@ -162,7 +163,7 @@ function isRunning(pid: number): boolean {
 }
 
 async function untilReady(spec: ProcessSpec, running: Running): Promise<void> {
-  const deadline = AbortSignal.timeout(spec.readyTimeout ?? 60_000);
+  const deadline = AbortSignal.timeout(patience(spec.readyTimeout ?? 60_000));
   for (;;) {
     try {
       await spec.ready();
@@ -209,7 +210,7 @@ export function removeDirectory(directory: string): Promise<void> {
 export function connectable(port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1" });
-    socket.setTimeout(2_000, () => socket.destroy(new Error("no connection within 2 s")));
+    socket.setTimeout(patience(2_000), () => socket.destroy(new Error("no connection in time")));
     socket.once("connect", () => {
       socket.destroy();
       resolve();
@@ -229,6 +230,9 @@ export async function findProgram(...programs: readonly string[]): Promise<strin
   }
   return null;
 }
+
+/** How long the locks of other installations are waited for. */
+const LOCK_SECONDS = 240;
 
 let apt: Promise<unknown> = Promise.resolve();
 let listsAreFresh = false;
@@ -251,20 +255,35 @@ async function installNow(packages: readonly string[]): Promise<void> {
   if (await findProgram("apt-get") === null) throw refuse("there is no apt-get");
   if (process.getuid?.() !== 0) throw refuse("only root may");
   if (!listsAreFresh) {
-    await run("apt-get", ["update", "-q"]).catch((error) => {
+    await runApt(["update", "-q"]).catch((error) => {
       throw refuse(String(error));
     });
     listsAreFresh = true;
   }
-  await run("apt-get", ["install", "-y", "-q", "--no-install-recommends", ...packages]).catch((error) => {
+  await runApt(["install", "-y", "-q", "--no-install-recommends", ...packages]).catch((error) => {
     throw refuse(String(error));
   });
+}
+
+/** Runs apt-get. A lock that another process holds, which installs something too, is waited for. */
+async function runApt(args: readonly string[]): Promise<void> {
+  const wait = ["-o", `DPkg::Lock::Timeout=${LOCK_SECONDS}`];
+  for (const end = Date.now() + LOCK_SECONDS * 1_000;;) {
+    try {
+      await run("apt-get", [...wait, ...args]);
+      return;
+    } catch (error) {
+      // That option does not cover the lock on the lists of packages.
+      if (!/could not get lock|unable to lock|unable to acquire/i.test(String(error)) || Date.now() > end) throw error;
+      await delay(1_000);
+    }
+  }
 }
 
 /**
  * Runs a program to its end and returns what it printed.
  *
- * @throws {Error} if it fails or takes longer than five minutes; the message ends with what it printed last
+ * @throws {Error} if it fails or takes longer than ten minutes; the message ends with what it printed last
  */
 export function run(
   command: string,
@@ -273,7 +292,7 @@ export function run(
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1", ...options.env };
-    execFile(command, args, { timeout: 300_000, maxBuffer: 2 ** 26, ...options, env }, (error, stdout, stderr) => {
+    execFile(command, args, { timeout: 600_000, maxBuffer: 2 ** 26, ...options, env }, (error, stdout, stderr) => {
       if (!error) return resolve(stdout);
       const tail = `${stdout}\n${stderr}`.trim().split("\n").slice(-3).join("; ");
       reject(new Error(`Cannot run "${command} ${args.join(" ")}": ${tail || error.message}`));

@@ -1,12 +1,14 @@
 /** Simulations in threads: as many at once as the machine has cores. */
 
+import { patience } from "../slowness.ts";
 import type { SimulationJob, SimulationReport } from "./worker.ts";
 
-/** Runs one job in a thread of its own, for at most `boundMs`. */
+/** Runs one job in a thread of its own, for at most `boundMs` of an idle machine. */
 export function runInThread(job: SimulationJob, boundMs: number): Promise<SimulationReport> {
   const { promise, resolve, reject } = Promise.withResolvers<SimulationReport>();
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-  const bound = setTimeout(() => reject(new Error(`Cannot simulate: no end within ${boundMs} ms`)), boundMs);
+  const mostMs = patience(boundMs);
+  const bound = setTimeout(() => reject(new Error(`Cannot simulate: no end within ${mostMs} ms`)), mostMs);
   worker.onmessage = ({ data }: MessageEvent<SimulationReport>) => resolve(data);
   worker.onerror = (event) => {
     event.preventDefault();

@@ -17,6 +17,7 @@ import type {
   WatchOptions,
 } from "../../src/provider.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
+import { patience } from "../slowness.ts";
 import { heldCalls, LATE } from "./held_calls.ts";
 
 type TermOf = Pick<Lease, "electionGroup" | "termId">;
@@ -558,7 +559,7 @@ async function firstFailure(Provider: Broken): Promise<string | null> {
   };
   for (const { name, run } of conformanceCases(target)) {
     const late = new Promise<never>((_, reject) =>
-      setTimeout(reject, 7_000, new assert.AssertionError({ message: "hung" }))
+      setTimeout(reject, patience(7_000), new assert.AssertionError({ message: "hung" }))
     );
     late.catch(() => {});
     try {
