@@ -84,7 +84,8 @@ export class LeaseEvidence {
   note(electionGroup: string, record: SeenRecord | null, serverMs: number, sent: number): void {
     const now = this.#clock.monotonic();
     if (record !== null) this.#shortest = Math.min(this.#shortest, record.heartbeatTimeout);
-    this.noteClock(serverMs, sent);
+    if (this.#anchor !== null && serverMs > this.#foreseen(this.#anchor, now)) this.#steppedAt = now;
+    this.#anchor = { server: serverMs, sent };
     if (record === null) {
       this.#records.delete(electionGroup);
       return;
@@ -95,13 +96,6 @@ export class LeaseEvidence {
     // when the request goes out, and a take-over that travels for long is refused; this lets the next one through.
     const isOver = record.expired === true && !this.#distrusts(record.heartbeatTimeout, now);
     this.#records.set(electionGroup, { ...record, since: same?.since ?? now, isOver: isOver || same?.isOver === true });
-  }
-
-  /** Takes note of the server's clock by an answer that shows no record; `serverMs` and `sent` as for `note`. */
-  noteClock(serverMs: number, sent: number): void {
-    const now = this.#clock.monotonic();
-    if (this.#anchor !== null && serverMs > this.#foreseen(this.#anchor, now)) this.#steppedAt = now;
-    this.#anchor = { server: serverMs, sent };
   }
 
   /** Returns what the next `acquire` of the group may rely on; `heartbeatTimeout` is the lease that it asks for. */

@@ -20,8 +20,8 @@ export class Answers {
     this.#evidence = new LeaseEvidence(clock);
   }
 
-  /** Prepares for an answer about `electionGroup`, or about leases of our own. */
-  expect(electionGroup: string | null): Answer {
+  /** Prepares for an answer about `electionGroup`. */
+  expect(electionGroup: string): Answer {
     return new Answer(this.#clock, this.#evidence, electionGroup);
   }
 
@@ -35,10 +35,10 @@ export class Answers {
 class Answer {
   readonly #clock: Clock;
   readonly #evidence: LeaseEvidence;
-  readonly #electionGroup: string | null;
+  readonly #electionGroup: string;
   #sent: number;
 
-  constructor(clock: Clock, evidence: LeaseEvidence, electionGroup: string | null) {
+  constructor(clock: Clock, evidence: LeaseEvidence, electionGroup: string) {
     this.#clock = clock;
     this.#evidence = evidence;
     this.#electionGroup = electionGroup;
@@ -53,18 +53,13 @@ class Answer {
 
   /** On what an `acquire` that goes out now is conditional: the version that has stood still, and the latest time that is believed. */
   evidence(heartbeatTimeout: number): unknown[] {
-    const { stale, latest } = this.#evidence.of(this.#electionGroup ?? "", heartbeatTimeout);
+    const { stale, latest } = this.#evidence.of(this.#electionGroup, heartbeatTimeout);
     return this.values([stale, latest]);
-  }
-
-  /** Takes note of the server's clock. */
-  serverMs(serverMs: number): void {
-    this.#evidence.noteClock(serverMs, this.#sent);
   }
 
   /** Returns who holds the lease by a record, expired or not. What is left of it is 0 as soon as it may be taken over. */
   leader(record: readonly (string | null)[]): LeaderInfo | null {
-    const group = this.#electionGroup ?? "";
+    const group = this.#electionGroup;
     const [now, version = null, timeout, leaderId, termId, token, acquiredAt, heartbeatAt, metadata, left] = record;
     const expired = Number(left) <= 0;
     const seen = version === null ? null : { version, heartbeatTimeout: Number(timeout), expired };

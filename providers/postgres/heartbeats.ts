@@ -22,26 +22,22 @@ export function sendRenewals(table: LeaseTable, statements: Statements, answers:
     const first = manner === "first";
     const options = manner === "patient" ? { urgent: true } : { lane: "heartbeats" } as const;
     const alone = first && due().length === 1;
-    const answer = answers.expect(null);
     let sent: readonly Renewal[] = [];
     const values = () => {
       sent = due();
-      return answer.values(
-        alone ? aloneValues(sent) : [
-          sent.map(({ lease }) => lease.electionGroup),
-          sent.map(({ lease }) => lease.termId),
-          sent.map(({ lease }) => lease.heartbeatTimeout),
-          sent.map(({ metadata }) => metadata),
-          sent.map(({ lease }) => first ? null : answers.latest(lease)),
-          ...(manner === "patient" ? [RENEWAL_LOCK_TIMEOUT] : []),
-        ],
-      );
+      return alone ? aloneValues(sent) : [
+        sent.map(({ lease }) => lease.electionGroup),
+        sent.map(({ lease }) => lease.termId),
+        sent.map(({ lease }) => lease.heartbeatTimeout),
+        sent.map(({ metadata }) => metadata),
+        sent.map(({ lease }) => first ? null : answers.latest(lease)),
+        ...(manner === "patient" ? [RENEWAL_LOCK_TIMEOUT] : []),
+      ];
     };
     const statement = alone ? renewOne : manner === "patient" ? renewLocked : renew;
     const rows = await table.write(statement, values, signal, options);
     const outcomes = new Map<Renewal, RenewalOutcome>(sent.map((renewal) => [renewal, "lost"]));
-    for (const [ordinal, outcome, serverMs] of rows) {
-      answer.serverMs(Number(serverMs));
+    for (const [ordinal, outcome] of rows) {
       const renewal = sent[Number(ordinal) - 1];
       if (renewal === undefined || outcomes.get(renewal) === "renewed") continue;
       // A row that was waited for, and that no step of the clock excuses, is not ours any more.

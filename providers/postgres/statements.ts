@@ -31,7 +31,7 @@ export interface Statements {
   /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. Rows as those of `renew`. */
   readonly renewOne: Statement;
   /** $1 groups, $2 terms, $3 timeouts in ms, $4 metadata or null, $5 the latest server times that are believed or null. Rows
-   * `[ordinal, "renewed" | "unsure", server time in ms]`: unsure is what its term still held when the statement began, and was not renewed. */
+   * `[ordinal, "renewed" | "unsure"]`: unsure is what its term still held when the statement began, and was not renewed. */
   readonly renew: Statement;
   /** The same, but waits for rows that others have locked, at most $6. */
   readonly renewLocked: Statement;
@@ -202,8 +202,8 @@ function renewOneSql(table: string): string {
   WHERE lease.election_group = $1::text AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()
   RETURNING lease.election_group
 )
-SELECT '1', 'renewed', ${NOW_MS}::text FROM renewed UNION ALL
-SELECT '1', 'unsure', ${NOW_MS}::text FROM ${table} AS lease
+SELECT '1', 'renewed' FROM renewed UNION ALL
+SELECT '1', 'unsure' FROM ${table} AS lease
 WHERE NOT EXISTS (SELECT FROM renewed) AND lease.election_group = $1::text AND lease.term_id = $2::text`;
 }
 
@@ -237,8 +237,8 @@ function renewSql(table: string, settings: string, ifLocked: string): string {
   WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id AND NOT ${overdue("mine.latest")}
   RETURNING mine.ordinal
 )
-SELECT ordinal::text, 'renewed', ${NOW_MS}::text FROM renewed UNION ALL
-SELECT due.ordinal::text, 'unsure', ${NOW_MS}::text FROM due JOIN ${table} AS lease USING (election_group)
+SELECT ordinal::text, 'renewed' FROM renewed UNION ALL
+SELECT due.ordinal::text, 'unsure' FROM due JOIN ${table} AS lease USING (election_group)
 WHERE (SELECT count(*) FROM renewed) < cardinality($1) AND lease.term_id = due.term_id`;
 }
 

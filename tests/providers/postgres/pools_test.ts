@@ -214,6 +214,34 @@ function testPools(url: string): void {
     await lead(provider, "g");
   });
 
+  test("renew() goes on, when the connection that is kept for it breaks while nobody uses it", async () => {
+    for (const options of [{ url }, { pool: userPool({ max: 6 }) }]) {
+      const provider = providers.open({ ...options, table: newTable() });
+      const lease = await lead(provider, "g");
+      const mine = "usename = current_user AND state = 'idle' AND query LIKE '%renewed%' AND pid <> pg_backend_pid()";
+      for (let i = 0; i < 3; i++) {
+        assert.equal(await provider.renew(lease, soon()), "renewed");
+        await sql(url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${mine}`);
+        // Unheard, the news of it would end the process.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await provider.release(lease, soon());
+    }
+  });
+
+  test("acquire() leaves no client checked out, when it is aborted while it waits for one", async () => {
+    const pool = userPool({ max: 3 });
+    const provider = providers.open({ pool, table: newTable(), listen: false });
+    const taken: Client[] = await Promise.all([1, 2, 3].map(() => pool.connect() as Promise<Client>));
+    for (let i = 0; i < 5; i++) {
+      await assert.rejects(acquire(provider, "g", { signal: AbortSignal.timeout(20) }));
+    }
+    for (const client of taken) client.release();
+    await until("given back", () => pool.idleCount === pool.totalCount && pool.waitingCount === 0);
+    assert.equal(await provider.read("g", soon()), null);
+    await lead(provider, "g");
+  });
+
   test("[Symbol.asyncDispose]() gives back what it kept of a user's pool", async () => {
     const pool = userPool({ max: 3 });
     const provider = postgresProvider({ pool, table: newTable() });

@@ -11,7 +11,7 @@ for (const url of process.argv.slice(2)) {
     await provider.acquire({ ...request, electionGroup: "g" }, { signal });
     const hints = provider.watch?.("g", { signal })[Symbol.asyncIterator]();
     await hints?.next();
-    console.log("encrypted");
+    console.log("reached");
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     console.log(
