@@ -4,6 +4,7 @@
  * @module
  */
 
+import { foldKeyword, parseConnectionString } from "../../src/connection_string.ts";
 import { refuseUnknown } from "../../src/spelling.ts";
 
 /** What a connection string says, under the names that a URL would use. */
@@ -99,7 +100,7 @@ export function readKeyValues(text: string): KeyValues {
   const own = new Map<string, string>();
   let previous = "";
   for (const [keyword, value] of isNpgsql ? npgsqlPairs(text) : libpqPairs(text)) {
-    const key = keyword.toLowerCase().replaceAll(/[\s_]/g, "");
+    const key = foldKeyword(keyword);
     if (WITHOUT_EFFECT.includes(key)) continue;
     const refusal = REFUSED[key];
     if (refusal !== undefined && value.toLowerCase() !== "false") {
@@ -139,15 +140,11 @@ function isSeparatedBySemicolons(text: string): boolean {
     (text.includes(";") || !/\s\w+\s*=/.test(text));
 }
 
-/** `keyword = value; ...`: a value in quotes may hold semicolons, and its own quote doubled. */
-function* npgsqlPairs(text: string): Generator<[string, string]> {
-  const pair = /\s*(?:;|$|([^=;]+?)\s*=\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|((?!["'])[^;]*?))\s*(?:;|$))/gy;
-  while (pair.lastIndex < text.length) {
-    const found = pair.exec(text);
-    if (found === null) throw malformed();
-    const [, keyword, double, single, plain = ""] = found;
-    if (keyword === undefined) continue;
-    yield [keyword.trim(), double?.replaceAll('""', '"') ?? single?.replaceAll("''", "'") ?? plain];
+function npgsqlPairs(text: string): [string, string][] {
+  try {
+    return parseConnectionString(text).map(({ keyword, value }) => [keyword, value]);
+  } catch {
+    throw malformed();
   }
 }
 

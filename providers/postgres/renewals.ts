@@ -18,6 +18,8 @@ export interface Renewal {
 }
 
 interface Caller {
+  /** Whether it has brought metadata. */
+  readonly hasMetadata: boolean;
   readonly signal: AbortSignal;
   resolve(outcome: "renewed" | "lost"): void;
   reject(error: unknown): void;
@@ -72,7 +74,7 @@ export class Renewals {
         this.#waiting.set(key, renewal);
       }
       if (metadata !== undefined) renewal.metadata = JSON.stringify(metadata);
-      renewal.callers.push({ signal, resolve, reject });
+      renewal.callers.push({ hasMetadata: metadata !== undefined, signal, resolve, reject });
     });
   }
 
@@ -126,9 +128,28 @@ export class Renewals {
         const halves = [batch.slice(0, middle), batch.slice(middle)];
         return (await Promise.all(halves.map((half) => this.#sendTo(half, manner, signal)))).flat();
       }
-      reject(batch, error);
-      return [];
+      return await this.#sendWithoutMetadata(batch, error, manner, signal);
     }
+  }
+
+  /** A row that the server refuses fails for those who brought its metadata. A heartbeat that went with them goes by itself. */
+  async #sendWithoutMetadata(
+    batch: readonly Renewal[],
+    error: unknown,
+    manner: Manner,
+    signal: AbortSignal,
+  ): Promise<Renewal[]> {
+    const plain = batch.flatMap(({ lease, metadata, callers }) => {
+      const left = metadata === null || !isAboutRows(error) ? [] : callers.filter(({ hasMetadata }) => !hasMetadata);
+      return left.length > 0 ? [{ lease, metadata: null, callers: left }] : [];
+    });
+    // Those that are sent again are told by that; for them this comes too early.
+    const again = new Set(plain.flatMap(({ callers }) => callers));
+    for (const caller of batch.flatMap(({ callers }) => callers)) if (!again.has(caller)) caller.reject(error);
+    if (plain.length > 0) {
+      return await this.#sendTo(plain, manner, signal);
+    }
+    return [];
   }
 }
 

@@ -37,6 +37,11 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "fails alone",
     ],
     [
+      "metadata that is refused costs the heartbeat that goes with it",
+      ...[RENEWALS, "if (plain.length > 0) {", "if (plain.length > 9) {"] as const,
+      "costs no heartbeat",
+    ],
+    [
       "half of a batch that failed is dropped",
       ...[
         RENEWALS,
@@ -377,11 +382,6 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
         'if (!isKnown && previous === "password") throw malformed();',
         "",
       ] as const,
-      "shows no password",
-    ],
-    [
-      "the rest of a quoted password is part of it",
-      ...["providers/postgres/key_values.ts", `((?!["'])[^;]*?)`, "([^;]*?)"] as const,
       "shows no password",
     ],
     [
