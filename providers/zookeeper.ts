@@ -46,10 +46,13 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
+import { checkOptions } from "./kit/parameters.ts";
 import { decodeGroup, nameOf, predecessorOf } from "./zookeeper/latch.ts";
 import { LatchQueue } from "./zookeeper/latch_queue.ts";
 import { type LatchNode, latchNode } from "./zookeeper/latch_node.ts";
 import type { LatchSession } from "./zookeeper/latch_session.ts";
+import { isRefusal } from "./zookeeper/grants.ts";
+import { checkMetadata } from "./zookeeper/records.ts";
 import { ErrorCode, getChildren, isError } from "./zookeeper/protocol.ts";
 import { checkSessionTimeout, checkTimeout, longestLeaseIn, MIN_LEASE_MS, Sessions } from "./zookeeper/sessions.ts";
 import { parseTarget, type ZooKeeperTarget } from "./zookeeper/target.ts";
@@ -89,6 +92,7 @@ export interface ZooKeeperOptions {
  * ```
  */
 export function zookeeperProvider(options: ZooKeeperOptions): Provider {
+  checkOptions("zookeeper", options, ["url", "sessionTimeout", "clock", "logger"]);
   const target = parseTarget(options.url);
   const sessionTimeout = options.sessionTimeout ?? target.sessionTimeout;
   if (sessionTimeout !== undefined) checkSessionTimeout(sessionTimeout);
@@ -121,11 +125,15 @@ class ZooKeeperProvider implements Provider {
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
-    return this.#call("acquire", request.electionGroup, signal, () => this.#acquire(request, signal));
+    return this.#call("acquire", request.electionGroup, signal, () => {
+      checkMetadata(request.metadata);
+      return this.#acquire(request, signal);
+    });
   }
 
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     return this.#call("renew", lease.electionGroup, signal, async () => {
+      checkMetadata(metadata);
       const held = this.#sessions.holding(lease.electionGroup, lease.termId);
       if (held === null) return "lost";
       const { session, node } = held;
@@ -136,7 +144,7 @@ class ZooKeeperProvider implements Provider {
       checkTimeout(session, lease.heartbeatTimeout);
       const renewed = metadata === undefined
         ? await session.renew(node, signal)
-        : await session.record(node, lease.termId, metadata, signal);
+        : await session.grants.record(node, lease.termId, metadata, signal);
       if (!renewed) session.terms.letGo(node, lease.termId);
       return renewed ? "renewed" : "lost";
     });
@@ -224,22 +232,22 @@ class ZooKeeperProvider implements Provider {
     if (node.created === null && node.asked) await session.locate(node, signal);
     const isNew = node.created === null;
     if (!node.first) {
-      let children = isNew && !this.#held.has(electionGroup) ? [] : await session.list(electionGroup, signal);
-      if (isNew && children.length === 0) children = await session.create(node, signal);
-      // Ends: each further round was brought about by the end of a node that stood before this one.
-      for (;;) {
-        const before = node.created === null ? undefined : predecessorOf(children, nameOf(node.created.path));
-        node.first = before === null;
-        if (before === null) break;
-        const held = await this.#lost(node, session, termId, before, children, signal);
-        if (held !== null) return held;
-        children = await session.list(electionGroup, signal);
-      }
+      const held = node.kind === "place"
+        ? await this.#heldBeforePlace(node, session, termId, signal)
+        : await this.#heldBeforeTerm(node, session, termId, signal);
+      if (held !== null) return held;
     }
-    const writes = node.kind === "place" || Object.keys(metadata).length > 0;
-    const isThere = writes
-      ? await session.record(node, termId, metadata, signal)
-      : isNew || await session.renew(node, signal);
+    let isThere: boolean;
+    try {
+      isThere = await session.grants.give(node, termId, metadata, isNew, signal);
+    } catch (error) {
+      // It will not grant this one, then: to keep the node would keep all others out.
+      if (isRefusal(error)) {
+        session.terms.letGo(node, termId);
+        void session.doom(node);
+      }
+      throw error;
+    }
     if (!isThere || node.created === null) {
       // Somebody has deleted it: what it was granted to is over. A node made anew cannot be gone in the same way.
       session.terms.letGo(node, termId);
@@ -252,23 +260,46 @@ class ZooKeeperProvider implements Provider {
     return { acquired: true, lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout } };
   }
 
-  /**
-   * Refuses the lease to `node`, which has another `before` it. Null if that has ended meanwhile, so that `node` may be first: a
-   * term is not refused if anybody could have seen it lead.
-   */
-  async #lost(
+  /** Refuses the lease to a place that has somebody before it. Null, and it is first, when nobody is left. */
+  async #heldBeforePlace(
     node: LatchNode,
     session: LatchSession,
     termId: string,
-    before: string | undefined,
-    children: readonly string[],
     signal: AbortSignal,
   ): Promise<Held | null> {
-    const [leader, neverLed] = await Promise.all([
-      session.leader(node.group, children, signal),
-      node.kind === "place" || before === undefined || session.withdraw(node, before, signal),
-    ]);
-    if (!neverLed) return null;
+    const head = await session.head(node, signal);
+    node.first = head === null;
+    // One that is gone is refused too: nothing is granted to it, and the queue finds out.
+    return node.first ? null : await this.#refuse(node, session, termId, head?.leader ?? null);
+  }
+
+  /** Makes the node of a term where nobody seems to lead, and refuses the lease if it is not first. Null if it is. */
+  async #heldBeforeTerm(
+    node: LatchNode,
+    session: LatchSession,
+    termId: string,
+    signal: AbortSignal,
+  ): Promise<Held | null> {
+    const { group } = node;
+    const isNew = node.created === null;
+    let children = isNew && !this.#held.has(group) ? [] : await session.list(group, signal);
+    if (isNew && children.length === 0) children = await session.create(node, signal);
+    // Ends: each further round was brought about by the end of a node that stood before this one.
+    for (;;) {
+      const before = node.created === null ? undefined : predecessorOf(children, nameOf(node.created.path));
+      node.first = before === null;
+      if (before === null) return null;
+      const [leader, neverLed] = await Promise.all([
+        session.leader(group, children, signal),
+        before === undefined || session.withdraw(node, before, signal),
+      ]);
+      // Somebody could have seen it lead, once the one before has ended: then its term is not refused.
+      if (neverLed) return await this.#refuse(node, session, termId, leader);
+      children = await session.list(group, signal);
+    }
+  }
+
+  async #refuse(node: LatchNode, session: LatchSession, termId: string, leader: LeaderInfo | null): Promise<Held> {
     session.terms.letGo(node, termId);
     this.#remember(node.group);
     await this.#queue.lost(node, session);

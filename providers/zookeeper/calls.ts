@@ -5,7 +5,7 @@
  */
 
 import type { JuteReader } from "./jute.ts";
-import { numberRequest, type Operation, requestFrame, ZooKeeperError } from "./protocol.ts";
+import { numberRequest, type Operation, ZooKeeperError } from "./protocol.ts";
 
 /** A request. */
 export interface Call {
@@ -31,8 +31,8 @@ export class Calls {
   }
 
   /** Takes a request in. */
-  add(request: Omit<Call, "frame" | "writtenAt">): Call {
-    const call = { ...request, frame: requestFrame(request.operation), writtenAt: -1 };
+  add(request: Omit<Call, "writtenAt">): Call {
+    const call = { ...request, writtenAt: -1 };
     this.#unwritten.push(call);
     return call;
   }

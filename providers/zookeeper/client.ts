@@ -1,6 +1,6 @@
 /**
  * A client for one ZooKeeper session, of what an election needs. It keeps the session alive, takes it from server to
- * server, and says what became of it. Three things differ from other clients:
+ * server, and says what became of it. Four things differ from other clients:
  *
  * - **Nothing is queued.** Without a connection a call fails at once. A call that is aborted before it was written never
  *   is; one that is aborted later rejects, and its reply is dropped: the outcome is unknown.
@@ -8,14 +8,19 @@
  *   after a quarter of it without any sign of life, the connection is dropped and another server is tried.
  * - **Watches end with the connection.** They fire when it is lost, and who still wants to know reads again. Nothing is
  *   registered anew behind the caller's back.
+ * - **No request is too large.** A server closes the connection on one that is, under all others: what could be is refused here.
  *
  * @module
  */
 
 import { type Clock, sleep } from "../../src/clock.ts";
 import { answer, type Call, Calls } from "./calls.ts";
-import { type Attached, attachToOne, type Connection, type Server } from "./connection.ts";
+import type { TlsFiles } from "../kit/tls_files.ts";
+import { type Attached, attachToOne } from "./attach.ts";
+import type { Connection } from "./connection.ts";
+import { Endpoints, type Resolve, type Server } from "./endpoints.ts";
 import type { JuteReader } from "./jute.ts";
+import { Pace } from "./pace.ts";
 import {
   bareFrame,
   ErrorCode,
@@ -24,6 +29,7 @@ import {
   type Operation,
   readEventPath,
   readReplyHeader,
+  requestFrame,
   Xid,
   ZooKeeperError,
 } from "./protocol.ts";
@@ -37,8 +43,12 @@ export interface ClientOptions {
   readonly sessionTimeout: number;
   /** `user:password` for the scheme `digest`. */
   readonly credentials?: string | undefined;
+  /** The files for TLS; without it, connections are not encrypted. */
+  readonly tls?: TlsFiles | undefined;
   /** Measures time. */
   readonly clock: Clock;
+  /** Finds the addresses of a name. @default as the system does */
+  readonly resolve?: Resolve;
   /** Called each time that the session is attached to a server. */
   readonly onAttached?: () => void;
   /** Called once when the session has ended, with the reason. */
@@ -48,6 +58,8 @@ export interface ClientOptions {
 /** How long `close` waits for the server to confirm. */
 const CLOSE_MS = 1_000;
 const RETRY_MS = 100;
+/** No request may be longer, in bytes: half of what a server takes by default. */
+const MAX_REQUEST_BYTES = 512 * 1024;
 const NO_SESSION = { sessionId: 0n, password: new Uint8Array(16), timeout: 0 };
 
 /** One session. It connects when made; when it has ended, for whatever reason, make another. */
@@ -58,7 +70,9 @@ export class ZooKeeperClient {
   #connection: Connection | null = null;
   #attaching: Promise<void>;
   #ended: Error | null = null;
-  #nextServer = 0;
+  readonly #endpoints: Endpoints;
+  readonly #pace = new Pace();
+  #attachedAt = -Infinity;
   /** As the server knows it; the timeout is 0 before it does. */
   #session: Pick<Attached, "sessionId" | "password" | "timeout"> = NO_SESSION;
   #attachments = 0;
@@ -72,6 +86,7 @@ export class ZooKeeperClient {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#clock = options.clock;
+    this.#endpoints = new Endpoints(options.servers, options.clock, options.resolve);
     this.#heardAt = this.#clock.monotonic();
     this.#attaching = this.#attach();
     this.#attaching.catch((error) => this.#end(error));
@@ -124,8 +139,9 @@ export class ZooKeeperClient {
   /**
    * Sends a request. Requests made in the same turn of the event loop go out together; the server handles and answers
    * all requests of a session in order. `onEvent` is called once, when the watch that `operation` leaves fires, or when the
-   * connection is lost.
+   * connection is lost; unless it is taken back with `forget`.
    *
+   * @throws {RangeError} if the request is longer than 512 KiB
    * @throws {ZooKeeperError} what the server answered, or that the connection was lost and the outcome is unknown
    * @throws the reason of `signal`, when it aborts
    */
@@ -135,10 +151,15 @@ export class ZooKeeperClient {
       if (this.#ended !== null) return reject(this.#ended);
       if (this.#connection === null) return reject(new ZooKeeperError(ErrorCode.connectionLoss));
       const settle = () => signal.removeEventListener("abort", onAbort);
+      const frame = requestFrame(operation);
+      if (frame.length > MAX_REQUEST_BYTES) {
+        return reject(new RangeError(`a request has at most ${MAX_REQUEST_BYTES} bytes, this one ${frame.length}`));
+      }
       // The first of a turn of the event loop waits for those that follow.
       if (this.#calls.unwritten === 0) queueMicrotask(() => this.#flush());
       const call = this.#calls.add({
         operation,
+        frame,
         resolve: (value) => (settle(), resolve(value as T)),
         reject: (reason) => (settle(), reject(reason)),
         onEvent,
@@ -146,6 +167,16 @@ export class ZooKeeperClient {
       const onAbort = () => this.#abort(call, signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
     });
+  }
+
+  /** Takes back an `onEvent`, wherever it waits: who made it listens no more. */
+  forget(onEvent: () => void): void {
+    this.#watches.forget(onEvent);
+  }
+
+  /** How many listeners wait for events. */
+  get listeners(): number {
+    return this.#watches.size;
   }
 
   /**
@@ -160,19 +191,17 @@ export class ZooKeeperClient {
     await connection?.finish(bareFrame(this.#calls.nextXid(), OpCode.closeSession), this.#clock, CLOSE_MS);
   }
 
-  /** Tries each server once, and last the one that was left last. */
+  /** Tries each address once, and last the one that was left last. */
   async #attach(): Promise<void> {
-    const { servers, sessionTimeout, credentials } = this.#options;
-    const inTurn = [...servers.slice(this.#nextServer), ...servers.slice(0, this.#nextServer)];
+    const { sessionTimeout } = this.#options;
     const request = { ...this.#session, lastZxid: this.#lastZxid, timeout: sessionTimeout };
-    const attached = await attachToOne(inTurn, request, credentials, this.#clock, this.#closing.signal);
-    const { connection, server, ...session } = attached;
+    const attached = await attachToOne(this.#endpoints, request, this.#options, this.#closing.signal);
+    const { connection, ...session } = attached;
     if (this.#ended !== null) return connection.end(this.#ended);
     if (session.timeout <= 0) {
       connection.end(new Error("the session has expired"));
       return this.#end(new ZooKeeperError(ErrorCode.sessionExpired));
     }
-    this.#nextServer = servers.indexOf(server) + 1;
     this.#session = session;
     this.#use(connection);
   }
@@ -180,7 +209,7 @@ export class ZooKeeperClient {
   #use(connection: Connection): void {
     this.#connection = connection;
     this.#attachments++;
-    this.#heardAt = this.#sentAt = this.#clock.monotonic();
+    this.#attachedAt = this.#heardAt = this.#sentAt = this.#clock.monotonic();
     connection.listen({
       frame: (reader) => this.#receive(reader),
       drain: () => this.#flush(),
@@ -201,16 +230,19 @@ export class ZooKeeperClient {
 
   /** Tries the servers until one takes the session. Never rejects. */
   async #reattach(): Promise<void> {
-    while (this.#ended === null) {
-      this.#attaching = this.#attach();
+    let lastedMs = this.#clock.monotonic() - this.#attachedAt;
+    for (let isFirst = true; this.#ended === null; isFirst = false) {
+      const pausing = sleep(this.#clock, this.#pace.after(lastedMs, this.sessionTimeout), this.#closing.signal);
       try {
+        // A call that comes now waits for the first try; between two rounds it fails at once, with the reason of the last.
+        if (!isFirst) await pausing;
+        this.#attaching = pausing.then(() => this.#attach());
         return await this.#attaching;
       } catch (error) {
         // The server has not heard from us for a whole session: it has expired, or will when the server is back.
         if (this.#clock.monotonic() - this.#heardAt > this.sessionTimeout) return this.#end(error);
       }
-      // Between two rounds a call fails at once, with the reason of the last.
-      await sleep(this.#clock, RETRY_MS * (1 + Math.random()), this.#closing.signal).catch(() => {});
+      lastedMs = 0;
     }
   }
 

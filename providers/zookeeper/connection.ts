@@ -1,21 +1,15 @@
 /**
- * One TCP connection to one ZooKeeper server: frames out, frames in, and the handshake.
+ * One connection, by TCP or TLS, to one ZooKeeper server: frames out, frames in.
  *
  * @module
  */
 
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import type { Clock } from "../../src/clock.ts";
+import type { TlsSettings } from "../kit/tls_files.ts";
+import type { Endpoint } from "./endpoints.ts";
 import { concat, FrameDecoder, type JuteReader } from "./jute.ts";
-import { authFrame, connectFrame, type ConnectRequest, readConnectReply } from "./protocol.ts";
-
-/** Where a server listens. */
-export interface Server {
-  /** Its host name or address. */
-  readonly host: string;
-  /** Its port. */
-  readonly port: number;
-}
 
 /** What a connection tells its client. */
 export interface ConnectionEvents {
@@ -27,20 +21,6 @@ export interface ConnectionEvents {
   lost(error: Error): void;
 }
 
-/** A connection whose session the server has confirmed. */
-export interface Attached {
-  /** The connection. */
-  readonly connection: Connection;
-  /** Where it leads. */
-  readonly server: Server;
-  /** The session timeout that the server grants, in milliseconds; 0 when the session has expired. */
-  readonly timeout: number;
-  /** The session. */
-  readonly sessionId: bigint;
-  /** The session's password. */
-  readonly password: Uint8Array;
-}
-
 /** A connection. */
 export class Connection {
   readonly #socket: Socket;
@@ -48,9 +28,10 @@ export class Connection {
   #events: ConnectionEvents;
   #ended = false;
 
-  constructor(server: Server, events: ConnectionEvents) {
+  /** Connects to `endpoint`: with TLS if there are settings for it, and then only to whom its certificate names. */
+  constructor(endpoint: Endpoint, tls: TlsSettings | null, events: ConnectionEvents) {
     this.#events = events;
-    this.#socket = connect({ host: server.host, port: server.port });
+    this.#socket = open(endpoint, tls);
     this.#socket.setNoDelay(true);
     this.#socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
     this.#socket.on("drain", () => this.#ended || this.#events.drain());
@@ -103,73 +84,9 @@ export class Connection {
   }
 }
 
-/** A server that has not answered the handshake for so long, in milliseconds, is left for the next. */
-const MIN_CONNECT_MS = 250;
-const MAX_CONNECT_MS = 3_000;
-
-/**
- * Attaches to the first of `servers` that lets us, trying each once.
- *
- * @throws {Error} why each of them did not
- */
-export async function attachToOne(
-  servers: readonly Server[],
-  request: ConnectRequest,
-  credentials: string | undefined,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<Attached> {
-  const share = request.timeout / servers.length;
-  const timeoutMs = Math.min(Math.max(share, MIN_CONNECT_MS), MAX_CONNECT_MS);
-  const failures: string[] = [];
-  for (const server of servers) {
-    try {
-      return await attach(server, request, credentials, clock, timeoutMs, signal);
-    } catch (error) {
-      failures.push(error instanceof Error ? error.message : String(error));
-    }
-    if (signal.aborted) break;
-  }
-  throw new Error(`no server could be reached: ${failures.join("; ")}`);
-}
-
-/**
- * Connects to `server`, opens the session of `request` or attaches to it, and authenticates, all within `timeoutMs`. A
- * server that accepts connections but does not answer counts as down.
- *
- * @throws {Error} why it could not
- */
-function attach(
-  server: Server,
-  request: ConnectRequest,
-  credentials: string | undefined,
-  clock: Clock,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<Attached> {
-  return new Promise((resolve, reject) => {
-    const name = `${server.host}:${server.port}`;
-    const onAbort = () => connection.end(new Error("the client was closed"));
-    const cancelTimer = clock.setTimer(() => {
-      connection.end(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
-    }, timeoutMs);
-    const connection = new Connection(server, {
-      frame(reader) {
-        cancelTimer();
-        signal.removeEventListener("abort", onAbort);
-        const reply = readConnectReply(reader);
-        // Authenticated before anything else can be sent, since what follows may need it.
-        if (credentials !== undefined) connection.send([authFrame("digest", credentials)]);
-        resolve({ connection, server, ...reply });
-      },
-      drain() {},
-      lost(error) {
-        cancelTimer();
-        signal.removeEventListener("abort", onAbort);
-        reject(new Error(`${name}: ${error.message || error.name}`, { cause: error }));
-      },
-    });
-    signal.addEventListener("abort", onAbort, { once: true });
-    connection.send([connectFrame(request)]);
-  });
+function open({ address, host, port }: Endpoint, tls: TlsSettings | null): Socket {
+  if (tls === null) return connect({ host: address, port });
+  // The certificate is that of the name, whichever of its addresses this is. An address is no name that TLS could ask for.
+  const named = isIP(host) === 0 ? { servername: host } : {};
+  return connectTls({ host: address, port, ...named, ...tls });
 }

@@ -73,6 +73,13 @@ export function predecessorOf(children: readonly string[], name: string): string
   return index < 0 ? undefined : sorted[index - 1] ?? null;
 }
 
+/** Returns the names of `children` that stand before `name`, in order; null when it is not there. */
+export function namesBefore(children: readonly string[], name: string): string[] | null {
+  const sorted = inOrder(children);
+  const index = sorted.indexOf(name);
+  return index < 0 ? null : sorted.slice(0, index);
+}
+
 /** Returns the last part of `path`. */
 export function nameOf(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);

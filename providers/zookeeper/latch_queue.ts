@@ -1,48 +1,36 @@
 /**
  * Who waits, and where in the queue. A participant has a place while it campaigns (its last `acquire` was answered
- * *held*) and a watch of it is open; each place waits for the node before it, and for no other.
+ * *held*) and a watch of it is open.
  *
- * A place that has become first must be claimed soon: until then nobody leads. A participant that does not ask for the
- * lease within a second after it could have had it (it cools down, or is not healthy) gives its place up, and gets a new
- * one, at the end, when it asks again. So no participant blocks a group, however it came to stop campaigning.
+ * **What a place watches.** The node that stands first, the leader's, and not the one before itself: whoever waits is to
+ * know who leads. It becomes first no later by that, since all before it, the first among them, must be gone by then. When
+ * the first goes, everybody wakes, but nobody lists the group for that: each reads the next of the names that it knows to be
+ * before it, one small node. While that one has not claimed its place, the record is watched too, which the claim writes; later it
+ * is not, since it also changes with the leader's metadata. So a change of the leader costs every waiter two events and a
+ * few reads, the least there is if all are to learn of it, and a place in the queue that is given up costs the others nothing.
+ *
+ * **Claims.** A place that has become first must be claimed soon: until then nobody leads. A participant that does not ask for
+ * the lease in time (it cools down, or is not healthy) gives its place up, and gets a new one, at the end, when it asks again.
+ * So no participant blocks a group, however it came to stop campaigning. In time is what it has shown to need: between a hint
+ * and the `acquire` that follows from it the caller may ask whether it is healthy, which may take seconds.
  *
  * @module
  */
 
 import { abortable } from "../../src/call.ts";
 import type { Clock } from "../../src/clock.ts";
-import { inOrder, nameOf, predecessorOf } from "./latch.ts";
+import { inOrder } from "./latch.ts";
 import { type LatchNode, latchNode } from "./latch_node.ts";
 import type { LatchSession } from "./latch_session.ts";
+import { noteReaction, patienceFor, type Place, placeOf } from "./place.ts";
 import { ErrorCode, exists, getChildren, getData, isError, type Operation } from "./protocol.ts";
 
-/** The place of one participant in one group, shared by all its watches. */
-interface Place {
-  readonly group: string;
-  readonly participantId: string;
-  /** How many watches keep it. */
-  watches: number;
-  /** Aborts when the last of them has ended. */
-  readonly over: AbortController;
-  /** The session in which it campaigns; null while it does not. */
-  session: LatchSession | null;
-  /** The node that waits. */
-  node: LatchNode | null;
-  /** The node that is being made. */
-  taking: Promise<void> | null;
-  /** The node that the participant leads with, or has asked to. */
-  claimed: LatchNode | null;
-  /** Wakes the watches. */
-  readonly wake: Set<() => void>;
-  /** Stops waiting for a claim of the node, which is first. */
-  claimedInTime: () => void;
-}
+/**
+ * What a look at the queue found: that the lease may be free; who holds it, in words that change with the holder; that it has to
+ * look again, since a node was gone.
+ */
+type Finding = "free" | "gone" | { readonly heldBy: string };
 
-/** What a look at the queue found: whether the lease may be free; or that it has to look again, since a node was gone. */
-type Finding = "free" | "taken" | "gone";
-
-/** How long the first may hesitate. */
-const CLAIM_MS = 1_000;
 /** Participants that were answered *held* and never watch are forgotten beyond this number. */
 const MAX_REMEMBERED = 100_000;
 
@@ -68,6 +56,7 @@ export class LatchQueue {
   ): Promise<LatchNode | null> {
     const place = this.#places.get(keyOf(group, participantId));
     if (place === undefined) return null;
+    noteReaction(place, this.#clock.monotonic());
     if (place.session !== session) {
       // It waits in a session with another timeout, which would not fit the lease.
       this.#giveUp(place);
@@ -80,8 +69,9 @@ export class LatchQueue {
     const { node } = place;
     // From here to the end nothing is awaited: of two that claim for one participant, one gets the node.
     place.claimedInTime();
+    if (node === null) return null;
     place.node = null;
-    place.claimed = node ?? place.claimed;
+    place.claiming = place.claimed = node;
     return node;
   }
 
@@ -91,6 +81,7 @@ export class LatchQueue {
     if (place === undefined) return;
     this.#giveUp(place);
     place.claimed = node;
+    this.#wakeMissed(place);
   }
 
   /** Takes note that `node` is not first: it goes on waiting, or goes. Resolves when that is done, and never rejects. */
@@ -100,8 +91,11 @@ export class LatchQueue {
     place.session = session;
     if (node.kind === "place" && node.created !== null && place.watches > 0 && place.node === null) {
       place.node = node;
+      if (place.claiming === node) place.claiming = null;
+      this.#wakeMissed(place);
       return Promise.resolve();
     }
+    if (place.claiming === node) place.claiming = null;
     const gone = session.doom(node);
     for (const wake of place.wake) wake();
     return gone;
@@ -110,7 +104,13 @@ export class LatchQueue {
   /** Takes note that `session` has ended, and all nodes in it with it. */
   forget(session: LatchSession): void {
     for (const place of this.#places.values()) {
-      if (place.session === session) place.session = place.node = place.claimed = null;
+      if (place.session === session) {
+        place.session =
+          place.node =
+          place.claiming =
+          place.claimed =
+            null;
+      }
     }
   }
 
@@ -125,14 +125,15 @@ export class LatchQueue {
     if (place !== null) place.watches++;
     let attachedTo: LatchSession | undefined;
     let attachments = 0;
+    let heldBy: string | null = null;
     try {
       while (!signal.aborted) {
         const change = Promise.withResolvers<void>();
         const changed = () => change.resolve();
         place?.wake.add(changed);
         signal.addEventListener("abort", changed, { once: true });
+        const session = place?.session ?? anySession();
         try {
-          const session = place?.session ?? anySession();
           await abortable(session.client.reconnected(signal), signal);
           const times = session.client.attachments;
           const finding = place?.session === session
@@ -141,14 +142,20 @@ export class LatchQueue {
           if (finding === "gone") continue;
           // The watch was registered before the hint is given, so nothing that comes after it is missed; what came before
           // may have been, when it is the first on this connection.
-          if (finding === "free" || attachedTo !== session || attachments !== times) yield;
-          attachedTo = session;
-          attachments = times;
+          const isFirst = attachedTo !== session || attachments !== times;
+          [attachedTo, attachments] = [session, times];
+          if (finding === "free" || finding.heldBy !== heldBy || isFirst) {
+            heldBy = finding === "free" ? null : finding.heldBy;
+            if (place !== null) place.hintedAt ??= this.#clock.monotonic();
+            yield;
+          }
           await change.promise;
         } catch (error) {
           // Lost in the middle of a look: the session is taken to another server, and the place goes with it.
           if (!isError(error, ErrorCode.connectionLoss)) throw error;
         } finally {
+          // What the server still tells of nodes that were looked at here is of no interest any more.
+          session.client.forget(changed);
           place?.wake.delete(changed);
           signal.removeEventListener("abort", changed);
         }
@@ -160,8 +167,9 @@ export class LatchQueue {
     }
   }
 
-  /** Takes a place if there is none, and watches the node before it; the own one, once that is first. */
+  /** Takes a place if there is none, and watches the one that stands first; the own one, once that is first. */
   async #stand(place: Place, session: LatchSession, changed: () => void, signal: AbortSignal): Promise<Finding> {
+    if (place.claiming !== null) return await this.#standAside(place, place.claiming, session, changed, signal);
     if (place.node === null) {
       place.taking ??= this.#take(place, session).finally(() => place.taking = null);
       await place.taking;
@@ -169,21 +177,45 @@ export class LatchQueue {
     const node = place.node;
     const path = node?.created?.path;
     if (node === null || path === undefined) return "gone";
-    const before = predecessorOf(await session.list(place.group, signal), nameOf(path));
-    if (before === undefined) {
+    const head = await session.head(node, signal, changed);
+    if (head) return { heldBy: `${head.name} ${head.leader?.termId ?? ""}` };
+    if (head === undefined || !(await isThere(session, getData(path, true), changed, signal))) {
       if (place.node === node) place.node = null;
       return "gone";
     }
-    node.first = before === null;
-    const watched = before === null ? path : `${session.directory(place.group)}/${before}`;
-    if (!(await isThere(session, getData(watched, true), changed, signal))) return "gone";
-    if (!node.first) return "taken";
+    // It was claimed meanwhile.
+    if (place.node !== node) return "gone";
+    node.first = true;
     place.claimedInTime();
     place.claimedInTime = this.#clock.setTimer(() => {
       if (place.node === node) this.#giveUp(place);
       changed();
-    }, CLAIM_MS);
+    }, patienceFor(place.reactionMs, session.client.sessionTimeout));
     return "free";
+  }
+
+  /** Waits for what becomes of a claim: whether the node is a place again, stands for a term, or is deleted. */
+  async #standAside(
+    place: Place,
+    node: LatchNode,
+    session: LatchSession,
+    changed: () => void,
+    signal: AbortSignal,
+  ): Promise<Finding> {
+    const path = node.created?.path;
+    if (path !== undefined && await isThere(session, getData(path, true), changed, signal)) {
+      if (place.claiming !== node) return "gone";
+      place.hasMissed = true;
+      return { heldBy: path };
+    }
+    if (place.claiming === node) place.claiming = null;
+    return "gone";
+  }
+
+  #wakeMissed(place: Place): void {
+    if (!place.hasMissed) return;
+    place.hasMissed = false;
+    for (const wake of place.wake) wake();
   }
 
   /** Watches the own node of a participant that leads; else who is first, and what the record says of it. */
@@ -196,7 +228,7 @@ export class LatchQueue {
   ): Promise<Finding> {
     const claimed = place?.claimed?.created?.path;
     if (place !== null && claimed !== undefined) {
-      if (await isThere(session, getData(claimed, true), changed, signal)) return "taken";
+      if (await isThere(session, getData(claimed, true), changed, signal)) return { heldBy: claimed };
       place.claimed = null;
     }
     const directory = session.directory(group);
@@ -204,7 +236,8 @@ export class LatchQueue {
     if (head === undefined) return await this.#observeEmpty(session, directory, changed, signal);
     const [there] = await Promise.all([
       isThere(session, getData(`${directory}/${head}`, true), changed, signal),
-      isThere(session, getData(directory, true), changed, signal),
+      // Not read: the record may be long, and who gets the hint reads it anyway.
+      isThere(session, exists(directory, true), changed, signal),
     ]);
     return there ? "free" : "gone";
   }
@@ -239,7 +272,7 @@ export class LatchQueue {
   #giveUp(place: Place): void {
     place.claimedInTime();
     if (place.node !== null) void place.session?.doom(place.node);
-    place.session = place.node = null;
+    place.session = place.node = place.claiming = null;
   }
 
   #leave(place: Place): void {
@@ -254,10 +287,7 @@ export class LatchQueue {
     let place = this.#places.get(key);
     if (place === undefined) {
       if (this.#places.size >= MAX_REMEMBERED) this.#forgetOne();
-      place = {
-        ...{ group, participantId, watches: 0, over: new AbortController(), wake: new Set() },
-        ...{ session: null, node: null, taking: null, claimed: null, claimedInTime() {} },
-      };
+      place = placeOf(group, participantId);
       this.#places.set(key, place);
     }
     return place;

@@ -6,17 +6,19 @@
 
 import type { Clock } from "../../src/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
+import type { TlsFiles } from "../kit/tls_files.ts";
 import { ZooKeeperClient } from "./client.ts";
-import type { Server } from "./connection.ts";
+import type { Server } from "./endpoints.ts";
+import { Grants } from "./grants.ts";
 import { HeldTerms } from "./held_terms.ts";
 import {
   describeLeader,
   encodeGroup,
-  encodeRecord,
   hasSequence,
   inOrder,
   latchPrefix,
   nameOf,
+  namesBefore,
   parseName,
 } from "./latch.ts";
 import type { LatchNode } from "./latch_node.ts";
@@ -33,10 +35,9 @@ import {
   NodeKind,
   OPEN_ACL,
   remove,
-  setData,
-  type Stat,
   sync,
 } from "./protocol.ts";
+import { Records } from "./records.ts";
 import { Renewals } from "./renewals.ts";
 
 /** How to open a session. */
@@ -44,14 +45,27 @@ export interface LatchSessionOptions {
   readonly servers: readonly Server[];
   readonly root: string;
   readonly credentials?: string | undefined;
+  readonly tls?: TlsFiles | undefined;
   readonly sessionTimeout: number;
   readonly clock: Clock;
   /** Called once when the session has ended. */
   readonly onEnded: (session: LatchSession) => void;
   /** Called when the server keeps the session longer than asked. */
   readonly onSlower: (grantedTimeout: number) => void;
+  /** Called when a lease was granted whose metadata the server would not take. */
+  readonly onUnrecorded: (node: LatchNode, error: unknown) => void;
 }
 
+/** Who stands first before a place. */
+export interface Head {
+  /** The name of its node. */
+  readonly name: string;
+  /** What it leads as; null while it has a place that it has not claimed. */
+  readonly leader: LeaderInfo | null;
+}
+
+/** After so many names in a row that are gone, it is cheaper to list those that are left. */
+const MAX_MISSES = 3;
 const NOTHING = new Uint8Array(0);
 /** For what nobody waits for: it ends with the connection at the latest. */
 const NEVER = new AbortController().signal;
@@ -66,6 +80,9 @@ export class LatchSession {
   /** The nodes to be deleted, until it is known that they are gone. */
   readonly #doomed = new Set<LatchNode>();
   readonly #renewals: Renewals;
+  readonly #records: Records;
+  /** The grants of leases to nodes in it. */
+  readonly grants: Grants;
 
   constructor(options: LatchSessionOptions) {
     this.#options = options;
@@ -84,6 +101,20 @@ export class LatchSession {
       },
     });
     this.#renewals = new Renewals(this.client);
+    const { servers, sessionTimeout, credentials, tls, clock } = options;
+    const openAside = () => new ZooKeeperClient({ servers, sessionTimeout, credentials, tls, clock });
+    this.#records = new Records(this.client, openAside, clock);
+    this.grants = new Grants({
+      records: this.#records,
+      directoryOf: (group) => this.directory(group),
+      renew: (node, signal) => this.renew(node, signal),
+      onUnrecorded: options.onUnrecorded,
+    });
+  }
+
+  /** Ends the session. */
+  async close(): Promise<void> {
+    await Promise.all([this.client.close(), this.#records.close()]);
   }
 
   /** The path of a group. */
@@ -169,25 +200,39 @@ export class LatchSession {
     return node.created === null ? Promise.resolve(false) : this.#renewals.renew(node.created.path, signal);
   }
 
-  /** Writes who leads, in one transaction with a check of `node`, which must be first. Returns false when it is gone. */
-  async record(
-    node: LatchNode,
-    termId: string,
-    metadata: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const path = node.created?.path ?? "";
-    const acquiredAt = node.grantedAt === null ? {} : { acquiredAt: node.grantedAt };
-    const data = encodeRecord({ node: nameOf(path), termId, ...acquiredAt, metadata });
-    try {
-      const writing = setData(this.directory(node.group), data);
-      const results = await this.client.call(multi([check(path), writing]), signal);
-      const stat = results[1] as Stat;
-      if (node.kind === "place") node.grantedAt ??= stat.mtime;
-      return true;
-    } catch (error) {
-      if (isError(error, ErrorCode.noNode)) return false;
-      throw error;
+  /**
+   * Reads who stands first before `node`, a place. Null when nobody is left: then it is first itself. Undefined when it is gone.
+   * `onEvent` is called when that node is gone; and, while it is a place that is not claimed, when the record is written.
+   *
+   * Why no list is needed each time: those who come later stand behind, so the names before a place only become fewer, and the
+   * first that exists of an older list is the first of all. A list made after its own creation, in the same session,
+   * holds every one of them. A name that is gone never comes back.
+   */
+  async head(node: LatchNode, signal: AbortSignal, onEvent?: () => void): Promise<Head | null | undefined> {
+    const directory = this.directory(node.group);
+    // Ends: each round is brought about by the end of a node that stood before.
+    for (let misses = 0;; misses++) {
+      if (node.ahead === null || misses > MAX_MISSES) {
+        node.ahead = namesBefore(await this.list(node.group, signal), nameOf(node.created?.path ?? ""));
+        misses = 0;
+      }
+      if (node.ahead === null) return undefined;
+      const [name] = node.ahead;
+      if (name === undefined) return null;
+      try {
+        const [content, group] = await Promise.all([
+          this.client.call(getData(`${directory}/${name}`, onEvent !== undefined), signal, onEvent),
+          this.client.call(getData(directory), signal),
+        ]);
+        const leader = describeLeader(name, content, group);
+        if (leader !== null || onEvent === undefined) return { name, leader };
+        // Watched only as long as it matters: a record also changes with the metadata of the leader.
+        const since = await this.client.call(getData(directory, true), signal, onEvent);
+        return { name, leader: describeLeader(name, content, since) };
+      } catch (error) {
+        if (!isError(error, ErrorCode.noNode)) throw error;
+        if (node.ahead?.[0] === name) node.ahead.shift();
+      }
     }
   }
 

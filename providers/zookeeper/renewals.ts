@@ -14,8 +14,14 @@ interface Renewal {
   readonly reject: (reason: unknown) => void;
 }
 
-/** A transaction stays far below the server's 1 MiB. */
-const MAX_RENEWALS_PER_TRANSACTION = 1_000;
+/**
+ * How long a transaction may be, in bytes. By default a server takes 1 MiB, but it may be told to take less (`jute.maxbuffer`), and
+ * it closes the connection on more: under all leases of the session, and with each heartbeat again.
+ */
+const MAX_TRANSACTION_BYTES = 8 * 1024;
+const UTF8 = new TextEncoder();
+/** What a renewal takes beside its path. */
+const OVERHEAD_BYTES = 17;
 
 /** The renewals of one session. */
 export class Renewals {
@@ -36,9 +42,17 @@ export class Renewals {
   #send(): void {
     const due = this.#due.filter(({ signal, reject }) => !signal.aborted || reject(signal.reason));
     this.#due = [];
-    for (let at = 0; at < due.length; at += MAX_RENEWALS_PER_TRANSACTION) {
-      void this.#renewTogether(due.slice(at, at + MAX_RENEWALS_PER_TRANSACTION));
+    let [together, bytes]: [Renewal[], number] = [[], 0];
+    for (const renewal of due) {
+      const more = UTF8.encode(renewal.path).length + OVERHEAD_BYTES;
+      if (bytes + more > MAX_TRANSACTION_BYTES) {
+        void this.#renewTogether(together);
+        [together, bytes] = [[], 0];
+      }
+      together.push(renewal);
+      bytes += more;
     }
+    void this.#renewTogether(together);
   }
 
   /** Never rejects. */

@@ -91,6 +91,8 @@ export class Sessions {
       },
       onSlower: (granted) =>
         logger?.warn("the ensemble notices a crash later than asked", { asked: sessionTimeout, granted }),
+      onUnrecorded: ({ group: electionGroup, participantId }, error) =>
+        logger?.warn("others do not see the metadata of the leader", { electionGroup, participantId, error }),
     });
     this.#open.set(sessionTimeout, session);
     return session;
@@ -108,7 +110,7 @@ export class Sessions {
   /** Ends all sessions, and so everything in them. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all([...this.#open.values()].map((session) => session.client.close()));
+    await Promise.all([...this.#open.values()].map((session) => session.close()));
   }
 }
 

@@ -4,9 +4,10 @@
  * @module
  */
 
-import { type Duration, parseDuration } from "../../src/duration.ts";
 import { redact } from "../../src/redact.ts";
-import type { Server } from "./connection.ts";
+import { readParameters } from "../kit/parameters.ts";
+import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
+import type { Server } from "./endpoints.ts";
 
 /** What a URL says. */
 export interface ZooKeeperTarget {
@@ -18,46 +19,53 @@ export interface ZooKeeperTarget {
   readonly credentials?: string;
   /** In milliseconds. */
   readonly sessionTimeout?: number;
+  /** The files for TLS; without it, connections are not encrypted. */
+  readonly tls?: TlsFiles;
 }
 
 const DEFAULT_PORT = 2181;
+/** What ZooKeeper's documentation has for `secureClientPort`. */
+const DEFAULT_TLS_PORT = 2281;
 const DEFAULT_ROOT = "/multilock";
 
 /**
- * Parses `zookeeper://[user:password@]host[:port][,host[:port]...][/root][?sessionTimeout=20s]`.
+ * Parses `zookeeper://[user:password@]host[:port][,host[:port]...][/root][?sessionTimeout=20s]`, or the same with
+ * `zookeeper+tls:` in front and `ca`, `cert`, `key` and `servername` among its settings.
  *
  * @throws {TypeError | RangeError} that says what is wrong with it
  */
 export function parseTarget(url: string): ZooKeeperTarget {
   const refuse = (why: string) => new TypeError(`Cannot open zookeeper "${redact(url)}": ${why}`);
-  const match = /^zookeeper:\/\/(?:([^/?#]*)@)?([^/?#@]*)([^?#]*)(?:\?([^#]*))?$/i.exec(url);
+  const match = /^zookeeper(\+tls)?:\/\/(?:([^/?#]*)@)?([^/?#@]*)([^?#]*)(?:\?([^#]*))?$/i.exec(url);
   if (match === null) throw refuse('it must look like "zookeeper://host:2181,host:2181/root"');
-  const [, user, hosts = "", path = "", query = ""] = match;
+  const [, secure, user, hosts = "", path = "", query = ""] = match;
   // Most likely a password that was not encoded: what follows would name a part of it.
   if (`${path}${query}`.includes("@")) throw refuse("a slash, ? or @ in a password or root must be percent-encoded");
   const settings = new URLSearchParams(query);
-  for (const key of settings.keys()) {
-    if (key !== "sessionTimeout") throw refuse(`unknown setting "${key}"; known is sessionTimeout`);
+  const { sessionTimeout, ...tls } = readParameters("zookeeper", settings, {
+    sessionTimeout: "duration",
+    ...TLS_PARAMETERS,
+  });
+  const [needsTls] = Object.keys(tls);
+  if (secure === undefined && needsTls !== undefined) {
+    throw refuse(`the setting "${needsTls}" is for TLS, which zookeeper+tls: stands for`);
   }
-  const sessionTimeout = settings.get("sessionTimeout");
+  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
   if (user !== undefined && !/^[^:]+:./.test(user)) throw refuse("credentials must be user:password");
+  const port = secure === undefined ? DEFAULT_PORT : DEFAULT_TLS_PORT;
   return {
-    servers: hosts.split(",").map((text) => parseServer(text, refuse)),
+    servers: hosts.split(",").map((text) => parseServer(text, port, refuse)),
     root: parseRoot(decode(path, refuse), refuse),
     ...(user !== undefined && { credentials: decode(user, refuse) }),
-    ...(sessionTimeout !== null && { sessionTimeout: parseDuration(asDuration(sessionTimeout), "sessionTimeout") }),
+    ...(sessionTimeout !== undefined && { sessionTimeout }),
+    ...(secure !== undefined && { tls }),
   };
 }
 
-/** A bare number is milliseconds, as in the options. What is neither is refused by whoever parses it. */
-function asDuration(text: string): Duration {
-  return (/^\d+$/.test(text) ? Number(text) : text) as Duration;
-}
-
-function parseServer(text: string, refuse: (why: string) => Error): Server {
+function parseServer(text: string, defaultPort: number, refuse: (why: string) => Error): Server {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]+))(?::(\d+))?$/i.exec(text);
   const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3] ?? DEFAULT_PORT);
+  const port = Number(match?.[3] ?? defaultPort);
   if (host === undefined) throw refuse(`"${text}" is no host:port`);
   if (port < 1 || port > 65_535) throw refuse(`a port must be between 1 and 65535, got ${port}`);
   return { host, port };

@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import type { Server } from "../../../providers/zookeeper/connection.ts";
+import type { Server } from "../../../providers/zookeeper/endpoints.ts";
 
 /** One connection of a client, as the server sees it. */
 export class Peer {
