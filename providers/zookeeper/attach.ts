@@ -6,7 +6,7 @@
 
 import type { Clock } from "../../src/clock.ts";
 import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type ConnectionEvents } from "./connection.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
 import { authFrame, connectFrame, type ConnectRequest, readConnectReply } from "./protocol.ts";
 
@@ -93,27 +93,42 @@ function attach(
   const { host, port, address } = endpoint;
   const name = `${host}:${port}${address === host ? "" : ` (${address})`}`;
   return new Promise((resolve, reject) => {
+    const fail = (error: Error) => reject(new Error(`${name}: ${error.message || error.name}`, { cause: error }));
+    let settle = () => {};
+    const connection = connectionTo(endpoint, tls, {
+      frame(reader) {
+        settle();
+        const reply = readConnectReply(reader);
+        // Authenticated before anything else can be sent, since what follows may need it.
+        if (credentials !== undefined) connection?.send([authFrame("digest", credentials)]);
+        if (connection !== null) resolve({ connection, ...reply });
+      },
+      drain() {},
+      lost(error) {
+        settle();
+        fail(error);
+      },
+    });
+    if (connection === null) return;
     const onAbort = () => connection.end(new Error("the client was closed"));
     const cancelTimer = clock.setTimer(() => {
       connection.end(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
     }, timeoutMs);
-    const connection = new Connection(endpoint, tls, {
-      frame(reader) {
-        cancelTimer();
-        signal.removeEventListener("abort", onAbort);
-        const reply = readConnectReply(reader);
-        // Authenticated before anything else can be sent, since what follows may need it.
-        if (credentials !== undefined) connection.send([authFrame("digest", credentials)]);
-        resolve({ connection, ...reply });
-      },
-      drain() {},
-      lost(error) {
-        cancelTimer();
-        signal.removeEventListener("abort", onAbort);
-        reject(new Error(`${name}: ${error.message || error.name}`, { cause: error }));
-      },
-    });
+    settle = () => {
+      cancelTimer();
+      signal.removeEventListener("abort", onAbort);
+    };
     signal.addEventListener("abort", onAbort, { once: true });
     connection.send([connectFrame(request)]);
   });
+}
+
+/** Connects; null if the runtime refuses to, for example with a key that is not the certificate's: then it is lost already. */
+function connectionTo(endpoint: Endpoint, tls: TlsSettings | null, events: ConnectionEvents): Connection | null {
+  try {
+    return new Connection(endpoint, tls, events);
+  } catch (error) {
+    events.lost(error instanceof Error ? error : new Error(String(error)));
+    return null;
+  }
 }

@@ -15,11 +15,17 @@ import {
 import type { ServerKind, TestServer } from "./server.ts";
 
 const JAR = "/usr/share/java/zookeeper.jar";
+/** What its manifest leaves out and TLS needs: parts of Netty, which it depends on as a whole. */
+const TLS_JARS = ["/usr/share/java/netty-codec.jar", "/usr/share/java/netty-resolver.jar"];
 /** The unit of all timing of the server: it grants sessions of two ticks and more, and expires them on a tick. */
 export const TICK_MS = 250;
 
 /** Starts one server, without an ensemble. */
-export const zookeeperServer: ServerKind = { name: "zookeeper", install: installZooKeeper, start: startZooKeeper };
+export const zookeeperServer: ServerKind = {
+  name: "zookeeper",
+  install: installZooKeeper,
+  start: () => startZooKeeper(),
+};
 
 /** Makes the programs available. */
 export async function installZooKeeper(): Promise<void> {
@@ -28,29 +34,44 @@ export async function installZooKeeper(): Promise<void> {
   if (!hasJar || await findProgram("java") === null) await aptInstall("libzookeeper-java", "default-jre-headless");
 }
 
-async function startZooKeeper(): Promise<TestServer> {
+/** How to start a server that differs from the usual one. */
+export interface ZooKeeperSettings {
+  /** Lines of its configuration. */
+  readonly settings?: readonly string[];
+  /** Properties of the program, such as `jute.maxbuffer=8192`. */
+  readonly properties?: readonly string[];
+  /** Where its data are, and whatever it needs; removed when it stops. @default a new temporary directory */
+  readonly directory?: string;
+}
+
+/** Starts one server, without an ensemble, on a free port. */
+export async function startZooKeeper(
+  { settings = [], properties = [], directory }: ZooKeeperSettings = {},
+): Promise<TestServer & { readonly port: number }> {
   const port = await freePort();
-  const directory = await temporaryDirectory("zookeeper");
-  const server = await startMember(directory, port, []);
+  const home = directory ?? await temporaryDirectory("zookeeper");
+  const server = await startMember(home, port, settings, undefined, properties);
   return {
     url: `zookeeper://127.0.0.1:${port}/elections`,
+    port,
     ...server,
     async stop() {
       await server.kill();
-      await removeDirectory(directory);
+      await removeDirectory(home);
     },
   };
 }
 
 /**
  * Starts one server with its data in `directory`; returns when it serves clients, or at once, when `isReady` says so.
- * `settings` are lines of its configuration.
+ * `settings` are lines of its configuration, `properties` those of the program.
  */
 export async function startMember(
   directory: string,
   port: number,
   settings: readonly string[],
   isReady: () => Promise<unknown> = () => askServer(port, "srvr"),
+  properties: readonly string[] = [],
 ): Promise<ServerProcess> {
   const command = await findProgram("java");
   if (command === null) throw new Error('Cannot start server "zookeeper": there is no java');
@@ -72,7 +93,8 @@ export async function startMember(
   await writeFile(file, configuration.join("\n") + "\n");
   const args = [
     ...["-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.jmx.log4j.disable=true"],
-    ...["-cp", JAR, "org.apache.zookeeper.server.quorum.QuorumPeerMain", file],
+    ...properties.map((property) => `-D${property}`),
+    ...["-cp", [JAR, ...TLS_JARS].join(":"), "org.apache.zookeeper.server.quorum.QuorumPeerMain", file],
   ];
   return await startProcess({ command, args, directory, ready: isReady });
 }
