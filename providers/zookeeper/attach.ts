@@ -99,6 +99,7 @@ function attach(
       frame(reader) {
         settle();
         const reply = readConnectReply(reader);
+        connection?.keep();
         // Authenticated before anything else can be sent, since what follows may need it.
         if (credentials !== undefined) connection?.send([authFrame("digest", credentials)]);
         if (connection !== null) resolve({ connection, ...reply });

@@ -215,6 +215,8 @@ export class ZooKeeperClient {
       drain: () => this.#flush(),
       lost: (error) => this.#lost(connection, error),
     });
+    // It was lost before anybody could listen.
+    if (this.#connection !== connection) return;
     this.#keepAlive();
     this.#options.onAttached?.();
   }

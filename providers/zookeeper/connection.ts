@@ -25,8 +25,11 @@ export interface ConnectionEvents {
 export class Connection {
   readonly #socket: Socket;
   readonly #decoder = new FrameDecoder();
-  #events: ConnectionEvents;
-  #ended = false;
+  /** Null while nobody listens. */
+  #events: ConnectionEvents | null;
+  /** What came while nobody listened. */
+  #kept: JuteReader[] = [];
+  #ended: Error | null = null;
 
   /** Connects to `endpoint`: with TLS if there are settings for it, and then only to whom its certificate names. */
   constructor(endpoint: Endpoint, tls: TlsSettings | null, events: ConnectionEvents) {
@@ -34,7 +37,7 @@ export class Connection {
     this.#socket = open(endpoint, tls);
     this.#socket.setNoDelay(true);
     this.#socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
-    this.#socket.on("drain", () => this.#ended || this.#events.drain());
+    this.#socket.on("drain", () => this.#ended === null && this.#events?.drain());
     this.#socket.on("error", (error) => this.end(error));
     this.#socket.on("close", () => this.end(new Error("the server closed the connection")));
   }
@@ -44,14 +47,26 @@ export class Connection {
     return this.#socket.writableNeedDrain;
   }
 
-  /** Hands the events to another listener. */
+  /**
+   * Keeps whatever comes from now on for who listens next. Until that is in place more frames may come, even without a turn of the
+   * event loop in between: a server may send several at once, and Deno reads on until there is nothing more.
+   */
+  keep(): void {
+    this.#events = null;
+  }
+
+  /** Hands the events to another listener, those first that were kept. */
   listen(events: ConnectionEvents): void {
     this.#events = events;
+    if (this.#ended !== null) return events.lost(this.#ended);
+    const kept = this.#kept;
+    this.#kept = [];
+    this.#hand(() => kept);
   }
 
   /** Sends `frames` together. */
   send(frames: readonly Uint8Array[]): void {
-    if (!this.#ended) this.#socket.write(concat(frames));
+    if (this.#ended === null) this.#socket.write(concat(frames));
   }
 
   /** Sends a last frame, and waits for the server to hang up, no longer than `timeoutMs`. Whatever still comes is dropped. */
@@ -66,17 +81,22 @@ export class Connection {
 
   /** Ends the connection, because of `error`. */
   end(error: Error): void {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#ended !== null) return;
+    this.#ended = error;
     this.#socket.destroy();
-    this.#events.lost(error);
+    this.#events?.lost(error);
   }
 
   #receive(chunk: Uint8Array): void {
+    this.#hand(() => this.#decoder.push(chunk));
+  }
+
+  #hand(framesOf: () => readonly JuteReader[]): void {
     try {
-      for (const reader of this.#decoder.push(chunk)) {
-        if (this.#ended) return;
-        this.#events.frame(reader);
+      for (const reader of framesOf()) {
+        if (this.#ended !== null) return;
+        if (this.#events === null) this.#kept.push(reader);
+        else this.#events.frame(reader);
       }
     } catch (error) {
       this.end(error instanceof Error ? error : new Error(String(error)));
