@@ -28,7 +28,7 @@
  * @module
  */
 
-import { callBackend, providerError } from "../src/call.ts";
+import { abortable, callBackend, providerError } from "../src/call.ts";
 import { type Clock, systemClock } from "../src/clock.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type { Logger } from "../src/logger.ts";
@@ -109,6 +109,8 @@ class ZooKeeperProvider implements Provider {
   readonly #queue: LatchQueue;
   /** The groups that were held when they were last heard of. */
   readonly #held = new Set<string>();
+  /** The calls of `acquire` that are under way, by term. */
+  readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(target: ZooKeeperTarget, sessionTimeout: number | undefined, clock: Clock, logger: Logger | undefined) {
     this.capabilities = {
@@ -127,7 +129,7 @@ class ZooKeeperProvider implements Provider {
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     return this.#call("acquire", request.electionGroup, signal, () => {
       checkMetadata(request.metadata);
-      return this.#acquire(request, signal);
+      return this.#inTurn(`${request.electionGroup}/${request.termId}`, signal, () => this.#acquire(request, signal));
     });
   }
 
@@ -305,6 +307,19 @@ class ZooKeeperProvider implements Provider {
     await this.#queue.lost(node, session);
     // An earlier node of the same term, which was not renewed in time, is about to be deleted: it refuses in nobody's name.
     return { acquired: false, leader: leader?.termId === termId ? null : leader };
+  }
+
+  /** Calls of one term share its node, so they are made one after the other: the next finds what the last has left. */
+  async #inTurn<T>(term: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(term) ?? Promise.resolve();
+    const done = abortable(before, signal).then(work);
+    const settled = Promise.allSettled([before, done]);
+    this.#turns.set(term, settled);
+    try {
+      return await done;
+    } finally {
+      void settled.then(() => this.#turns.get(term) === settled && this.#turns.delete(term));
+    }
   }
 
   /** Takes note that `electionGroup` is held, so that who asks next looks before it makes a node, most likely in vain. */
