@@ -81,7 +81,7 @@ export const CATALOG = {
   zookeeper: {
     name: "zookeeper",
     module: "zookeeper",
-    protocols: ["zookeeper:"],
+    protocols: ["zookeeper:", "zookeeper+tls:"],
     port: 2181,
     sample: "zookeeper://localhost:2181",
     permissions: ["--allow-net=HOST:PORT"],

@@ -335,5 +335,5 @@ class ZooKeeperProvider implements Provider {
 
 registerProvider({
   ...CATALOG.zookeeper,
-  open: (url, options) => zookeeperProvider({ url, ...options }),
+  open: (url, { clock, logger }) => zookeeperProvider({ url, ...(clock && { clock }), ...(logger && { logger }) }),
 });
