@@ -118,8 +118,16 @@ function testServer(url: string): void {
     };
   }
 
+  // Beyond Azure's time, so that it counts.
+  const OLD_TOKEN = "9000000000000000";
   const record = JSON.stringify({
-    ...{ participantId: "old", termId: randomUUID(), token: "9", acquiredAt: new Date(0), heartbeatTimeout: 15_000 },
+    ...{
+      participantId: "old",
+      termId: randomUUID(),
+      token: OLD_TOKEN,
+      acquiredAt: new Date(0),
+      heartbeatTimeout: 15_000,
+    },
     metadata: {},
   });
   const bodies: readonly [string, string, Record<string, string>][] = [
@@ -129,10 +137,12 @@ function testServer(url: string): void {
     ["an array", "[1]", { token: "7" }],
     ["half a record", record.slice(0, 60), { token: "7" }],
     ["a record with a term that is no id", record.replace(/"termId":"[^"]*"/, '"termId":"x\\r\\ny"'), { token: "7" }],
-    ["a record with a token that is no number", record.replace('"9"', '"nine"'), { token: "7" }],
+    ["a record with a token that is no number", record.replace(OLD_TOKEN, "nine"), { token: "7" }],
     ["a record with a time that is none", record.replace("1970", "year"), { token: "7" }],
     ["a record, without metadata", record, {}],
     ["nothing", "", { token: "7" }],
+    ["nothing, with a token beyond Azure's time", "", { token: OLD_TOKEN }],
+    ["a record, with an older token", record, { token: "7" }],
     ["nothing, without metadata", "", {}],
     ["nothing, with a token that is no number", "", { token: "seven" }],
   ];
@@ -143,7 +153,8 @@ function testServer(url: string): void {
       const provider = open();
       assert.equal(await provider.read(electionGroup, soon()), null);
       const lease = await win(provider, request(electionGroup));
-      assert.ok(lease.token > 9n);
+      const known = body === record || metadata.token === OLD_TOKEN ? BigInt(OLD_TOKEN) : 7n;
+      assert.ok(lease.token > known, `${lease.token} after ${known}`);
       assert.equal((await open().read(electionGroup, soon()))?.token, lease.token);
     });
   }
@@ -152,10 +163,12 @@ function testServer(url: string): void {
     const [provider, other] = [open(), open()];
     const lease = await win(provider, request(newGroup()));
     const { electionGroup, termId } = lease;
-    await overwrite(electionGroup, "hello", { token: String(lease.token) }, termId);
-    assert.equal(await other.read(electionGroup, soon()), null);
-    assert.deepEqual(await other.acquire(request(electionGroup), soon()), { acquired: false, leader: null });
-    assert.equal(await provider.renew(lease, soon()), "renewed");
+    for (const body of ["hello", record.replace(/"termId":"[^"]*"/, '"termId":"x\\r\\ny"')]) {
+      await overwrite(electionGroup, body, { token: String(lease.token) }, termId);
+      assert.equal(await other.read(electionGroup, soon()), null);
+      assert.deepEqual(await other.acquire(request(electionGroup), soon()), { acquired: false, leader: null });
+      assert.equal(await provider.renew(lease, soon()), "renewed");
+    }
     assert.equal(await other.renew(lease, { ...soon(), metadata: { a: "1" } }), "renewed");
     const leader = await open().read(electionGroup, soon());
     assert.deepEqual([leader?.termId, leader?.token, leader?.metadata], [termId, lease.token, { a: "1" }]);

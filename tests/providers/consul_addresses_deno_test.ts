@@ -5,18 +5,21 @@ import assert from "node:assert/strict";
 /** What runs in there: a server on the one live address, and the provider's transport to the name. */
 const SCRIPT = `
 import { createServer } from "node:http";
+import { createServer as createTcpServer } from "node:net";
 import { openTransport } from ${JSON.stringify(import.meta.resolve("../../providers/consul/transport.ts"))};
 const server = createServer((_, response) => response.end("alive"));
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+// The same port, where something accepts and never answers.
+const frozen = createTcpServer(() => {});
+await new Promise((resolve) => frozen.listen(server.address().port, "127.0.0.7", resolve));
 const transport = openTransport(null);
 const url = "http://many:" + server.address().port + "/";
-for (let i = 0; i < 2; i++) {
-  const answer = await transport.fetch(url, { method: "GET", headers: {}, signal: AbortSignal.timeout(4_000) });
-  console.log(await answer.text());
-}
+const ask = (ms) => transport.fetch(url, { method: "GET", headers: {}, signal: AbortSignal.timeout(ms) });
+// One that accepts and never answers costs one request.
+if (Deno.args[0] === "frozen") await ask(500).catch(() => {});
+for (let i = 0; i < 2; i++) console.log(await (await ask(4_000)).text());
 transport.close();
-server.closeAllConnections();
-server.close();
+Deno.exit(0);
 `;
 
 const SHELL = `
@@ -46,6 +49,8 @@ const HOSTS: readonly [string, string][] = [
   ["are silent, one last", "127.0.0.1 10.9.0.2"],
   ["are silent, on both sides", "10.9.0.2 127.0.0.1 10.9.0.3"],
   ["are of another family", "::1 127.0.0.1"],
+  ["accept and never answer, one first", "127.0.0.7 127.0.0.1"],
+  ["accept and never answer, one last", "127.0.0.1 127.0.0.7"],
 ];
 for (const [what, addresses] of HOSTS) {
   Deno.test({
@@ -56,7 +61,15 @@ for (const [what, addresses] of HOSTS) {
       const script = `${directory}/main.ts`;
       await Deno.writeTextFile(script, SCRIPT);
       const config = new URL("../../deno.json", import.meta.url).pathname;
-      const deno = [Deno.execPath(), "run", "-A", "--no-check", `--config=${config}`, script];
+      const deno = [
+        Deno.execPath(),
+        "run",
+        "-A",
+        "--no-check",
+        `--config=${config}`,
+        script,
+        what.startsWith("accept") ? "frozen" : "",
+      ];
       const args = ["-m", "-n", "sh", "-c", SHELL, "sh", directory, addresses, ...deno];
       const { stdout, stderr } = await new Deno.Command("unshare", { args }).output();
       assert.equal(new TextDecoder().decode(stdout), "alive\nalive\n", new TextDecoder().decode(stderr));

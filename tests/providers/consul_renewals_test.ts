@@ -1,9 +1,10 @@
 /** Renewals of Consul leases: many at once, given up before they are sent, and the sessions under them. */
 
 import assert from "node:assert/strict";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { after, test } from "node:test";
 import { backend } from "../servers/backend.ts";
-import { ask, newGroup, Opened, Post, request, soon, until, win } from "./consul/fixture.ts";
+import { ask, newGroup, Opened, Post, request, soon, until, Watch, win } from "./consul/fixture.ts";
 
 const server = backend("consul");
 if (server !== null) testServer(server.url);
@@ -150,5 +151,34 @@ function testServer(url: string): void {
     assert.equal(await sessions(), before);
     await assert.rejects(provider.acquire(request(newGroup()), soon()), /closed/);
     assert.equal(await sessions(), before, "nor is one made after that");
+  });
+
+  test("a provider that is closed leaves no connection behind, nor a request under way", async () => {
+    const [address = "", port] = url.replace("consul://", "").split(":");
+    let [open, seen] = [0, 0];
+    const proxy = createServer((client) => {
+      open++;
+      seen++;
+      const server = connect(Number(port), address);
+      client.pipe(server).pipe(client);
+      for (const socket of [client, server]) socket.on("error", () => {});
+      client.on("close", () => {
+        open--;
+        server.destroy();
+      });
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", () => resolve()));
+    const provider = opened.open({ url: `consul://127.0.0.1:${(proxy.address() as AddressInfo).port}` });
+    const lease = await win(provider, request(newGroup(), { heartbeatTimeout: 60_000 }));
+    await Promise.all(Array.from({ length: 5 }, () => provider.read(lease.electionGroup, soon())));
+    const watch = new Watch(provider, lease.electionGroup);
+    await until("it is live", () => watch.hints === 1);
+    // One that is given up takes its connection with it, since its answer may still come.
+    const before = open;
+    assert.ok(before > 0 && seen <= 10, `${seen} connections for a handful of requests`);
+    await provider[Symbol.asyncDispose]();
+    await assert.rejects(watch.done, /closed/);
+    await until("all connections are closed", () => open === 0, 5_000);
+    proxy.close();
   });
 }
