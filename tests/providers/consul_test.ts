@@ -256,6 +256,19 @@ function testServer(url: string): void {
     await win(rival, wanted);
   });
 
+  test("acquire() grants the holder's clock to be slow by a thousandth", async () => {
+    // So long that a slow machine does not matter.
+    const [clock, heartbeatTimeout] = [new MovingClock(), 36_000_000];
+    const rival = open({ clock });
+    const lease = await win(open(), request(newGroup(), { heartbeatTimeout }));
+    const wanted = request(lease.electionGroup);
+    assert.ok(!(await rival.acquire(wanted, soon())).acquired);
+    clock.moveOn(heartbeatTimeout * 1.0005);
+    assert.ok(!(await rival.acquire(wanted, soon())).acquired);
+    clock.moveOn(heartbeatTimeout * 0.0005);
+    await win(rival, wanted);
+  });
+
   test("acquire() that arrives late takes nothing from another election of the same provider", async () => {
     const post = new Post();
     const provider = open({ fetch: post.fetch });

@@ -1,11 +1,11 @@
-/** Consul over TLS with certificates in files, and a Consul that takes only small values. */
+/** Consul over TLS with certificates in files, a Consul that takes only small values, and one that was set up anew. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { consulProvider } from "../../providers/consul.ts";
+import { type ConsulFetch, consulProvider } from "../../providers/consul.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { consulProgram, type ConsulServer, type ConsulSetup, startConsul } from "../servers/consul.ts";
-import { newGroup, Opened, Post, request, soon, win } from "./consul/fixture.ts";
+import { newGroup, Opened, Post, request, soon, until, Watch, win } from "./consul/fixture.ts";
 
 /** Where Consul cannot be had there are no tests; the runner names the backend as skipped. */
 const isThere = await consulProgram().then(() => true, () => false);
@@ -106,6 +106,40 @@ consulTest(
     assert.deepEqual(new Set(answers), new Set(["renewed"]));
   },
 );
+
+consulTest(
+  "watch() goes on with the log that is there, when servers were set up anew behind their agent",
+  {},
+  async (old) => {
+    const anew = await startConsul();
+    try {
+      await using before = new Opened(old.url);
+      await using after = new Opened(anew.url);
+      // An agent, or a balancer, that stays: it answers from whatever servers there are.
+      let isAnew = false;
+      const fetchThere: ConsulFetch = (url, init) => fetch(isAnew ? url.replace(hostOf(old), hostOf(anew)) : url, init);
+      const electionGroup = newGroup();
+      const leader = before.open();
+      const lease = await win(leader, request(electionGroup, { heartbeatTimeout: 2_000 }));
+      // The old log is far ahead of the new one.
+      for (let i = 0; i < 60; i++) assert.equal(await leader.renew(lease, soon()), "renewed");
+      const next = await win(after.open(), request(electionGroup, { heartbeatTimeout: 60_000 }));
+      const watch = new Watch(before.open({ fetch: fetchThere }), electionGroup);
+      await until("it is live", () => watch.hints === 1);
+      isAnew = true;
+      await until("it sees the new log", () => watch.hints === 2);
+      assert.equal(await after.open().release(next, soon()), "released");
+      await until("the release is seen", () => watch.hints === 3, 8_000);
+      await watch.end();
+    } finally {
+      await anew.stop();
+    }
+  },
+);
+
+function hostOf({ url }: ConsulServer): string {
+  return url.replace("consul://", "");
+}
 
 async function recordOf(url: string, { electionGroup }: { electionGroup: string }): Promise<string> {
   const path = `/v1/kv/multilock/${electionGroup}/.lock?raw`;

@@ -25,8 +25,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
       "this.#index = index < this.#index ? 0 : index;",
       "this.#index = Math.max(index, this.#index);",
     ],
-    WATCH,
-    "a snapshot was restored",
+    TLS,
+    "set up anew",
   ),
   mutant(
     "a heartbeat that was given up before it was sent goes out with its batch",
@@ -57,16 +57,6 @@ export const MUTANTS: readonly ProviderMutant[] = [
     ],
     RENEWALS,
     "left out of the next",
-  ),
-  mutant(
-    "a request that was given up while it waited for its turn is sent",
-    "consul/gate.ts",
-    [
-      "        this.#waiting.delete(admit);\n        reject(signal.reason);",
-      "        void reject;",
-    ],
-    RENEWALS,
-    "32 others were under way",
   ),
   mutant(
     "a watch without a usable index spins",
@@ -136,7 +126,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
       "record.heartbeatTimeout",
     ],
     MAIN,
-    "takes over in time, and not before",
+    "slow by a thousandth",
   ),
   mutant(
     "an unlocked key is free, whatever its record says",
