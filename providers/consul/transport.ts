@@ -56,6 +56,8 @@ function exchange(
     const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
     const options = { method, headers: { ...headers, ...length }, agent: connections.agent };
     const request = send(new URL(url), options, (message) => {
+      // From here on the answer itself tells whether it is whole, also where the host closes the connection behind it.
+      socket?.off("close", onClose);
       readAll(message).then((text) => {
         settle(true);
         resolve({
@@ -65,8 +67,11 @@ function exchange(
         });
       }, fail);
     });
+    // A connection that ended before its request could listen to it would leave that waiting.
+    const onClose = () => fail(new Error("the host closed the connection"));
     const settle = (isAnswered: boolean) => {
       signal.removeEventListener("abort", onAbort);
+      socket?.off("close", onClose);
       connections.note(socket, isAnswered);
     };
     const fail = (error: unknown) => {
@@ -78,6 +83,8 @@ function exchange(
     signal.addEventListener("abort", onAbort, { once: true });
     request.on("socket", (assigned) => {
       socket = assigned;
+      if (assigned.destroyed) onClose();
+      else assigned.once("close", onClose);
       // A connection that comes when nobody waits for it any more must carry nothing.
       if (signal.aborted) request.destroy();
     });

@@ -66,7 +66,11 @@ export function openConnections(tls: TlsFiles | null): HttpConnections {
   }
 
   agent.createConnection = (to: RequestTarget, callback?: (error: Error | null, socket: Socket) => void) => {
-    open(to).then((socket) => callback?.(null, socket), (error) => callback?.(error, undefined as never));
+    open(to).then((socket) => {
+      // Refused right after the handshake, as one without a client's certificate is: nobody else would hear of that.
+      if (socket.destroyed) throw socket.errored ?? new Error("the host closed the connection");
+      callback?.(null, socket);
+    }).catch((error) => callback?.(error, undefined as never));
     // What comes by the callback is not returned.
     return undefined as never;
   };

@@ -12,6 +12,7 @@ import {
 } from "../../providers/azure_blob.ts";
 import { openContainer } from "../../providers/azure_blob/client.ts";
 import { parseAzureTarget } from "../../providers/azure_blob/target.ts";
+import { sleep, systemClock } from "../../src/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { backend } from "../servers/backend.ts";
@@ -64,13 +65,36 @@ for (const [how, answer] of Object.entries(ANSWERS)) {
     const acquiredAt = new Date(0);
     const lease = { ...request("g"), token: 1n, acquiredAt };
     assert.equal(await provider.renew(lease, soon()), "renewed");
-    await assert.rejects(provider.renew(lease, soon()), ProviderError);
+    // The driver's own first pause between two tries is four seconds.
+    await assert.rejects(provider.renew(lease, { signal: AbortSignal.timeout(6_000) }), ProviderError);
     assert.deepEqual(lines.slice(1), lines.slice(1, 2), "one request, sent once");
     assert.match(lines[1] ?? "", /^PUT .*comp=lease/);
     await provider[Symbol.asyncDispose]();
     server.close();
   });
 }
+
+test("a provider that is closed leaves no connection behind", async () => {
+  let [open, seen] = [0, 0];
+  const server = createServer((socket) => {
+    open++;
+    seen++;
+    socket.on("error", () => {}).on("close", () => open--);
+    socket.on("data", () => socket.write('HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  const { port } = server.address() as AddressInfo;
+  const provider = azureBlobProvider({ url: `http://127.0.0.1:${port}/devstoreaccount1/locks` });
+  const lease = { ...request("g"), token: 1n, acquiredAt: new Date(0) };
+  for (let i = 0; i < 3; i++) assert.equal(await provider.renew(lease, soon()), "renewed");
+  assert.ok(open > 0 && seen <= 3);
+  await provider[Symbol.asyncDispose]();
+  for (let tries = 0; open > 0; tries++) {
+    assert.ok(tries < 300, "not within 3 s");
+    await sleep(systemClock, 10);
+  }
+  server.close();
+});
 
 const server = backend("azure-blob");
 if (server !== null) testServer(server.url);
@@ -226,6 +250,15 @@ function testServer(url: string): void {
       assert.equal(answer.acquired, false);
     }
     assert.equal(await provider.renew(lease, soon()), "lost");
+    // Azure's own answer is another than Azurite's.
+    const client = await spied((call) => {
+      const refusal = { statusCode: 409, code: "LeaseIsBreakingAndCannotBeAcquired" };
+      if (call === "lease.acquireLease") throw Object.assign(new Error("no"), refusal);
+    });
+    assert.deepEqual(await open({ client }).acquire(request(lease.electionGroup), soon()), {
+      acquired: false,
+      leader: null,
+    });
     await breaking.breakLease(0);
     assert.ok((await win(other, request(lease.electionGroup))).token > lease.token);
   });

@@ -3,7 +3,6 @@
 import type { MutantTest, ProviderMutant } from "../provider_mutant.ts";
 
 const [MAIN, FAULTS] = ["tests/providers/azure_blob_test.ts", "tests/providers/azure_blob_faults_test.ts"];
-const PROCESSES = "tests/providers/azure_blob_deno_test.ts";
 
 /** The first four were found to survive once. */
 export const MUTANTS: readonly ProviderMutant[] = [
@@ -234,8 +233,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
       "close: () => connections.close() };",
       "close() {} };",
     ],
-    PROCESSES,
-    "a process ends by itself",
+    FAULTS,
+    "leaves no connection behind",
   ),
   mutant(
     "any URL of the web is taken for one of Azure's",
