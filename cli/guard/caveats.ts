@@ -43,7 +43,7 @@ export function watchForStrangers(processGroup: number, told: (members: readonly
   let cancel = () => {};
   const look = (delayMs: number) => {
     cancel = systemClock.setTimer(() => {
-      const strangers = (membersOf(processGroup) ?? []).filter(({ uid }) => uid !== null && uid !== own);
+      const strangers = (membersOf(processGroup) ?? []).filter(({ uid }) => uid !== own);
       if (strangers.length > 0) told(strangers);
       else look(Math.min(delayMs * 2, LAST_LOOK_MS));
     }, delayMs);

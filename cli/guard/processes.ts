@@ -11,8 +11,8 @@ import { sleep, systemClock } from "../../src/clock.ts";
 /** One living process of a group. */
 export interface Member {
   readonly pid: number;
-  /** The user that it runs as; null where that cannot be told. */
-  readonly uid: number | null;
+  /** The user that it runs as. */
+  readonly uid: number;
 }
 
 /** What came of a signal: somebody got it, nobody is there, or this user may not send it to any of them. */
@@ -78,7 +78,7 @@ export async function askToEnd(processGroup: number, graceMs: number): Promise<v
 /** Describes processes that cannot be ended. */
 export function describeMembers(members: readonly Member[]): string {
   if (members.length === 0) return "a process of it";
-  return members.map(({ pid, uid }) => `process ${pid}${uid === null ? "" : ` of user id ${uid}`}`).join(", ");
+  return members.map(({ pid, uid }) => `process ${pid} of user id ${uid}`).join(", ");
 }
 
 /** Returns when a process started, in clock ticks since boot: with its id, that names it for ever. Null if it is unknown. */
@@ -123,12 +123,14 @@ function scan(processGroup: number): { living: Member[]; zombies: number } | nul
     if (!/^\d+$/.test(name)) continue;
     const stat = statOf(Number(name));
     if (stat?.processGroup !== processGroup) continue;
+    const uid = ownerOf(name);
     if (stat.isOver) zombies++;
-    else living.push({ pid: Number(name), uid: ownerOf(name) });
+    else if (uid !== null) living.push({ pid: Number(name), uid });
   }
   return { living, zombies };
 }
 
+/** Null if the process has ended since it was found. */
 function ownerOf(name: string): number | null {
   try {
     return statSync(`/proc/${name}`).uid;

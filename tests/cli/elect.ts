@@ -123,7 +123,7 @@ export class Running implements AsyncDisposable {
 
   /** Waits until the process has said something that matches, and returns the match. */
   async said(pattern: RegExp, stream: "stdout" | "stderr" = "stdout"): Promise<RegExpMatchArray> {
-    return await eventually(() => this[stream].match(pattern), `${pattern} from ${this.#describe()}`);
+    return await eventually(() => this[stream].match(pattern), () => `${pattern} from ${this.#describe()}`);
   }
 
   /** Waits for its end. */
@@ -152,14 +152,14 @@ export class Running implements AsyncDisposable {
 /** Polls until `check` returns something. */
 export async function eventually<T>(
   check: () => T | null | undefined | false | Promise<T | null | undefined | false>,
-  what: string,
+  what: string | (() => string),
 ): Promise<T> {
   for (const start = Date.now(); Date.now() - start < PATIENCE_MS;) {
     const result = await check();
     if (result !== null && result !== undefined && result !== false) return result;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error(`Waited in vain for ${what}`);
+  throw new Error(`Waited in vain for ${typeof what === "string" ? what : what()}`);
 }
 
 /** Whether a process is there and not just waiting to be buried. */

@@ -149,6 +149,9 @@ test("isGroupGone() takes no notice of those that nobody has mourned, and member
 });
 
 test("describeMembers() names processes and their users", () => {
-  assert.equal(describeMembers([{ pid: 7, uid: 0 }, { pid: 8, uid: null }]), "process 7 of user id 0, process 8");
+  assert.equal(
+    describeMembers([{ pid: 7, uid: 0 }, { pid: 8, uid: 9 }]),
+    "process 7 of user id 0, process 8 of user id 9",
+  );
   assert.equal(describeMembers([]), "a process of it");
 });
