@@ -33,11 +33,14 @@ export const hostProcesses: Processes = { identify, isDead };
 /** Thousands of followers may look at once, each at a file in `/proc`. */
 const reads = new Slots(16);
 
-let own: Holder | null = null;
+let own: Promise<Holder | null> | null = null;
 
 /** Returns this process; null where its death could not be proved anyway. */
 export async function ownHolder(): Promise<Holder | null> {
-  return own ??= await identifyOwn().catch(() => null);
+  // One look for all who ask at once; a failure, such as too many open files, is not remembered.
+  const self = await (own ??= identifyOwn().catch(() => null));
+  if (self === null) own = null;
+  return self;
 }
 
 async function identify(others: readonly number[]): Promise<readonly [Holder, ...Holder[]] | null> {

@@ -27,7 +27,7 @@ import { hostProcesses, type Processes } from "./host.ts";
 import { Slots } from "./slots.ts";
 
 /** How many files one provider has open at once for heartbeats, and as many for everything else. */
-const MAX_OPEN_FILES = 32;
+const MAX_OPEN_FILES = 16;
 
 /** What a provider may be given beside its directory. */
 export interface FileProviderOptions {

@@ -351,12 +351,13 @@ async function mounted(
   return { directory, done: () => void spawnSync("umount", ["-l", directory]) };
 }
 
-test("acquire() says that the disk is full, leaves nothing half written, and a leader goes on renewing", async (t) => {
+test("acquire() says that the disk is full, leaves nothing half written, and a leader goes on renewing, also with metadata", async (t) => {
   const disk = await mounted(t, "size=16k,mode=700");
   if (disk === null) return;
   try {
     const provider = fileProvider({ directory: disk.directory });
-    const led = await provider.acquire({ ...request("led"), heartbeatTimeout: 60_000 }, soon());
+    const asked = { ...request("led"), heartbeatTimeout: 60_000 };
+    const led = { request: asked, ...await provider.acquire(asked, soon()) };
     assert.ok(led.acquired);
     await writeFile(join(disk.directory, "~ballast"), "x".repeat(64 * 1024)).catch(() => {});
     for (const call of [() => provider.acquire(request("g"), soon()), () => provider.healthCheck(soon())]) {
@@ -364,6 +365,18 @@ test("acquire() says that the disk is full, leaves nothing half written, and a l
     }
     assert.deepEqual(await readdir(join(disk.directory, "g")).catch(() => []), []);
     assert.equal(await provider.renew(led.lease, soon()), "renewed");
+    // Metadata need room, but what they cost is themselves, not the lease.
+    const [files, seen] = [await readdir(join(disk.directory, "led")), await provider.read("led", soon())];
+    const change = provider.renew(led.lease, { ...soon(), metadata: { state: "x".repeat(4_000) } });
+    await assert.rejects(change, (error) => error instanceof ProviderError && /disk is full/.test(error.message));
+    assert.deepEqual(await readdir(join(disk.directory, "led")), files);
+    const now = await provider.read("led", soon());
+    assert.ok(Number(now?.lastHeartbeat) > Number(seen?.lastHeartbeat), "the lease was renewed");
+    assert.deepEqual(now?.metadata, {});
+    const again = await provider.acquire(led.request, soon());
+    assert.ok(again.acquired && again.lease.token === led.lease.token, "asking again needs no room");
+    assert.equal(await provider.release(led.lease, soon()), "released", "nor does a release");
+    assert.equal(await provider.read("led", soon()), null);
     await rm(join(disk.directory, "~ballast"));
     assert.ok((await provider.acquire(request("g"), soon())).acquired, "the failure is not remembered");
   } finally {

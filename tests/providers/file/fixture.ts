@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, stat, utimes, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import { type Files, nodeFiles } from "../../../providers/file/directory.ts";
 import { sleep, systemClock } from "../../../src/clock.ts";
 import type { AcquireRequest, Lease, Provider } from "../../../src/provider.ts";
 
@@ -56,4 +57,20 @@ export async function rewrite(path: string, change: (record: Record<string, unkn
   change(record);
   await writeFile(path, JSON.stringify(record));
   await utimes(path, mtime, mtime);
+}
+
+/** A call to the file system, as far as a test cares. */
+export type Call = (path: string, ...rest: unknown[]) => Promise<unknown>;
+
+/** The real file system, with some calls changed: each change is given the real call. */
+export function filesWith(changes: { readonly [N in keyof Files]?: (call: Call) => Call }): Files {
+  const calls = Object.entries(nodeFiles).map(([name, call]) => {
+    return [name, changes[name as keyof Files]?.(call as Call) ?? call];
+  });
+  return Object.fromEntries(calls);
+}
+
+/** The failure with which the kernel refuses a call. */
+export function refusal(code: string): Error {
+  return Object.assign(new Error(`${code}: as the kernel says`), { code });
 }
