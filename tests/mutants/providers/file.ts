@@ -1,0 +1,306 @@
+/** Defects of the file provider, and the smallest part of the suite that must notice each. */
+
+import type { ProviderMutant } from "../provider_mutant.ts";
+
+const EXPLORATION = { file: "tests/providers/file_exploration_test.ts", filter: "no two lead" };
+const INTERLEAVINGS = "tests/providers/file_interleavings_test.ts";
+const REASKED = "tests/providers/file_reasked_test.ts";
+const HOST = "tests/providers/file_host_test.ts";
+const SWEEP = "tests/providers/file_sweep_test.ts";
+const LIMITS = "tests/providers/file_limits_test.ts";
+const FILE = "tests/providers/file_test.ts";
+
+/** See {@linkcode ProviderMutant}. */
+export const MUTANTS: readonly ProviderMutant[] = [
+  {
+    name: "containers that share a directory declare each other's processes dead",
+    file: "providers/file/host.ts",
+    find: "host: `${boot.trim()} ${name.trim()} ${pids} ${times}`",
+    replace: "host: boot.trim()",
+    test: { file: HOST },
+  },
+  {
+    name: "the namespace of process ids is not part of the host",
+    file: "providers/file/host.ts",
+    find: "${name.trim()} ${pids} ${times}`",
+    replace: "${name.trim()} ${times}`",
+    test: { file: HOST },
+  },
+  {
+    name: "processes of any host are judged",
+    file: "providers/file/host.ts",
+    find: "if (self === null || self.host !== holder.host) return false;",
+    replace: "if (self === null) return false;",
+    test: { file: HOST },
+  },
+  {
+    name: "a process id that was given to another process counts as its first owner",
+    file: "providers/file/host.ts",
+    find: "return stat.startTime !== holder.startTime || stat.ended;",
+    replace: "return stat.ended;",
+    test: { file: HOST, filter: "isDead" },
+  },
+  {
+    name: "a zombie whose other threads still run counts as dead",
+    file: "providers/file/host.ts",
+    find: '(state === "Z" || state === "X") && Number(threads) <= 1',
+    replace: 'state === "Z" || state === "X"',
+    test: { file: HOST, filter: "parseStat" },
+  },
+  {
+    name: "a zombie counts as living",
+    file: "providers/file/host.ts",
+    find: '(state === "Z" || state === "X") && Number(threads) <= 1',
+    replace: "false",
+    test: { file: HOST, filter: "parseStat" },
+  },
+  {
+    name: "one of the processes that act for a holder is enough to be dead",
+    file: "providers/file/observer.ts",
+    find:
+      "for (const each of [holder, ...heldBy]) if (!(await this.#processes.isDead(each))) return false;\n    return true;",
+    replace:
+      "for (const each of [holder, ...heldBy]) if (await this.#processes.isDead(each)) return true;\n    return false;",
+    test: { file: HOST, filter: "all that act for it" },
+  },
+  {
+    name: "a process that acts for the holder and cannot be found is left out",
+    file: "providers/file/host.ts",
+    find: 'if (startTime === "") return null;\n    all.push',
+    replace: 'if (startTime === "") continue;\n    all.push',
+    test: { file: HOST, filter: "names nobody" },
+  },
+  {
+    name: "a claim that was released before it was confirmed is granted",
+    file: "providers/file/group.ts",
+    find: "if (numbers.at(-1) !== number || names.has(releasedName(beat))) return false;",
+    replace: "if (numbers.at(-1) !== number) return false;",
+    test: { file: REASKED, filter: "released before it was confirmed" },
+  },
+  {
+    name: "a claim that is asked for again is confirmed without a look after its touch",
+    file: "providers/file/group.ts",
+    find: "return await this.#keep(this.#hold(record, look.number, look.mtime, askedAt), askedAt);",
+    replace: "return await this.#touch(this.#hold(record, look.number, look.mtime, askedAt));",
+    test: EXPLORATION,
+  },
+  {
+    name: "a renewal looks for a higher number before it touches",
+    file: "providers/file/group.ts",
+    find: "    if (!(await this.#touch(holding))) return false;\n",
+    replace: "",
+    test: { file: INTERLEAVINGS, filter: "both succeed" },
+  },
+  {
+    name: "a renewal does not look for a higher number",
+    file: "providers/file/group.ts",
+    find: "if (numbers.at(-1) !== number || names.has(releasedName(beat))) return false;",
+    replace: "if (numbers.length === 0 || names.has(releasedName(beat))) return false;",
+    test: EXPLORATION,
+  },
+  {
+    name: "a renewal does not look whether its own file is still there",
+    file: "providers/file/group.ts",
+    find: "if (await this.#heartbeats.modified(beat) === null || holding.ended) return false;",
+    replace: "if (holding.ended) return false;",
+    test: { file: REASKED, filter: "gone while the directory" },
+  },
+  {
+    name: "a heartbeat on its way brings back a term that is over",
+    file: "providers/file/group.ts",
+    find: "if (await this.#heartbeats.modified(beat) === null || holding.ended) return false;",
+    replace: "if (await this.#heartbeats.modified(beat) === null) return false;",
+    test: { file: REASKED, filter: "at any of its steps" },
+  },
+  {
+    name: "an expired lease is renewed by its holder",
+    file: "providers/file/group.ts",
+    find: "if (askedAt - holding.touchedAt >= lease.heartbeatTimeout) {",
+    replace: "if (askedAt - holding.touchedAt >= Infinity) {",
+    test: { file: FILE, filter: "refuses a lease that expired" },
+  },
+  {
+    name: "the lease under an old number is renewed by a term that began anew",
+    file: "providers/file/group.ts",
+    find: "if (holding !== null && holding.number > token) return null;",
+    replace: "if (holding !== null && holding.number > token) return holding.termId === termId ? holding : null;",
+    test: { file: INTERLEAVINGS, filter: "begins its term anew" },
+  },
+  {
+    name: "two touches set the same time, when the clock stands still",
+    file: "providers/file/group.ts",
+    find: "const mtime = Math.max(Math.floor(this.#clock.wall()), holding.mtime + 1);",
+    replace: "const mtime = Math.floor(this.#clock.wall());",
+    test: { file: FILE, filter: "wall clock stands still" },
+  },
+  {
+    name: "a claim does not look whether its predecessor was touched",
+    file: "providers/file/observer.ts",
+    find: "return after.mtime === null || await this.#directory.modified(after.number) === after.mtime;",
+    replace: "return true;",
+    test: { file: INTERLEAVINGS, filter: "both succeed" },
+  },
+  {
+    name: "a claim does not look for numbers between it and its predecessor",
+    file: "providers/file/observer.ts",
+    find: "if (String(listing.numbers.at(-2) ?? 0n) !== after.number) return false;",
+    replace: "",
+    test: { file: INTERLEAVINGS, filter: "remembers a removed directory" },
+  },
+  {
+    name: "a dead claimant is followed without a look whether its claim was good",
+    file: "providers/file/observer.ts",
+    find: "if (mtime !== UNCONFIRMED || await this.claimStands(look)) return { number, mtime: null, leaseMs: 0 };",
+    replace: "return { number, mtime: null, leaseMs: 0 };",
+    test: EXPLORATION,
+  },
+  {
+    name: "a claim that was withdrawn is passed over after its own lease, though its predecessor's is longer",
+    file: "providers/file/observer.ts",
+    find: "return Math.max(heartbeatTimeout, after.leaseMs ?? UNREADABLE_LEASE_MS);",
+    replace: "return heartbeatTimeout;",
+    test: { file: REASKED, filter: "longer lease" },
+  },
+  {
+    name: "a lease counts as expired a thousandth too early",
+    file: "providers/file/observer.ts",
+    find: "return asOf - since >= lasts * (1 + CLOCK_RATE_ERROR) ?",
+    replace: "return asOf - since >= lasts ?",
+    test: { file: FILE, filter: "whole lease on its own clock" },
+  },
+  {
+    name: "a record is taken to stand still since before it was seen",
+    file: "providers/file/observer.ts",
+    find: "const since = before?.mtime === mtime ? before.since : now;",
+    replace: "const since = before === null || before === undefined ? now : before.since;",
+    test: { file: FILE, filter: "wall clock stands still" },
+  },
+  {
+    name: "the highest number that was ever seen is forgotten",
+    file: "providers/file/observer.ts",
+    find: "if (number > this.#highest) this.#highest = number;",
+    replace: "",
+    test: { file: FILE, filter: "tokens go on" },
+  },
+  {
+    name: "what is granted is not on the disk yet",
+    file: "providers/file/group.ts",
+    find: "    await this.#directory.sync();\n",
+    replace: "",
+    test: { file: REASKED, filter: "on the disk" },
+  },
+  {
+    name: "a grant that is asked for again after a failed sync is never synced",
+    file: "providers/file/group.ts",
+    find: "if (this.#settled === beat) return;\n    signal.throwIfAborted();",
+    replace: "if (this.#settled === beat) return;\n    signal.throwIfAborted();\n    this.#settled = beat;",
+    test: { file: REASKED, filter: "on the disk" },
+  },
+  {
+    name: "the sweep removes the number of its own term",
+    file: "providers/file/names.ts",
+    find: 'if (beat === "" || number >= below) continue;',
+    replace: 'if (beat === "" || number > below) continue;',
+    test: { file: FILE, filter: "only the newest" },
+  },
+  {
+    name: "the sweep goes from the highest number down",
+    file: "providers/file/names.ts",
+    find: "return [...beats.values()].sort((a, b) => (a.number < b.number ? -1 : a.number > b.number ? 1 : 0));",
+    replace: "return [...beats.values()].sort((a, b) => (a.number < b.number ? 1 : a.number > b.number ? -1 : 0));",
+    test: { file: SWEEP, filter: "ascending" },
+  },
+  {
+    name: "the sweep removes whatever has a number for a name",
+    file: "providers/file/sweep.ts",
+    find: "if (names.has(plain) && (await directory.record(plain))?.beat === beat && !signal.aborted) {",
+    replace: "if (names.has(plain) && !signal.aborted) {",
+    test: { file: SWEEP, filter: "provably" },
+  },
+  {
+    name: "the sweep removes files that only look like those of a term",
+    file: "providers/file/sweep.ts",
+    find: "if (!names.has(beat) || (await directory.record(beat))?.beat !== beat) return;",
+    replace: "if (!names.has(beat)) return;",
+    test: { file: SWEEP, filter: "provably" },
+  },
+  {
+    name: "the sweep follows symbolic links to records",
+    file: "providers/file/directory.ts",
+    find: "if (stats === null || !stats.isFile() || stats.size > MAX_RECORD_BYTES) return null;",
+    replace: "if (stats === null || stats.size > MAX_RECORD_BYTES) return null;",
+    test: { file: SWEEP },
+  },
+  {
+    name: "a symbolic link in place of a group's directory is followed",
+    file: "providers/file/directory.ts",
+    find: "if (stats?.isSymbolicLink()) throw",
+    replace: "if (stats?.isFIFO()) throw",
+    test: { file: SWEEP, filter: "symbolic link" },
+  },
+  {
+    name: "a link that fails leaves a file behind",
+    file: "providers/file/group.ts",
+    find: "if (!linked) await this.#directory.remove(beat).catch(() => {});",
+    replace: "",
+    test: { file: SWEEP, filter: "leave no file" },
+  },
+  {
+    name: "groups() leaves out what it could not read",
+    file: "providers/file/groups.ts",
+    find: 'if (answer.status === "rejected") throw answer.reason;',
+    replace: 'if (answer.status === "rejected") continue;',
+    test: { file: LIMITS, filter: "groups() rejects" },
+  },
+  {
+    name: "groups() opens all directories at once",
+    file: "providers/file/groups.ts",
+    find: "const AT_ONCE = 16;",
+    replace: "const AT_ONCE = 16_000;",
+    test: { file: LIMITS, filter: "few directories" },
+  },
+  {
+    name: "any number of files is open at once",
+    file: "providers/file/slots.ts",
+    find: "if (this.#free > 0) this.#free--;",
+    replace: "if (this.#free > -Infinity) this.#free--;",
+    test: { file: LIMITS },
+  },
+  {
+    name: "heartbeats wait behind the looks of others",
+    file: "providers/file/group.ts",
+    find: "this.#heartbeats = new GroupDirectory(root, name, files, heartbeats);",
+    replace: "this.#heartbeats = new GroupDirectory(root, name, files, heartbeats && others);",
+    test: { file: LIMITS, filter: "wait behind" },
+  },
+  {
+    name: "metadata that cannot be written cost the lease",
+    file: "providers/file/group.ts",
+    find:
+      'if (!(await this.#keep(holding, askedAt))) return "lost";\n    if (metadata === undefined) return "renewed";',
+    replace:
+      'if (metadata !== undefined) await this.#directory.replaceMetadata(holding.beat, JSON.stringify(metadata), signal);\n    if (!(await this.#keep(holding, askedAt))) return "lost";\n    if (metadata === undefined) return "renewed";',
+    test: { file: LIMITS, filter: "cannot be written" },
+  },
+  {
+    name: "a file system that rounds times is used",
+    file: "providers/file/directory.ts",
+    find: "if (Math.floor(mtimeMs) !== time) throw",
+    replace: "if (Number.isNaN(mtimeMs)) throw",
+    test: { file: FILE, filter: "rounds times" },
+  },
+  {
+    name: "a watch hints at nothing that expires",
+    file: "providers/file/observer.ts",
+    find: 'return look === null ? "" : `${look.number} ${await this.judge(look) !== null}`;',
+    replace: 'return look === null ? "" : `${look.number}`;',
+    test: { file: FILE, filter: "expires that nobody renews" },
+  },
+  {
+    name: "an unknown option is accepted",
+    file: "providers/file.ts",
+    find: '  checkOptions("file", options, ["url", "directory", "clock", "heldBy"]);\n',
+    replace: "",
+    test: { file: FILE, filter: "refuses" },
+  },
+];
