@@ -42,7 +42,7 @@ test("acquire() rejects within connectTimeout, and is tried anew, when nobody an
     for (let calls = 1; calls <= 2; calls++) {
       const error = await provider.acquire(request, soon()).then(() => null, (error) => error);
       assert.ok(error instanceof ProviderError);
-      assert.match(error.message, /Failed to connect to 127\.0\.0\.1/);
+      assert.match(error.message, /Failed to connect to 127\.0\.0\.1:\d+ in 200ms/);
       assert.doesNotMatch(`${error.message} ${error.stack}`, /secret/);
       assert.equal(silent.count(), calls);
     }
@@ -140,6 +140,31 @@ test("calls that wait for a connection are not sent, when they are aborted", asy
     await until("cancelled", () => server.attentions() === 4);
     assert.equal(await provider.read("g", soon()), null);
     assert.equal(server.requests(), 5);
+  });
+});
+
+test("a call that waited for the first connection is not sent, when its caller has gone", async () => {
+  const { promise: welcome, resolve: letIn } = Promise.withResolvers<void>();
+  await withDriver([row], async (provider, server) => {
+    const stop = new AbortController();
+    const rejected = assert.rejects(provider.acquire(request, { signal: stop.signal }), /enough/);
+    await until("asked for", () => server.introductions().length === 1);
+    stop.abort(new Error("enough"));
+    await rejected;
+    letIn();
+    assert.equal((await provider.read("g", soon()))?.termId, "t", "the answer is for who still waits");
+    assert.equal(server.requests(), 1);
+  }, { login: () => welcome });
+});
+
+test("a connection that breaks is replaced, and ends no process", async () => {
+  await withDriver([row, row], async (provider, server) => {
+    assert.equal((await provider.read("g", soon()))?.termId, "t");
+    server.hangUp();
+    await until("broken", () => server.open() === 0);
+    // What the driver has not noticed yet may fail once.
+    const again = await provider.read("g", soon()).catch(() => provider.read("g", soon()));
+    assert.equal(again?.termId, "t");
   });
 });
 

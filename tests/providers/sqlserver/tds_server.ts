@@ -48,6 +48,8 @@ export interface TdsServer {
   setups(): readonly string[];
   /** What the logins said, as far as it is not scrambled. */
   introductions(): readonly string[];
+  /** Ends every connection. */
+  hangUp(): void;
   close(): void;
 }
 
@@ -133,6 +135,9 @@ export async function startTdsServer(answers: Answer[], options: TdsOptions = {}
     sockets.add(socket.on("error", () => {}));
     socket.on("close", () => sockets.delete(socket));
   }
+  function hangUp(): void {
+    for (const socket of sockets) socket.destroy();
+  }
   const inner = tls && await listen(createTlsServer({ ...tls, ALPNProtocols: ["tds/8.0"] }, serve));
   const outer = createServer((socket) => {
     track(socket);
@@ -149,8 +154,9 @@ export async function startTdsServer(answers: Answer[], options: TdsOptions = {}
     mostLogins: () => mostLogins,
     setups: () => setups,
     introductions: () => introductions,
+    hangUp,
     close() {
-      for (const socket of sockets) socket.destroy();
+      hangUp();
       for (const server of servers) server.close();
     },
   };
