@@ -238,7 +238,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "any URL of the web is taken for one of Azure's",
-    "azure_blob.ts",
+    "catalog.ts",
     [
       'protocols: ["azblob:"],',
       'protocols: ["azblob:", "https:", "http:"],',
@@ -248,10 +248,10 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "a host that only begins like Azure's is taken for one",
-    "azure_blob/target.ts",
+    "catalog.ts",
     [
-      "storage\\.azure\\.net)$/;",
-      "storage\\.azure\\.net)/;",
+      "(:\\d+)?([/?]|$)|[^/?#]+",
+      "(:\\d+)?|[^/?#]+",
     ],
     MAIN,
     "leaves the rest of the web alone",
