@@ -129,6 +129,42 @@ function testServer(url: string): void {
     assert.equal((await look()).expiresAt, before.expiresAt);
   });
 
+  test("a lease whose time is over is lost to its term, and a term that asks again gets a larger token", async () => {
+    const prefix = `over-${crypto.randomUUID()}:`;
+    const provider = open({ prefix });
+    const lease = await win(provider, "group", { heartbeatTimeout: 100 });
+    await delay(150);
+    assert.equal(await provider.renew(lease, soon()), "lost");
+    assert.equal(await provider.release(lease, soon()), "notHolder");
+    const next = await win(provider, "other", { heartbeatTimeout: 100 });
+    await delay(150);
+    const again = await win(provider, "other", { termId: next.termId });
+    assert.ok(again.token > next.token);
+  });
+
+  test("a take-over is conditional on the version that was seen to stand still", async () => {
+    const prefix = `aba-${crypto.randomUUID()}:`;
+    const [holder, follower] = [open({ prefix }), open({ prefix })];
+    const lease = await win(holder, "group", { heartbeatTimeout: 1_500 });
+    const rival = request("group", { heartbeatTimeout: 1_500 });
+    assert.equal((await follower.acquire(rival, soon())).acquired, false);
+    // The follower looks away for longer than a lease, and the holder lives.
+    for (const end = performance.now() + 1_700; performance.now() < end; await delay(200)) {
+      assert.equal(await holder.renew(lease, soon()), "renewed");
+    }
+    assert.equal(await holder.renew(lease, soon()), "renewed");
+    assert.equal((await follower.acquire(rival, soon())).acquired, false);
+    // A server that lost its last writes may count as far again; it was another heartbeat all the same.
+    const key = `${prefix}{group}`;
+    const beats = await admin.hget(key, "beats");
+    await delay(1_600 / 2);
+    await admin.hset(key, "beats", Number(beats) - 1);
+    assert.equal(await holder.renew(lease, soon()), "renewed");
+    assert.equal(await admin.hget(key, "beats"), beats);
+    await delay(1_600 / 2);
+    assert.equal((await follower.acquire(rival, soon())).acquired, false, "the holder renewed 0.8 s ago");
+  });
+
   test("an answer that is none of our scripts' is an error, and not a loss", async () => {
     const prefix = `beat-${crypto.randomUUID()}:`;
     const provider = open({ prefix });

@@ -15,6 +15,7 @@ import { delay, LONG, soon, until, win } from "./stage.ts";
 const LEASE = { heartbeatTimeout: 15_000 };
 
 if (backend("redis") !== null) {
+  test("the majority of sentinels is believed, and not the quickest", LONG, majority);
   test("elections by way of sentinels, with passwords", LONG, withPasswords);
   test(
     "a primary that freezes, with the first sentinel on its host, is left within a lease",
@@ -71,6 +72,31 @@ async function withPasswords(): Promise<void> {
     }
   } finally {
     await servers.stop();
+  }
+}
+
+/** One that is cut off from the others names a server that is no primary of anybody's any more. */
+async function majority(): Promise<void> {
+  const [stale, servers] = await Promise.all([startSentinelRedis(), startSentinelRedis()]);
+  try {
+    const [lonely, ...others] = [stale.sentinels[0], ...servers.sentinels.slice(0, 2)];
+    assert.ok(lonely);
+    const hosts = [lonely, ...others].map(({ port }) => `127.0.0.1:${port}`).join();
+    for (let i = 0; i < 5; i++) {
+      const provider = redisProvider({ url: `redis+sentinel://${hosts}/m` });
+      // So that the others answer after it.
+      for (const each of others) await each.freeze();
+      const lease = win(provider, `group-${i}`);
+      await delay(100);
+      for (const each of others) await each.thaw();
+      await lease;
+      await provider[Symbol.asyncDispose]();
+    }
+    const right = redisProvider({ url: servers.primary.url });
+    assert.equal((await right.groups?.(soon()))?.length, 5);
+    await right[Symbol.asyncDispose]();
+  } finally {
+    await Promise.all([stale.stop(), servers.stop()]);
   }
 }
 
