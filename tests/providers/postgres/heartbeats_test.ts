@@ -43,8 +43,12 @@ function testHeartbeats(url: string): void {
       const table = newTable();
       const max = Number(/\d+$/.exec(pool)?.[0]);
       const users = max > 0 ? newPool({ connectionString: url, max }) : undefined;
-      t.after(() => users?.end());
       const provider = providers.open(users ? { pool: users, table } : { url, table });
+      t.after(async () => {
+        // A pool cannot end before what it gave has come back.
+        await provider[Symbol.asyncDispose]();
+        await users?.end();
+      });
       const leases = [await lead(provider, "a"), await lead(provider, "b")];
       await makeRows(table, "old", 300);
       const stop = new AbortController();
@@ -74,13 +78,19 @@ function testHeartbeats(url: string): void {
 
   test("renew() keeps its connection, when the application takes all others", async (t) => {
     const pool = newPool({ connectionString: url, max: 3 });
-    t.after(() => pool.end());
     const provider = providers.open({ pool, table: newTable(), listen: false });
+    t.after(async () => {
+      await provider[Symbol.asyncDispose]();
+      await pool.end();
+    });
     const lease = await lead(provider, "g");
     await until("kept", () => pool.totalCount > pool.idleCount);
     const taken: { release(): void }[] = [await pool.connect(), await pool.connect()];
-    for (let i = 0; i < 3; i++) assert.equal(await provider.renew(lease, soon()), "renewed");
-    for (const client of taken) client.release();
+    try {
+      for (let i = 0; i < 3; i++) assert.equal(await provider.renew(lease, timely()), "renewed");
+    } finally {
+      for (const client of taken) client.release();
+    }
     await provider.release(lease, soon());
     // Nothing is kept when there is no lease, and the pool can end.
     assert.equal(pool.idleCount, pool.totalCount);
