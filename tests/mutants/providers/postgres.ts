@@ -202,6 +202,11 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "takes no connection",
     ],
     [
+      "a call that its caller has given up goes on",
+      ...[CONNECTIONS, "const onAbort = () => giveBack(false);", "const onAbort = () => giveBack(true);"] as const,
+      "given up is not used again",
+    ],
+    [
       "a client that comes after its caller has gone is not given back",
       ...[CONNECTIONS, "late && client.release()", "late && client.processID"] as const,
       "leaves no client checked out",
@@ -431,11 +436,6 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a take-over keeps the token",
       ...[STATEMENTS, "THEN lease.token ELSE lease.token + 1 END", "THEN lease.token ELSE lease.token END"] as const,
       "token grows",
-    ],
-    [
-      "a call that its caller has given up goes on",
-      ...[CONNECTIONS, "const onAbort = () => giveBack(false);", "const onAbort = () => giveBack(true);"] as const,
-      "given up change nothing|thrown away|not sent later",
     ],
     [
       "a call that waited for a connection is sent after its caller has gone",

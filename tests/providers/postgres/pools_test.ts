@@ -19,6 +19,7 @@ import {
   sql,
   until,
   wait,
+  whileLocked,
 } from "./support.ts";
 
 test("postgresProvider() refuses a pool of one connection, and says why", () => {
@@ -239,6 +240,19 @@ function testPools(url: string): void {
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       await provider.release(lease, soon());
+    }
+  });
+
+  test("a connection whose call was given up is not used again", async () => {
+    for (const options of [{ url, poolSize: 1 }, { pool: userPool({ max: 2 }) }]) {
+      const table = newTable();
+      const provider = providers.open({ ...options, table, statementTimeout: "30s", listen: false });
+      await provider.release(await lead(provider, "g"), soon());
+      await whileLocked(url, `LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`, async () => {
+        await assert.rejects(acquire(provider, "g", { signal: AbortSignal.timeout(100) }));
+        // Behind the statement that waits it would have to wait, too.
+        await provider.healthCheck({ signal: AbortSignal.timeout(5_000) });
+      });
     }
   });
 

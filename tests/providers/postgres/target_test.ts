@@ -54,8 +54,12 @@ test("parseTarget() refuses a password that is not encoded, and shows no part of
     assert.doesNotMatch(message, /top|secret|db\.example/, `with ${special}: ${message}`);
     assert.match(message, /%40.*%25/, special);
   }
-  // Digits before the slash look like a port, and like no password.
-  assert.doesNotMatch(thrown(() => target("postgres://me:1234/56@h/db")).message, /1234|56/);
+  // Digits look like a port, and like no password.
+  for (const special of ["/", "?", "#", "@"]) {
+    const { message } = thrown(() => target(`postgres://me:1234${special}56@h/db`));
+    assert.doesNotMatch(message, /1234|56/, special);
+  }
+  assert.doesNotMatch(thrown(() => target("postgres://me@h/db#top-secret")).message, /top-secret/);
 });
 
 test("parseTarget() refuses settings that nobody knows, and names the nearest", () => {
