@@ -114,6 +114,26 @@ function narrowServerTests(port: number, url: string): void {
 }
 
 function refusalTests(url: string): void {
+  test("renew() of leases that are due together is lost for one, and one that is gone costs no other its lease", async () => {
+    await using provider = zookeeperProvider({ url });
+    await using other = zookeeperProvider({ url });
+    const leases = await Promise.all(Array.from({ length: 5 }, () => win(provider, request(newGroup()))));
+    assert.equal(await other.release(leases[2] ?? assert.fail(), soon()), "released", "it is evicted");
+    const answers = await Promise.all(leases.map((lease) => provider.renew(lease, soon())));
+    assert.deepEqual(answers, ["renewed", "renewed", "lost", "renewed", "renewed"]);
+  });
+
+  test("renew() goes on over its own session, when it carries long metadata", async () => {
+    await using proxy = await startProxy(Number(new URL(url.replace("zookeeper:", "http:")).port));
+    await using provider = zookeeperProvider({ url: `zookeeper://127.0.0.1:${proxy.port}/elections` });
+    const lease = await win(provider, request(newGroup()));
+    // Each in a transaction of its own: that of the record comes from another session, and does not keep this one alive.
+    let transactions = 0;
+    proxy.onRequest = (type) => void (type === 14 && transactions++);
+    assert.equal(await provider.renew(lease, { ...soon(), metadata: LONG }), "renewed");
+    assert.equal(transactions, 2);
+  });
+
   test("acquire() and renew() reject before they ask the server, when metadata are beyond all measure", async () => {
     await using provider = zookeeperProvider({ url: `zookeeper://127.0.0.1:${await freePort()}/elections` });
     const metadata = { long: "\u20ac".repeat(200_000) };
