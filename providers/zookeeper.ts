@@ -1,6 +1,7 @@
 /**
  * Elections over Apache ZooKeeper (3.5.3 or later): `zookeeper://HOST:2181,HOST:2181/ROOT`, with `user:password@` in front for
- * `digest` authentication. Nodes are laid out as by Curator's `LeaderLatch`, so that Curator participants can take part.
+ * `digest` authentication, or `zookeeper+tls:` for TLS. Nodes are laid out as by Curator's `LeaderLatch`, so that Curator
+ * participants can take part.
  *
  * - **Token**: the transaction id (czxid) that created the leader's node. It grows with every transaction of the ensemble,
  *   and nodes are created in the order in which they come to lead.
@@ -9,9 +10,10 @@
  *   session for each `heartbeatTimeout` in use. A server that grants less refuses the lease, one that grants more
  *   (`minSessionTimeout`, by default two ticks of 2 s) is slower to notice a crash. Since a session outlives the
  *   heartbeats of a term, the provider deletes the node of a term that was not renewed for `heartbeatTimeout`.
- * - **Hint**: those who wait queue up, first come, first served, while `watch` is open for them; each watches the one before
- *   it.
- * - **A heartbeat** costs one transaction without data, a `check` of the own node, for all leases that are renewed in the
+ * - **Hint**: those who wait queue up, first come, first served, while `watch` is open for them; each watches the leader's
+ *   node, and learns of each new leader.
+ * - **Metadata** cost no lease: what a server might not take goes over a connection of its own, and is left out if need be.
+ * - **A heartbeat** costs one transaction without data, a `check` of the own node, for some sixty leases that are renewed in the
  *   same turn of the event loop. Why not less: a server answers pings and reads for up to `syncLimit` ticks after it was cut
  *   off from the others, while these let the session expire; even `sync` is answered by a deposed leader that does not
  *   know it yet. A transaction needs a quorum, so when it is answered, the session lived after the heartbeat was sent.
@@ -62,7 +64,8 @@ export interface ZooKeeperOptions {
   /**
    * `zookeeper://[user:password@]host[:port][,host[:port]...][/root][?sessionTimeout=20s]`. The servers are tried in random
    * order. The port is 2181 and the root `/multilock` where they are left out; the root is created. With credentials, nodes
-   * are created for their owner alone.
+   * are created for their owner alone. With `zookeeper+tls:` the port is 2281, and the settings `ca`, `cert`, `key` (files in
+   * PEM) and `servername` say whom to trust and who we are.
    */
   readonly url: string;
   /**
@@ -79,7 +82,7 @@ export interface ZooKeeperOptions {
 /**
  * Opens a provider that keeps leases in ZooKeeper.
  *
- * @throws {TypeError} if the URL is malformed
+ * @throws {TypeError} if the URL is malformed, or a setting or an option does not exist
  * @throws {RangeError} if a number is out of range
  *
  * @example
