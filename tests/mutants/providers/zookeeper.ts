@@ -43,7 +43,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: inFile("latch_session"),
     find: "const since = await this.client.call(getData(directory, true), signal, onEvent);",
     replace: "const since = await this.client.call(getData(directory), signal);",
-    test: queue("waits third names each leader"),
+    test: queue("grants in the order in which participants began to wait"),
   },
   {
     name: "only who is first gets hints",
