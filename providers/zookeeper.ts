@@ -1,29 +1,33 @@
 /**
- * Elections over Apache ZooKeeper (3.5.3 or later): `zookeeper://HOST:2181,HOST:2181/ROOT`, with `user:password@` in front for
- * `digest` authentication, or `zookeeper+tls:` for TLS. Nodes are laid out as by Curator's `LeaderLatch`, so that Curator
- * participants can take part.
+ * Elections over Apache ZooKeeper (3.5.3 or later): `zookeeper://HOST:2181,HOST:2181/ROOT`, with `user:password@` in
+ * front for `digest` authentication, or `zookeeper+tls:` for TLS. Nodes are laid out as by Curator's `LeaderLatch`, so
+ * that Curator participants can take part.
  *
- * - **Token**: the transaction id (czxid) that created the leader's node. It grows with every transaction of the ensemble,
- *   and nodes are created in the order in which they come to lead.
- * - **Clock**: the ensemble's. A lease is an ephemeral node, and others lead only after it was deleted. That happens when the
- *   ensemble has not heard from the session for the session timeout, which is a tenth more than `heartbeatTimeout`: one
- *   session for each `heartbeatTimeout` in use. A server that grants less refuses the lease, one that grants more
- *   (`minSessionTimeout`, by default two ticks of 2 s) is slower to notice a crash. Since a session outlives the
- *   heartbeats of a term, the provider deletes the node of a term that was not renewed for `heartbeatTimeout`.
- * - **Hint**: those who wait queue up, first come, first served, while `watch` is open for them; each watches the leader's
- *   node, and learns of each new leader.
- * - **Metadata** cost no lease: what a server might not take goes over a connection of its own, and is left out if need be.
- * - **A heartbeat** costs one transaction without data, a `check` of the own node, for some sixty leases that are renewed in the
- *   same turn of the event loop. Why not less: a server answers pings and reads for up to `syncLimit` ticks after it was cut
- *   off from the others, while these let the session expire; even `sync` is answered by a deposed leader that does not
- *   know it yet. A transaction needs a quorum, so when it is answered, the session lived after the heartbeat was sent.
- * - **Round trips**: `acquire` takes one when the group is free, and a second to write metadata where there are any; two
- *   when it is held, or was when this provider last heard of it. Once it is known to be held, `acquire` only reads. `read`
- *   takes two, `release` one, and three where the term is another client's.
+ * - **Token**: the transaction id (czxid) that created the leader's node. It grows with every transaction of the
+ *   ensemble, and nodes are created in the order in which they come to lead.
+ * - **Clock**: the ensemble's. A lease is an ephemeral node, and others lead only after it was deleted. That happens
+ *   when the ensemble has not heard from the session for the session timeout, which is a tenth more than
+ *   `heartbeatTimeout`: one session for each `heartbeatTimeout` in use. A server that grants less refuses the lease,
+ *   one that grants more (`minSessionTimeout`, by default two ticks of 2 s) is slower to notice a crash. Since a
+ *   session outlives the heartbeats of a term, the provider deletes the node of a term that was not renewed for
+ *   `heartbeatTimeout`.
+ * - **Hint**: those who wait queue up, first come, first served, while `watch` is open for them; each watches the
+ *   leader's node, and learns of each new leader.
+ * - **Metadata** cost no lease: what a server might not take goes over a connection of its own, and is left out if need
+ *   be.
+ * - **A heartbeat** costs one transaction without data, a `check` of the own node, for some sixty leases that are
+ *   renewed in the same turn of the event loop. Why not less: a server answers pings and reads for up to `syncLimit`
+ *   ticks after it was cut off from the others, while these let the session expire; even `sync` is answered by a
+ *   deposed leader that does not know it yet. A transaction needs a quorum, so when it is answered, the session lived
+ *   after the heartbeat was sent.
+ * - **Round trips**: `acquire` takes one when the group is free, and a second to write metadata where there are any;
+ *   two when it is held, or was when this provider last heard of it. Once it is known to be held, `acquire` only reads.
+ *   `read` takes two, `release` one, and three where the term is another client's.
  * - **Not promised**: that the ensemble's leader knows all that its followers do. A follower passes on whom it heard
- *   from every half tick, so a session may expire that much earlier than its own server would say. The extra tenth of the
- *   session, beside `safetyMargin`, is there to cover this: keep `heartbeatTimeout` at five ticks or more. A follower that is
- *   slower than that without being cut off, and an ensemble restored from a backup, are what the token is for.
+ *   from every half tick, so a session may expire that much earlier than its own server would say. The extra tenth of
+ *   the session, beside `safetyMargin`, is there to cover this: keep `heartbeatTimeout` at five ticks or more. A
+ *   follower that is slower than that without being cut off, and an ensemble restored from a backup, are what the token
+ *   is for.
  *
  * A Curator participant cannot be evicted: it would not notice.
  *
@@ -62,15 +66,15 @@ import { parseTarget, type ZooKeeperTarget } from "./zookeeper/target.ts";
 /** How to open the provider. */
 export interface ZooKeeperOptions {
   /**
-   * `zookeeper://[user:password@]host[:port][,host[:port]...][/root][?sessionTimeout=20s]`. The servers are tried in random
-   * order. The port is 2181 and the root `/multilock` where they are left out; the root is created. With credentials, nodes
-   * are created for their owner alone. With `zookeeper+tls:` the port is 2281, and the settings `ca`, `cert`, `key` (files in
-   * PEM) and `servername` say whom to trust and who we are.
+   * `zookeeper://[user:password@]host[:port][,host[:port]...][/root][?sessionTimeout=20s]`. The servers are tried in
+   * random order. The port is 2181 and the root `/multilock` where they are left out; the root is created. With
+   * credentials, nodes are created for their owner alone. With `zookeeper+tls:` the port is 2281, and the settings
+   * `ca`, `cert`, `key` (files in PEM) and `servername` say whom to trust and who we are.
    */
   readonly url: string;
   /**
-   * One session timeout, in milliseconds, for all leases; each must fit in with a tenth to spare. It is also a setting of
-   * the URL. @default a session for each `heartbeatTimeout`, a tenth longer
+   * One session timeout, in milliseconds, for all leases; each must fit in with a tenth to spare. It is also a setting
+   * of the URL. @default a session for each `heartbeatTimeout`, a tenth longer
    */
   readonly sessionTimeout?: number;
   /** Measures pings and leases. @default the clock of the machine */
@@ -218,10 +222,11 @@ class ZooKeeperProvider implements Provider {
   }
 
   /**
-   * Why this is safe: a node is the first of its group once all that were created before it are gone, and from then on until
-   * it is deleted itself. So whoever is granted the lease has a node that was first at a moment after the call was sent: its
-   * own creation was answered by a quorum then, or a transaction that checked it. Nobody else's can be first before it is
-   * deleted: by its owner, after the term's deadline; or with its session, which by then was silent for longer than that.
+   * Why this is safe: a node is the first of its group once all that were created before it are gone, and from then on
+   * until it is deleted itself. So whoever is granted the lease has a node that was first at a moment after the call
+   * was sent: its own creation was answered by a quorum then, or a transaction that checked it. Nobody else's can be
+   * first before it is deleted: by its owner, after the term's deadline; or with its session, which by then was silent
+   * for longer than that.
    */
   async #acquire(request: AcquireRequest, signal: AbortSignal): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
@@ -308,7 +313,8 @@ class ZooKeeperProvider implements Provider {
     session.terms.letGo(node, termId);
     this.#remember(node.group);
     await this.#queue.lost(node, session);
-    // An earlier node of the same term, which was not renewed in time, is about to be deleted: it refuses in nobody's name.
+    // An earlier node of the same term, which was not renewed in time, is about to be deleted: it refuses in nobody's
+    // name.
     return { acquired: false, leader: leader?.termId === termId ? null : leader };
   }
 
@@ -325,7 +331,9 @@ class ZooKeeperProvider implements Provider {
     }
   }
 
-  /** Takes note that `electionGroup` is held, so that who asks next looks before it makes a node, most likely in vain. */
+  /**
+   * Takes note that `electionGroup` is held, so that who asks next looks before it makes a node, most likely in vain.
+   */
   #remember(electionGroup: string): void {
     if (this.#held.size >= MAX_REMEMBERED) this.#held.clear();
     this.#held.add(electionGroup);

@@ -77,8 +77,8 @@ function isForbidden(error: unknown): boolean {
 }
 
 /**
- * Connects to `endpoint`, opens the session of `request` or attaches to it, and authenticates, all within `timeoutMs`. A
- * server that accepts connections but does not answer counts as down.
+ * Connects to `endpoint`, opens the session of `request` or attaches to it, and authenticates, all within `timeoutMs`.
+ * A server that accepts connections but does not answer counts as down.
  *
  * @throws {Error} why it could not
  */
@@ -124,7 +124,10 @@ function attach(
   });
 }
 
-/** Connects; null if the runtime refuses to, for example with a key that is not the certificate's: then it is lost already. */
+/**
+ * Connects; null if the runtime refuses to, for example with a key that is not the certificate's: then it is lost
+ * already.
+ */
 function connectionTo(endpoint: Endpoint, tls: TlsSettings | null, events: ConnectionEvents): Connection | null {
   try {
     return new Connection(endpoint, tls, events);

@@ -57,7 +57,10 @@ export class Calls {
     return { calls, frames };
   }
 
-  /** Returns the number of a new request. Replies are told by it, so it stays positive; negative ones have their own meanings. */
+  /**
+   * Returns the number of a new request. Replies are told by it, so it stays positive; negative ones have their own
+   * meanings.
+   */
   nextXid(): number {
     return this.#xid = this.#xid % 0x7fffffff + 1;
   }

@@ -2,13 +2,14 @@
  * A client for one ZooKeeper session, of what an election needs. It keeps the session alive, takes it from server to
  * server, and says what became of it. Four things differ from other clients:
  *
- * - **Nothing is queued.** Without a connection a call fails at once. A call that is aborted before it was written never
- *   is; one that is aborted later rejects, and its reply is dropped: the outcome is unknown.
+ * - **Nothing is queued.** Without a connection a call fails at once. A call that is aborted before it was written
+ *   never is; one that is aborted later rejects, and its reply is dropped: the outcome is unknown.
  * - **Silence is noticed.** When nothing was heard for two thirds of the session timeout, or when a call is given up
  *   after a quarter of it without any sign of life, the connection is dropped and another server is tried.
  * - **Watches end with the connection.** They fire when it is lost, and who still wants to know reads again. Nothing is
  *   registered anew behind the caller's back.
- * - **No request is too large.** A server closes the connection on one that is, under all others: what could be is refused here.
+ * - **No request is too large.** A server closes the connection on one that is, under all others: what could be is
+ *   refused here.
  *
  * @module
  */
@@ -138,8 +139,8 @@ export class ZooKeeperClient {
 
   /**
    * Sends a request. Requests made in the same turn of the event loop go out together; the server handles and answers
-   * all requests of a session in order. `onEvent` is called once, when the watch that `operation` leaves fires, or when the
-   * connection is lost; unless it is taken back with `forget`.
+   * all requests of a session in order. `onEvent` is called once, when the watch that `operation` leaves fires, or when
+   * the connection is lost; unless it is taken back with `forget`.
    *
    * @throws {RangeError} if the request is longer than 512 KiB
    * @throws {ZooKeeperError} what the server answered, or that the connection was lost and the outcome is unknown
@@ -180,8 +181,8 @@ export class ZooKeeperClient {
   }
 
   /**
-   * Ends the session, and with it everything ephemeral that it owns. Where no server confirms within a second, the session
-   * expires by itself.
+   * Ends the session, and with it everything ephemeral that it owns. Where no server confirms within a second, the
+   * session expires by itself.
    */
   async close(): Promise<void> {
     this.#flush();
@@ -236,7 +237,8 @@ export class ZooKeeperClient {
     for (let isFirst = true; this.#ended === null; isFirst = false) {
       const pausing = sleep(this.#clock, this.#pace.after(lastedMs, this.sessionTimeout), this.#closing.signal);
       try {
-        // A call that comes now waits for the first try; between two rounds it fails at once, with the reason of the last.
+        // A call that comes now waits for the first try; between two rounds it fails at once, with the reason of the
+        // last.
         if (!isFirst) await pausing;
         this.#attaching = pausing.then(() => this.#attach());
         return await this.#attaching;

@@ -48,8 +48,9 @@ export class Connection {
   }
 
   /**
-   * Keeps whatever comes from now on for who listens next. Until that is in place more frames may come, even without a turn of the
-   * event loop in between: a server may send several at once, and Deno reads on until there is nothing more.
+   * Keeps whatever comes from now on for who listens next. Until that is in place more frames may come, even without a
+   * turn of the event loop in between: a server may send several at once, and Deno reads on until there is nothing
+   * more.
    */
   keep(): void {
     this.#events = null;
@@ -69,7 +70,10 @@ export class Connection {
     if (this.#ended === null) this.#socket.write(concat(frames));
   }
 
-  /** Sends a last frame, and waits for the server to hang up, no longer than `timeoutMs`. Whatever still comes is dropped. */
+  /**
+   * Sends a last frame, and waits for the server to hang up, no longer than `timeoutMs`. Whatever still comes is
+   * dropped.
+   */
   async finish(frame: Uint8Array, clock: Clock, timeoutMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const cancel = clock.setTimer(resolve, timeoutMs);
@@ -106,7 +110,8 @@ export class Connection {
 
 function open({ address, host, port }: Endpoint, tls: TlsSettings | null): Socket {
   if (tls === null) return connect({ host: address, port });
-  // The certificate is that of the name, whichever of its addresses this is. An address is no name that TLS could ask for.
+  // The certificate is that of the name, whichever of its addresses this is. An address is no name that TLS could ask
+  // for.
   const named = isIP(host) === 0 ? { servername: host } : {};
   return connectTls({ host: address, port, ...named, ...tls });
 }

@@ -44,9 +44,10 @@ export class Endpoints {
   }
 
   /**
-   * Lists every address, once: the one that was used last comes last of all that work, those that failed come after them.
-   * Names are resolved each time, since servers move. A name with several addresses counts as several servers: a runtime that
-   * is given the name alone may try the first and no other (Deno), and knows nothing of how long a session lasts.
+   * Lists every address, once: the one that was used last comes last of all that work, those that failed come after
+   * them. Names are resolved each time, since servers move. A name with several addresses counts as several servers: a
+   * runtime that is given the name alone may try the first and no other (Deno), and knows nothing of how long a session
+   * lasts.
    */
   async inTurn(signal: AbortSignal): Promise<readonly Endpoint[]> {
     const found = (await Promise.all(this.#servers.map((server) => this.#expand(server, signal)))).flat();

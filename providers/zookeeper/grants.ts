@@ -31,9 +31,9 @@ export class Grants {
   }
 
   /**
-   * Grants the lease to `node`, which must be first, for `termId`; `isNew` says that it was made by this call. Returns false
-   * when it is gone. The lease does not depend on the metadata: where the server refuses them, or hangs up on them, others
-   * see none, and the reason is logged.
+   * Grants the lease to `node`, which must be first, for `termId`; `isNew` says that it was made by this call. Returns
+   * false when it is gone. The lease does not depend on the metadata: where the server refuses them, or hangs up on
+   * them, others see none, and the reason is logged.
    */
   async give(
     node: LatchNode,
@@ -70,9 +70,9 @@ export class Grants {
   }
 
   /**
-   * Writes who leads, in one transaction with a check of `node`, which must be first. Returns false when it is gone. This
-   * renews the lease: a large record's transaction comes from another session and says nothing of when the ensemble heard from
-   * this one, so a renewal goes beside it.
+   * Writes who leads, in one transaction with a check of `node`, which must be first. Returns false when it is gone.
+   * This renews the lease: a large record's transaction comes from another session and says nothing of when the
+   * ensemble heard from this one, so a renewal goes beside it.
    */
   async record(
     node: LatchNode,

@@ -1,5 +1,6 @@
 /**
- * The terms of one session, and how each ends that is not renewed: the session outlives it, so its node must be deleted.
+ * The terms of one session, and how each ends that is not renewed: the session outlives it, so its node must be
+ * deleted.
  *
  * @module
  */
@@ -27,9 +28,9 @@ export class HeldTerms {
   }
 
   /**
-   * Lets `node` stand for `termId`, for `timeoutMs` from now or until this is called again. Whoever does not come back has
-   * stopped to renew, or never learned what he was granted. Since this is called after the caller has read the clock, and
-   * counts the full time, the term is over by then for its holder.
+   * Lets `node` stand for `termId`, for `timeoutMs` from now or until this is called again. Whoever does not come back
+   * has stopped to renew, or never learned what he was granted. Since this is called after the caller has read the
+   * clock, and counts the full time, the term is over by then for its holder.
    */
   hold(node: LatchNode, termId: string, timeoutMs: number): void {
     const key = keyOf(node.group, termId);

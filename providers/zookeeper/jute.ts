@@ -8,7 +8,9 @@
 const UTF8 = new TextEncoder();
 const TEXT = new TextDecoder();
 
-/** No reply is longer: a server refuses requests over 1 MiB by default, and a list of children may be some times that. */
+/**
+ * No reply is longer: a server refuses requests over 1 MiB by default, and a list of children may be some times that.
+ */
 const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 
 /** Builds one frame. */
@@ -57,7 +59,10 @@ export class JuteWriter {
     return this.#bytes.subarray(0, this.#length);
   }
 
-  /** Returns where the next `count` bytes go. Moves all to a larger buffer if need be, so it must come before the use of one. */
+  /**
+   * Returns where the next `count` bytes go. Moves all to a larger buffer if need be, so it must come before the use of
+   * one.
+   */
   #grow(count: number): number {
     const at = this.#length;
     this.#length += count;

@@ -1,18 +1,18 @@
 /**
  * The nodes of an election: their names, order and content, in the layout of Curator's `LeaderLatch`.
  *
- * `ROOT/GROUP` has one ephemeral sequential node for each who leads or waits, named `_c_<GUID>-<kind>-latch-<10 digits>` and
- * holding the participant's id, so that Curator's `getLeader()` shows it. The first by sequence leads; Curator sorts by
- * what follows the last `latch-`, and counts every child. Ours come in two kinds:
+ * `ROOT/GROUP` has one ephemeral sequential node for each who leads or waits, named `_c_<GUID>-<kind>-latch-<10
+ * digits>` and holding the participant's id, so that Curator's `getLeader()` shows it. The first by sequence leads;
+ * Curator sorts by what follows the last `latch-`, and counts every child. Ours come in two kinds:
  *
  * - `_c_<termId>-term-latch-N` was made to lead at once, for that term. It leads if it is first.
  * - `_c_<GUID>-place-latch-N` keeps a place in the queue. It leads once it is first **and** the record, the data of
  *   `ROOT/GROUP`, names it: a participant that waits has no term yet.
  *
  * The record holds what an id has no room for. It is written only in one transaction with a check that the node of the
- * writer still exists, and only by whom is first: so by the leader, as long as it leads. Nodes themselves are never written
- * to: a Curator participant watches its predecessor once, takes a change of its data for nothing, and would then never hear
- * that it is gone.
+ * writer still exists, and only by whom is first: so by the leader, as long as it leads. Nodes themselves are never
+ * written to: a Curator participant watches its predecessor once, takes a change of its data for nothing, and would
+ * then never hear that it is gone.
  *
  * @module
  */
@@ -86,8 +86,8 @@ export function nameOf(path: string): string {
 }
 
 /**
- * Whether `name` has a sequence number that sorts. The server's counter overflows after 2^31 nodes of one group and goes on
- * with negative numbers, which would be taken for the first.
+ * Whether `name` has a sequence number that sorts. The server's counter overflows after 2^31 nodes of one group and
+ * goes on with negative numbers, which would be taken for the first.
  */
 export function hasSequence(name: string): boolean {
   return /^\d{10}$/.test(sequenceOf(name));

@@ -19,11 +19,13 @@ export interface LatchNode {
   /** Where it is, once that is known. */
   created: { readonly path: string; readonly stat: Stat } | null;
   /**
-   * For a place: the names of those that stood before it when they were last looked for, in order. They can only become fewer:
-   * whoever comes later stands behind. Null before the first look.
+   * For a place: the names of those that stood before it when they were last looked for, in order. They can only become
+   * fewer: whoever comes later stands behind. Null before the first look.
    */
   ahead: string[] | null;
-  /** Whether it is the first of its group. Once it is, it remains so: all earlier ones are gone, new ones come after. */
+  /**
+   * Whether it is the first of its group. Once it is, it remains so: all earlier ones are gone, new ones come after.
+   */
   first: boolean;
   /** For a place that was granted: when, by the server's clock. */
   grantedAt: number | null;

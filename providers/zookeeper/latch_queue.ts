@@ -2,17 +2,19 @@
  * Who waits, and where in the queue. A participant has a place while it campaigns (its last `acquire` was answered
  * *held*) and a watch of it is open.
  *
- * **What a place watches.** The node that stands first, the leader's, and not the one before itself: whoever waits is to
- * know who leads. It becomes first no later by that, since all before it, the first among them, must be gone by then. When
- * the first goes, everybody wakes, but nobody lists the group for that: each reads the next of the names that it knows to be
- * before it, one small node. While that one has not claimed its place, the record is watched too, which the claim writes; later it
- * is not, since it also changes with the leader's metadata. So a change of the leader costs every waiter two events and a
- * few reads, the least there is if all are to learn of it, and a place in the queue that is given up costs the others nothing.
+ * **What a place watches.** The node that stands first, the leader's, and not the one before itself: whoever waits is
+ * to know who leads. It becomes first no later by that, since all before it, the first among them, must be gone by
+ * then. When the first goes, everybody wakes, but nobody lists the group for that: each reads the next of the names
+ * that it knows to be before it, one small node. While that one has not claimed its place, the record is watched too,
+ * which the claim writes; later it is not, since it also changes with the leader's metadata. So a change of the leader
+ * costs every waiter two events and a few reads, the least there is if all are to learn of it, and a place in the queue
+ * that is given up costs the others nothing.
  *
- * **Claims.** A place that has become first must be claimed soon: until then nobody leads. A participant that does not ask for
- * the lease in time (it cools down, or is not healthy) gives its place up, and gets a new one, at the end, when it asks again.
- * So no participant blocks a group, however it came to stop campaigning. In time is what it has shown to need: between a hint
- * and the `acquire` that follows from it the caller may ask whether it is healthy, which may take seconds.
+ * **Claims.** A place that has become first must be claimed soon: until then nobody leads. A participant that does not
+ * ask for the lease in time (it cools down, or is not healthy) gives its place up, and gets a new one, at the end, when
+ * it asks again. So no participant blocks a group, however it came to stop campaigning. In time is what it has shown to
+ * need: between a hint and the `acquire` that follows from it the caller may ask whether it is healthy, which may take
+ * seconds.
  *
  * @module
  */
@@ -26,8 +28,8 @@ import { noteReaction, patienceFor, type Place, placeOf } from "./place.ts";
 import { ErrorCode, exists, getChildren, getData, isError, type Operation } from "./protocol.ts";
 
 /**
- * What a look at the queue found: that the lease may be free; who holds it, in words that change with the holder; that it has to
- * look again, since a node was gone.
+ * What a look at the queue found: that the lease may be free; who holds it, in words that change with the holder; that
+ * it has to look again, since a node was gone.
  */
 type Finding = "free" | "gone" | { readonly heldBy: string };
 
@@ -84,7 +86,9 @@ export class LatchQueue {
     this.#wakeMissed(place);
   }
 
-  /** Takes note that `node` is not first: it goes on waiting, or goes. Resolves when that is done, and never rejects. */
+  /**
+   * Takes note that `node` is not first: it goes on waiting, or goes. Resolves when that is done, and never rejects.
+   */
   lost(node: LatchNode, session: LatchSession): Promise<void> {
     const place = this.#placeOf(node.group, node.participantId);
     if (place.claimed === node) place.claimed = null;
@@ -114,7 +118,9 @@ export class LatchQueue {
     }
   }
 
-  /** Yields when the lease may be free: to a participant when it is first, to an observer when the first has changed. */
+  /**
+   * Yields when the lease may be free: to a participant when it is first, to an observer when the first has changed.
+   */
   async *watch(
     group: string,
     participantId: string | undefined,
@@ -140,8 +146,8 @@ export class LatchQueue {
             ? await this.#stand(place, session, changed, signal)
             : await this.#observe(session, group, place, changed, signal);
           if (finding === "gone") continue;
-          // The watch was registered before the hint is given, so nothing that comes after it is missed; what came before
-          // may have been, when it is the first on this connection.
+          // The watch was registered before the hint is given, so nothing that comes after it is missed; what came
+          // before may have been, when it is the first on this connection.
           const isFirst = attachedTo !== session || attachments !== times;
           [attachedTo, attachments] = [session, times];
           if (finding === "free" || finding.heldBy !== heldBy || isFirst) {

@@ -147,9 +147,9 @@ export class LatchSession {
   }
 
   /**
-   * Looks for a node whose creation was asked for, but not answered. The `sync` makes that certain: the server that we are
-   * attached to now has then seen all that was agreed on before, and what the old one had not yet passed on is refused,
-   * because the session has moved.
+   * Looks for a node whose creation was asked for, but not answered. The `sync` makes that certain: the server that we
+   * are attached to now has then seen all that was agreed on before, and what the old one had not yet passed on is
+   * refused, because the session has moved.
    */
   async locate(node: LatchNode, signal: AbortSignal): Promise<void> {
     const directory = this.directory(node.group);
@@ -193,20 +193,21 @@ export class LatchSession {
   }
 
   /**
-   * Renews `node`: one transaction that checks that it exists. Returns false when it does not. All that are asked for in
-   * the same turn of the event loop share one.
+   * Renews `node`: one transaction that checks that it exists. Returns false when it does not. All that are asked for
+   * in the same turn of the event loop share one.
    */
   renew(node: LatchNode, signal: AbortSignal): Promise<boolean> {
     return node.created === null ? Promise.resolve(false) : this.#renewals.renew(node.created.path, signal);
   }
 
   /**
-   * Reads who stands first before `node`, a place. Null when nobody is left: then it is first itself. Undefined when it is gone.
-   * `onEvent` is called when that node is gone; and, while it is a place that is not claimed, when the record is written.
+   * Reads who stands first before `node`, a place. Null when nobody is left: then it is first itself. Undefined when it
+   * is gone. `onEvent` is called when that node is gone; and, while it is a place that is not claimed, when the record
+   * is written.
    *
-   * Why no list is needed each time: those who come later stand behind, so the names before a place only become fewer, and the
-   * first that exists of an older list is the first of all. A list made after its own creation, in the same session,
-   * holds every one of them. A name that is gone never comes back.
+   * Why no list is needed each time: those who come later stand behind, so the names before a place only become fewer,
+   * and the first that exists of an older list is the first of all. A list made after its own creation, in the same
+   * session, holds every one of them. A name that is gone never comes back.
    */
   async head(node: LatchNode, signal: AbortSignal, onEvent?: () => void): Promise<Head | null | undefined> {
     const directory = this.directory(node.group);
@@ -270,8 +271,8 @@ export class LatchSession {
   }
 
   /**
-   * Deletes `node` while the one named `before` still stands before it, in one transaction: so it was never the first. Returns
-   * false if either is gone.
+   * Deletes `node` while the one named `before` still stands before it, in one transaction: so it was never the first.
+   * Returns false if either is gone.
    */
   async withdraw(node: LatchNode, before: string, signal: AbortSignal): Promise<boolean> {
     const { path } = node.created ?? {};

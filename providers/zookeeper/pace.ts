@@ -8,9 +8,10 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 1_000;
 
 /**
- * Tells pauses. A connection that served for a while is replaced at once. One that is lost soon after it was made says that
- * the next may be as short-lived (a load balancer without servers behind it, a server that is about to end), so each time
- * the pause grows. It stays within an eighth of the session timeout, so that a term can outlive several of them.
+ * Tells pauses. A connection that served for a while is replaced at once. One that is lost soon after it was made says
+ * that the next may be as short-lived (a load balancer without servers behind it, a server that is about to end), so
+ * each time the pause grows. It stays within an eighth of the session timeout, so that a term can outlive several of
+ * them.
  */
 export class Pace {
   #pauses = 0;

@@ -52,8 +52,8 @@ export function placeOf(group: string, participantId: string): Place {
 }
 
 /**
- * Takes note that the participant asks for the lease. A shorter time than the last counts only in part: that may have been a
- * call on which it had decided before the hint.
+ * Takes note that the participant asks for the lease. A shorter time than the last counts only in part: that may have
+ * been a call on which it had decided before the hint.
  */
 export function noteReaction(place: Place, now: number): void {
   if (place.hintedAt === null) return;
@@ -62,8 +62,8 @@ export function noteReaction(place: Place, now: number): void {
 }
 
 /**
- * How long the first may hesitate, in milliseconds. Twice what it took the last time, since checks vary; but a group is not
- * kept from those who wait for longer than half a session, which is less than a crash would cost.
+ * How long the first may hesitate, in milliseconds. Twice what it took the last time, since checks vary; but a group is
+ * not kept from those who wait for longer than half a session, which is less than a crash would cost.
  */
 export function patienceFor(reactionMs: number | null, sessionTimeout: number): number {
   const expected = reactionMs === null ? Math.min(sessionTimeout / 3, UNKNOWN_REACTION_MS) : reactionMs * 2;

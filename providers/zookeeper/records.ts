@@ -1,10 +1,10 @@
 /**
  * The records of who leads: written in order, and without harm to anything else where a server does not take one.
  *
- * A server closes the connection on a request that is longer than its `jute.maxbuffer`: under every lease and watch of the session,
- * and again with each repetition. That is 1 MiB by default, but an administrator may have lowered it, and no request tells
- * how far. So a record that might be too long goes over a connection of its own, with a session of its own, which is
- * closed after it. A size that a server has hung up on is not sent again for a while.
+ * A server closes the connection on a request that is longer than its `jute.maxbuffer`: under every lease and watch of
+ * the session, and again with each repetition. That is 1 MiB by default, but an administrator may have lowered it, and
+ * no request tells how far. So a record that might be too long goes over a connection of its own, with a session of its
+ * own, which is closed after it. A size that a server has hung up on is not sent again for a while.
  *
  * @module
  */
@@ -52,14 +52,16 @@ export class Records {
     this.#clock = clock;
   }
 
-  /** Whether a record is not sure to be taken. It is written aside, so its transaction says nothing of the own session. */
+  /**
+   * Whether a record is not sure to be taken. It is written aside, so its transaction says nothing of the own session.
+   */
   isLarge(record: LatchRecord): boolean {
     return encodeRecord(record).length > SMALL_BYTES;
   }
 
   /**
-   * Writes `record` to `directory`, in one transaction with a check of the node at `path`. Of those that are written for one
-   * node, the last one stays. Null when the node is gone.
+   * Writes `record` to `directory`, in one transaction with a check of the node at `path`. Of those that are written
+   * for one node, the last one stays. Null when the node is gone.
    */
   async write(
     node: LatchNode,

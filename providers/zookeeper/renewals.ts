@@ -1,5 +1,6 @@
 /**
- * Renewals that are due together travel together: one transaction for all that are asked for in one turn of the event loop.
+ * Renewals that are due together travel together: one transaction for all that are asked for in one turn of the event
+ * loop.
  *
  * @module
  */
@@ -15,8 +16,9 @@ interface Renewal {
 }
 
 /**
- * How long a transaction may be, in bytes. By default a server takes 1 MiB, but it may be told to take less (`jute.maxbuffer`), and
- * it closes the connection on more: under all leases of the session, and with each heartbeat again.
+ * How long a transaction may be, in bytes. By default a server takes 1 MiB, but it may be told to take less
+ * (`jute.maxbuffer`), and it closes the connection on more: under all leases of the session, and with each heartbeat
+ * again.
  */
 const MAX_TRANSACTION_BYTES = 8 * 1024;
 const UTF8 = new TextEncoder();

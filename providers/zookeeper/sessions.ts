@@ -27,8 +27,8 @@ export const MIN_LEASE_MS = 1_000;
 const DEFAULT_TIMEOUT_MS = 15_000;
 
 /**
- * Returns the session timeout that a lease needs, in milliseconds: a tenth more than its own, since the ensemble may have
- * heard from the session a little less lately than the server that it is attached to.
+ * Returns the session timeout that a lease needs, in milliseconds: a tenth more than its own, since the ensemble may
+ * have heard from the session a little less lately than the server that it is attached to.
  */
 export function sessionTimeoutFor(heartbeatTimeout: number): number {
   return heartbeatTimeout + Math.ceil(heartbeatTimeout / 10);

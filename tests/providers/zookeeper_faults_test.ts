@@ -208,6 +208,8 @@ function faultTests(port: number): void {
     const { electionGroup } = held.lease;
     await lose(provider, request(electionGroup, { heartbeatTimeout: 30_000 }));
     const watcher = follow(provider, electionGroup, "p") ?? assert.fail();
+    // The hint says that it has its place and knows it: that the node exists is known to the server first.
+    await watcher.more(0);
     await until("it waits", async () => (await nodesOf(client, electionGroup)).length === 2);
     const before = (await nodesOf(client, electionGroup)).sort();
     const hints = watcher.hints();

@@ -164,15 +164,17 @@ function refusalTests(url: string): void {
     assert.equal(await provider.renew(lease, soon()), "renewed");
   });
 
-  test("renew() of a lease that is gone is lost, when it carries long metadata", async () => {
-    await using provider = zookeeperProvider({ url });
+  test("renew() of a lease that is gone is lost, and leaves the record of the next, when it carries metadata", async () => {
     await using other = zookeeperProvider({ url });
-    const lease = await win(provider, request(newGroup()));
-    assert.equal(await other.release(lease, soon()), "released", "it is evicted");
-    const next = await win(other, request(lease.electionGroup));
-    assert.equal(await provider.renew(lease, { ...soon(), metadata: LONG }), "lost");
-    const seen = await other.read(lease.electionGroup, soon());
-    assert.deepEqual([seen?.termId, seen?.metadata], [next.termId, {}]);
+    for (const metadata of [{ short: "x" }, LONG]) {
+      await using provider = zookeeperProvider({ url });
+      const lease = await win(provider, request(newGroup()));
+      assert.equal(await other.release(lease, soon()), "released", "it is evicted");
+      const next = await win(other, request(lease.electionGroup, { metadata: { of: "the next" } }));
+      assert.equal(await provider.renew(lease, { ...soon(), metadata }), "lost");
+      const seen = await other.read(lease.electionGroup, soon());
+      assert.deepEqual([seen?.termId, seen?.metadata], [next.termId, { of: "the next" }]);
+    }
   });
 
   test("acquire() grants the lease without its metadata, when the server does not let it write the record", async () => {
