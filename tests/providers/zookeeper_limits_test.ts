@@ -152,7 +152,7 @@ function refusalTests(url: string): void {
     await using provider = zookeeperProvider({ url });
     await using observer = zookeeperProvider({ url });
     const lease = await win(provider, request(newGroup(), { metadata: { i: "-1" } }));
-    const lengths = { short: () => 10, long: () => 20_000, mixed: (i: number) => i % 3 === 0 ? 20_000 : 10 };
+    const lengths = { short: () => 10, long: () => 20_000, mixed: (i: number) => i % 3 === 1 ? 20_000 : 10 };
     for (const [what, lengthOf] of Object.entries(lengths)) {
       const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => {
         const metadata = { i: `${i}`, text: "x".repeat(lengthOf(i)) };
