@@ -49,3 +49,12 @@ test("see() starts counting anew, when it sees the same term again, and says whe
   assert.equal(view.see({ ...LEADER, termId: "2" }), true, "the same participant in another term is another leader");
   assert.equal(view.see(null), true);
 });
+
+test("see() takes a term that is over when it is first seen for nobody's, and tells of it, when it turns out to live", () => {
+  const view = new LeaderView(new VirtualClock());
+  for (const expiresIn of [0, -5]) assert.equal(view.see({ ...LEADER, expiresIn }), false);
+  assert.equal(view.last, null);
+  assert.equal(view.see(LEADER), true);
+  assert.equal(view.see({ ...LEADER, expiresIn: 0 }), false, "of a term that was told of, its end is no other term");
+  assert.equal(view.current, null);
+});

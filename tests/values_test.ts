@@ -33,6 +33,8 @@ test("redact() hides every form of credential, and nothing else", () => {
     ["AccountName=a;AccountKey=hunter2==;X=y", "AccountName=a;AccountKey=***;X=y"],
     ["https://a.blob.core.windows.net/c?sv=1&sig=hunter2&se=2", "https://a.blob.core.windows.net/c?sv=1&sig=***&se=2"],
     ["consul://host:8500?token=hunter2", "consul://host:8500?token=***"],
+    ["Server=db; Password = two hunter2 words ; Encrypt=true", "Server=db; Password = ***; Encrypt=true"],
+    ["consul://host:8500?token=x;hunter2&dc=east", "consul://host:8500?token=***&dc=east"],
     ["file:///a%20b", "file:///a%20b"],
     ["zookeeper://a:2181,b:2181/root", "zookeeper://a:2181,b:2181/root"],
   ];

@@ -35,8 +35,9 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
   ]],
   ["src/redact.ts", "tests/values_test.ts", [
     ["passwords of a URL up to the first @", ":\\S*@", ":[^@]*@"],
-    ["credentials by their names in lower case only", "/gi,", "/g,"],
-    ["tokens shown", "|sig|token|", "|sig|"],
+    ["tokens shown", "?token|auth)", "?tokken|auth)"],
+    ["secrets of connection strings that have blanks", '    .replace(IN_STRING, "$1$2$3***")\n', ""],
+    ["secrets in queries up to the first semicolon", '    .replace(IN_QUERY, "$1$2$3***")\n', ""],
   ]],
   ["src/registry.ts", "tests/registry_test.ts", [
     ["schemes told by their case", '.toLowerCase() ?? ""', ' ?? ""'],
@@ -275,14 +276,15 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     ["a remaining time that stands still", "seen.expiresIn - elapsedSince(this.#clock, this.#at)", "seen.expiresIn"],
     [
       "a leader seen again is as old as before",
-      "    this.#at = instant(this.#clock);\n    return changed;",
-      "    if (changed) this.#at = instant(this.#clock);\n    return changed;",
+      "    this.#at = instant(this.#clock);\n    return",
+      "    if (this.#seen?.termId !== known) this.#at = instant(this.#clock);\n    return",
     ],
     [
       "the same participant in another term is the same leader",
-      "leader?.termId !== this.#seen?.termId",
-      "leader?.leaderId !== this.#seen?.leaderId",
+      "const known = this.#seen?.termId;",
+      "const known = this.#seen?.leaderId === leader?.leaderId ? leader?.termId : this.#seen?.termId;",
     ],
+    ["a term that is over when it is first seen is told of", "leader.expiresIn <= 0;", "leader.expiresIn < -1e9;"],
   ]],
 ];
 
