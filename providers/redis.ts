@@ -52,6 +52,7 @@ import type { Answer } from "./redis/commands.ts";
 import type { RedisTls } from "./redis/driver.ts";
 import type { RedisClient } from "./redis/injected.ts";
 import { makeParts, type RedisParts } from "./redis/parts.ts";
+import { messageOf } from "./redis/link.ts";
 import { ACQUIRE, READ, RELEASE, RENEW, type Script } from "./redis/scripts.ts";
 import { checkServers, listGroups } from "./redis/upkeep.ts";
 
@@ -125,20 +126,23 @@ class RedisProvider implements Provider {
       "latest leases, while tokens keep growing with the server's clock.",
   };
   readonly #parts: RedisParts;
+  /** The key of the set of groups; null where there can be none. */
+  #groupsKey: string | null;
 
   constructor(parts: RedisParts) {
     this.#parts = parts;
+    this.#groupsKey = parts.groupsKey;
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const { sightings, pace, groupsKey } = this.#parts;
+    const { sightings, pace } = this.#parts;
     pace.note(heartbeatTimeout);
     return this.#call("acquire", electionGroup, signal, async (key) => {
       const { stale, latest } = sightings.evidence(electionGroup, heartbeatTimeout);
-      const keys = [key, `${key}:token`, ...(groupsKey === null ? [] : [groupsKey])];
+      const keys = [key, `${key}:token`];
       const args = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata), stale, latest, electionGroup];
-      const answered = await this.#run(signal, ACQUIRE, keys, args);
+      const answered = await this.#grant(signal, keys, args);
       const [outcome, stamp, ...rest] = listOf(answered.answer);
       if (!outcomeOf([outcome], { 0: false, 1: true })) {
         return { acquired: false, leader: sightings.see(electionGroup, stamp, rest, answered.sentAt) };
@@ -205,13 +209,13 @@ class RedisProvider implements Provider {
 
   /** Groups that nobody leads any more are listed too. In a cluster it walks over all keys of all primaries, in steps. */
   groups({ signal }: CallOptions): Promise<string[]> {
-    const { prefix, commands, groupsKey } = this.#parts;
+    const { prefix, commands } = this.#parts;
     return callBackend(
       this.name,
       "groups",
       prefix,
       signal,
-      async () => await listGroups(commands.router, prefix, groupsKey, signal),
+      async () => await listGroups(commands.router, prefix, this.#groupsKey, signal),
     );
   }
 
@@ -234,6 +238,21 @@ class RedisProvider implements Provider {
     this.#parts.subscriptions.close();
     this.#parts.commands.close();
     return Promise.resolve();
+  }
+
+  /** Runs ACQUIRE so that it adds the group to the set, where that may be. */
+  async #grant(signal: AbortSignal, keys: string[], args: (string | number)[]): Promise<Answer> {
+    const set = this.#groupsKey;
+    if (set !== null) {
+      try {
+        return await this.#run(signal, ACQUIRE, [...keys, set], args);
+      } catch (error) {
+        // Behind one address there is a cluster, which refuses keys of two slots before it runs anything.
+        if (!/\bCROSSSLOT\b/.test(messageOf(error))) throw error;
+        this.#groupsKey = null;
+      }
+    }
+    return await this.#run(signal, ACQUIRE, keys, args);
   }
 
   #run(signal: AbortSignal, script: Script, keys: string[], args: (string | number)[]): Promise<Answer> {

@@ -105,6 +105,11 @@ async function elects({ cluster, url, open, borrow }: Cast): Promise<void> {
   const foreign = Array.from({ length: 10 }, (_, i) => `group-${i}`).find((group) => slotOf(`{${group}}`) < 8_000) ??
     "";
   await assert.rejects(alone.acquire(request(foreign), soon()), /redis\+cluster:/);
+  await assert.rejects(alone.read(foreign, soon()), /redis\+cluster:/);
+  // Behind an address that stands for all of it, it is one: what is in one slot works.
+  const own = Array.from({ length: 99 }, (_, i) => `alone-${i}`).find((group) => slotOf(`{${group}}`) > 12_000) ?? "";
+  await win(alone, own);
+  assert.ok((await alone.groups?.(soon()))?.includes(own));
   await alone[Symbol.asyncDispose]();
 }
 

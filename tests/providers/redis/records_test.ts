@@ -171,10 +171,11 @@ function testServer(url: string): void {
     const lease = await win(provider, "group");
     const { RENEW } = await import("../../../providers/redis/scripts.ts");
     const original = RENEW.sha;
-    const strange = String(await admin.script("LOAD", "return 'QUEUED'"));
     try {
-      (RENEW as { sha: string }).sha = strange;
-      await assert.rejects(provider.renew(lease, soon()), /not one of our scripts'/);
+      for (const text of ["return 'QUEUED'", "return {'QUEUED', '1'}", "return {}", "return 1"]) {
+        (RENEW as { sha: string }).sha = String(await admin.script("LOAD", text));
+        await assert.rejects(provider.renew(lease, soon()), /not one of our scripts'/, text);
+      }
     } finally {
       (RENEW as { sha: string }).sha = original;
     }
