@@ -73,6 +73,10 @@ export class Group {
   #holding: Holding | null = null;
   /** The file of the last term that was granted here and whose number is on the disk. */
   #settled: string | null = null;
+  /** How many renewals with metadata were asked for, and which of them wrote the metadata that hold. */
+  readonly #metadata = { asked: 0, written: 0 };
+  /** The last write of metadata that was begun. */
+  #writing: Promise<unknown> = Promise.resolve();
 
   /** Makes the group, without I/O. */
   constructor(name: string, surroundings: GroupSurroundings) {
@@ -125,6 +129,7 @@ export class Group {
     signal: AbortSignal,
   ): Promise<"renewed" | "lost"> {
     const askedAt = this.#clock.monotonic();
+    const order = metadata === undefined ? 0 : ++this.#metadata.asked;
     const holding = await this.#holdingOf(lease, askedAt);
     if (holding === null || holding.ended) return "lost";
     signal.throwIfAborted();
@@ -137,8 +142,25 @@ export class Group {
     }
     if (!(await this.#keep(holding, askedAt))) return "lost";
     if (metadata === undefined) return "renewed";
+    const write = () => this.#replaceMetadata(holding.beat, order, metadata, signal);
+    // One after the other, whatever became of the one before.
+    const written = this.#writing.then(write, write);
+    this.#writing = written;
+    return await written ? "renewed" : "lost";
+  }
+
+  /** Replaces the metadata, unless those of a renewal that was asked for later have been written: the last one wins. */
+  async #replaceMetadata(
+    beat: string,
+    order: number,
+    metadata: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     signal.throwIfAborted();
-    return await this.#directory.replaceMetadata(holding.beat, JSON.stringify(metadata), signal) ? "renewed" : "lost";
+    if (order < this.#metadata.written) return true;
+    const replaced = await this.#directory.replaceMetadata(beat, JSON.stringify(metadata), signal);
+    if (replaced) this.#metadata.written = order;
+    return replaced;
   }
 
   /** See {@linkcode Provider.release}. */
