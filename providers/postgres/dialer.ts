@@ -53,7 +53,7 @@ export class Dialer {
   refusesSettings = false;
   readonly #settings: DialerSettings;
   readonly #sockets = new Set<Socket>();
-  /** The candidate to begin with: the last that worked, or the one after the last that did not. */
+  /** The candidate to begin with: the one after the last that did not work. */
   #first = 0;
 
   /** Makes it, without I/O. */
@@ -80,9 +80,7 @@ export class Dialer {
       const share = Math.ceil(this.#settings.connectTimeout / candidates.length);
       const bound = AbortSignal.any([signal, end, AbortSignal.timeout(share)]);
       try {
-        const connection = await this.#connect(Client, candidate, bound);
-        this.#first = index;
-        return connection;
+        return await this.#connect(Client, candidate, bound);
       } catch (error) {
         // Also if nobody waits any more: a call that is shorter than a share must not begin with this one for ever.
         if (this.#first === index) this.#first = (index + 1) % candidates.length;

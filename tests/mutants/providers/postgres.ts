@@ -132,6 +132,15 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "counts from when",
     ],
     [
+      "a lease that has expired is renewed for one who comes late",
+      ...[
+        STATEMENTS,
+        "AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()\n  RETURNING",
+        "AND lease.term_id = $2::text\n  RETURNING",
+      ] as const,
+      "renews nothing",
+    ],
+    [
       "an expired lease is not released",
       ...[
         STATEMENTS,
@@ -282,11 +291,6 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "of several hosts",
     ],
     [
-      "the host that worked is not remembered",
-      ...[DIALER, "        this.#first = index;\n", ""] as const,
-      "of several hosts",
-    ],
-    [
       "a hasty call begins with the silent host for ever",
       ...[DIALER, "if (this.#first === index) this.#first = (index + 1) % candidates.length;", ""] as const,
       "of several hosts",
@@ -390,6 +394,11 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "shows no password",
     ],
     [
+      "settings of the URL win over options",
+      ...["providers/postgres/options.ts", "{ ...parameters, ...given }", "{ ...given, ...parameters }"] as const,
+      "option win",
+    ],
+    [
       "a target of many hosts takes any",
       ...[TARGET, 'return hosts > 1 ? "read-write" : "any";', 'return "any";'] as const,
       "several hosts",
@@ -459,20 +468,6 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "an expired leader is reported",
       ...[PROVIDER, "leader !== null && leader.expiresIn !== 0 ? leader : null", "leader"] as const,
       "an expired term is over",
-    ],
-    [
-      "a lease that has expired is renewed for one who comes late",
-      ...[
-        STATEMENTS,
-        "AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()\n  RETURNING",
-        "AND lease.term_id = $2::text\n  RETURNING",
-      ] as const,
-      "given up change nothing",
-    ],
-    [
-      "settings of the URL win over options",
-      ...["providers/postgres/options.ts", "{ ...parameters, ...given }", "{ ...given, ...parameters }"] as const,
-      "settings from the URL",
     ],
   ],
 };

@@ -273,6 +273,19 @@ function testHeartbeats(url: string): void {
     }
   });
 
+  test("renew() that arrives when its lease has expired renews nothing, unless its caller is there to confirm it", async () => {
+    const table = newTable();
+    const provider = providers.open({ url, table });
+    const { termId } = await lead(provider, "g", { heartbeatTimeout: 100 });
+    await until("expired", async () => await provider.read("g", soon()) === null);
+    // As a server that has stalled carries them out, long after the term is over on its leader's side.
+    const { renew, renewOne } = buildStatements("public", table);
+    const before = await sql(url, `SELECT * FROM ${table}`);
+    await sql(url, renewOne.text, ["g", termId, 60_000, null, "1s"]);
+    await sql(url, renew.text, [["g"], [termId], [60_000], [null], [null]]);
+    assert.deepEqual(await sql(url, `SELECT * FROM ${table}`), before);
+  });
+
   test("release() of an expired lease frees it for those that do not believe the clock", async () => {
     const table = newTable();
     const provider = providers.open({ url, table });

@@ -83,6 +83,13 @@ test("parseTarget() refuses settings that nobody knows, and names the nearest", 
   assert.deepEqual({ ...parameters }, { schema: "s", table: "t", statementTimeout: 2_000, ...flags, poolSize: 2 });
 });
 
+test("resolveOptions() lets an option win over the URL, and one that is undefined not", () => {
+  const { schema, table } = resolveOptions({ url: "postgres://h/db?schema=a&table=c", schema: "b" });
+  assert.deepEqual([schema, table], ["b", "c"]);
+  const unset = { url: "postgres://h/db?schema=a", schema: undefined } as unknown as PostgresOptions;
+  assert.equal(resolveOptions(unset).schema, "a");
+});
+
 test("readTls() gives the modes the meanings that pg gives them", async () => {
   const tls = (query: string) => readTls(target(`postgres://h/db?${query}`).tls);
   assert.equal(await tls(""), undefined);
