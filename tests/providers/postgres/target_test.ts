@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type PostgresOptions, postgresProvider } from "../../../providers/postgres.ts";
 import { CATALOG } from "../../../providers/catalog.ts";
+import { resolveOptions } from "../../../providers/postgres/options.ts";
 import { parseTarget } from "../../../providers/postgres/target.ts";
 import { readTls } from "../../../providers/postgres/tls.ts";
 import { openProvider } from "../../../src/registry.ts";
