@@ -4,7 +4,7 @@
  * @module
  */
 
-import { write } from "node:fs";
+import { constants, fstatSync, openSync, write } from "node:fs";
 import process from "node:process";
 import { EXIT } from "./exit.ts";
 
@@ -19,7 +19,7 @@ export type Stream = Pick<typeof process.stdout, "isTTY"> & { write(text: string
 
 /**
  * Standard error, for lines of which some may be lost. Its reader may have gone, which ends nothing; or may stand still,
- * which holds nobody up: pipes are written to by a thread, because the runtimes' own streams wait for theirs.
+ * which holds nobody up, while the runtimes' own streams wait for a pipe that is full.
  */
 class LossyStream {
   #waiting = "";
@@ -57,7 +57,27 @@ class LossyStream {
 function writeInThread(bytes: Uint8Array, done: (error: Error | null, written: number) => void): void {
   if ("Deno" in globalThis) {
     void Deno.stderr.write(bytes).then((written) => done(null, written), (error) => done(error, 0));
-  } else write(STANDARD_ERROR, bytes, 0, bytes.length, null, done);
+  } else {
+    descriptor ??= openStandardError();
+    write(descriptor, bytes, 0, bytes.length, null, done);
+  }
+}
+
+let descriptor: number | null = null;
+
+/**
+ * Opens the pipe or terminal of standard error once more, so that writing to it does not wait: Node cannot end while a thread
+ * of it does. A file never makes one wait, and needs the place that its descriptor shares with others.
+ */
+function openStandardError(): number {
+  try {
+    const stat = fstatSync(STANDARD_ERROR);
+    if (!stat.isFIFO() && !stat.isCharacterDevice()) return STANDARD_ERROR;
+    return openSync(`/proc/self/fd/${STANDARD_ERROR}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    // Closed, without a reader, somebody else's, or on a platform without /proc: what there is has to do.
+    return STANDARD_ERROR;
+  }
 }
 
 /** Whether it is a stream that refuses what it has no room for; the others wait. */

@@ -8,7 +8,7 @@ import { statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { systemClock } from "../../src/clock.ts";
-import { type Member, membersOf } from "./processes.ts";
+import { type Member, membersOf, ownUser } from "./processes.ts";
 
 const SET_USER_ID = 0o4000;
 /** How soon after its begin a command is looked at, and how seldom at last, in milliseconds. */
@@ -39,7 +39,7 @@ export function caveatsOf(command: readonly string[]): string[] {
  * `told` once with those, and looks no more. Root may signal everybody.
  */
 export function watchForStrangers(processGroup: number, told: (members: readonly Member[]) => void): Disposable {
-  const own = process.geteuid?.() ?? 0;
+  const own = ownUser();
   let cancel = () => {};
   const look = (delayMs: number) => {
     cancel = systemClock.setTimer(() => {
@@ -53,7 +53,7 @@ export function watchForStrangers(processGroup: number, told: (members: readonly
 }
 
 function changesUser(program: string): boolean {
-  const own = process.geteuid?.() ?? 0;
+  const own = ownUser();
   if (own === 0) return false;
   const { mode, uid } = statSync(program);
   return (mode & SET_USER_ID) !== 0 && uid !== own;

@@ -81,6 +81,16 @@ export function describeMembers(members: readonly Member[]): string {
   return members.map(({ pid, uid }) => `process ${pid} of user id ${uid}`).join(", ");
 }
 
+/** Returns the user that this process runs as; 0, who may signal everybody, where that is unknown or means nothing. */
+export function ownUser(): number {
+  try {
+    return process.geteuid?.() ?? 0;
+  } catch {
+    // Deno asks for a permission, and was told no.
+    return 0;
+  }
+}
+
 /** Returns when a process started, in clock ticks since boot: with its id, that names it for ever. Null if it is unknown. */
 export function startTimeOf(pid: number): string | null {
   return statOf(pid)?.startTime ?? null;

@@ -55,15 +55,19 @@ onEachRuntime("elect run goes on waiting, when signals come that do not ask it t
 onEachRuntime("elect run and its command outlive a hang-up, when nohup has had it ignored", async (runtime) => {
   await using place = await temporary();
   const env = { ELECT_PROVIDER: place.url, DONE: `${place.path}/done` };
-  const script = 'echo up; while ! [ -e "$DONE" ]; do sleep 0.05; done; exit 7';
+  const script = 'echo "command $$"; while ! [ -e "$DONE" ]; do sleep 0.05; done; exit 7';
   // Node forgets that a signal was ignored, and looks at its parent instead.
   const under = runtime === "node" ? ["nohup", "sh", "-c", '"$@" & echo "pid $!"; wait $!', "sh"] : ["nohup"];
   await using running = await startOn(["run", "nightly", "--", "sh", "-c", script], { env, runtime, under });
-  await running.said(/up/);
+  const command = Number((await running.said(/command (\d+)/))[1]);
   const elect = Number(/pid (\d+)/.exec(running.stdout)?.[1] ?? running.pid);
-  Deno.kill(elect, "SIGHUP");
-  const ignored = `/proc/${elect}/status`;
-  await eventually(() => /^ShdPnd:\t0+\n/m.test(Deno.readTextFileSync(ignored)), "the signal to be taken");
+  for (const pid of [command, elect]) {
+    Deno.kill(pid, "SIGHUP");
+    await eventually(
+      () => /^ShdPnd:\t0+\n/m.test(Deno.readTextFileSync(`/proc/${pid}/status`)),
+      "the signal to be taken",
+    );
+  }
   await Deno.writeTextFile(env.DONE, "");
   assert.equal((await running.finished()).code, 7);
 });

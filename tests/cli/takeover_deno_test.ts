@@ -117,6 +117,20 @@ Deno.test("a participant of the library leads when the guard of a killed elect h
   assert.ok(pids.every((pid) => !isAlive(pid)));
 });
 
+onEachRuntime("the command of an elect that is killed while it waits never begins", async (runtime) => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url };
+  await using leader = await startOn(["run", "nightly", "--", "sh", "-c", "echo up; sleep 60"], { env, runtime });
+  await leader.said(/up/);
+  const touch = ["sh", "-c", "echo began"];
+  await using waiting = await startOn(["run", "nightly", "--", ...touch], { env, runtime });
+  await waiting.said(/waits to lead/, "stderr");
+  waiting.kill("SIGKILL");
+  // Its streams end when nobody has them any more: neither its guard nor what waited to become the command.
+  await waiting.finished();
+  assert.equal(waiting.stdout, "");
+});
+
 Deno.test("the guard ends only when nothing of its command is alive, when elect is killed", async () => {
   await using place = await temporary();
   const env = { ELECT_PROVIDER: place.url, PIDS: `${place.path}/pids` };

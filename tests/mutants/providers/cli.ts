@@ -136,7 +136,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "cli/guard/child.ts",
     find: "<&3 || exit 75;",
     replace: "<&3;",
-    test: { file: RUN, filter: "leaves neither command nor guard behind" },
+    test: { file: TAKEOVER, filter: "killed while it waits never begins, on deno" },
   },
   {
     name: "the command hears hang-ups that nohup has had ignored",
@@ -185,7 +185,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "cli/guard/processes.ts",
     find: "    if (isGroupGone(processGroup)) return;\n",
     replace: "    if (isGroupGone(processGroup) || wait > 0) return;\n",
-    test: { file: REGISTER, filter: "deaf or not" },
+    test: { file: "tests/cli/user_deno_test.ts" },
   },
   {
     name: "zombies count as alive",
@@ -199,7 +199,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "cli/guard/processes.ts",
     find: "return send(-processGroup, signal);",
     replace: "return send(processGroup, signal);",
-    test: { file: REGISTER, filter: "by the term in its environment" },
+    test: { file: RUN, filter: "ends what its command has left running" },
   },
   {
     name: "SIGUSR2 ends elect",
