@@ -4,6 +4,22 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import type { Server } from "../../../providers/zookeeper/endpoints.ts";
 
+/** Nothing is waited for longer, in milliseconds: a test that waits in vain must fail, and say so. */
+const PATIENCE_MS = 20_000;
+
+/** Waits for a call of the function that `listen` is given. */
+async function woken(what: string, listen: (wake: () => void) => void): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), PATIENCE_MS);
+      listen(resolve);
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** One connection of a client, as the server sees it. */
 export class Peer {
   readonly #socket: Socket;
@@ -39,7 +55,7 @@ export class Peer {
         return hexOf(frame);
       }
       if (this.#ended) return null;
-      await new Promise<void>((resolve) => this.#wake = resolve);
+      await woken("a frame of the client", (wake) => this.#wake = wake);
     }
   }
 
@@ -77,7 +93,7 @@ export async function scriptedServer(): Promise<ScriptedServer> {
       for (;;) {
         const peer = waiting.shift();
         if (peer !== undefined) return peer;
-        await new Promise<void>((resolve) => wake = resolve);
+        await woken("a connection", (resolve) => wake = resolve);
       }
     },
     async [Symbol.asyncDispose]() {
