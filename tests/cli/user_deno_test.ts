@@ -70,9 +70,10 @@ async function electOfNobody(directory: string) {
     await copy(new URL(part, ROOT), `${directory}/package/${part}`);
   }
   return (args: string[], env: Record<string, string>) => {
-    const become = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+    // In a directory that this user may enter.
+    const become = ["-C", directory, "setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
     const deno = [`${directory}/deno`, "run", "--quiet", "--allow-all", "--no-lock", "--no-config", "--no-check"];
-    return new Running([...become, ...deno, `${directory}/package/cli.ts`, ...args], { env }, "setpriv");
+    return new Running([...become, ...deno, `${directory}/package/cli.ts`, ...args], { env }, "env");
   };
 }
 
