@@ -2,17 +2,18 @@
  * The protocol of the file provider (providers/file/group.ts): numbered files in a directory, and nobody who decides.
  *
  * Checked by spin (see tests/model_deno_test.ts). Each call to the file system is one atomic step, and every order of the
- * steps of all participants is visited, with time passing between any two: a pause needs no code of its own.
+ * steps of three participants is visited, with time passing between any two: a pause needs no code of its own. One leads at
+ * first, under a lease that is longer than those of the two others, who ask for it, for one term each.
  *
  * What is assumed, and nothing else:
  *  - F1  link() fails if the name exists. A file once linked is never replaced, and nobody else removes files.
  *  - F2  Each touch sets a time that the file never had. Looks are linearizable: one host, one kernel.
- *  - F3  All participants' clocks advance together (one host). What they add for clock rates is left out.
- *  - F4  A participant whose process is dead takes no step; only the dead are seen as dead.
+ *  - F3  All clocks advance together (one host). What is added for clock rates is left out.
+ *  - F4  A participant whose process is dead takes no step; only the dead are seen as dead (-D DEATH).
  *
- * What each participant may do, at any moment: ask for the lease, ask again for the same term, give a call up (a step that is
- * on its way is still carried out, at any later time), renew, step down and release, evict whoever is shown as the leader,
- * stop for any time, die. Whoever is granted a lease sweeps, step by step, what is below it.
+ * What each may do at any moment: ask, ask again for the same term after its call was given up, renew, step down and release,
+ * stop for any time; with -D EVICTION, end the term that is shown; with -D DEATH, die; with -D SWEEP, remove, step by step,
+ * what is below its number; with -D LATE, leave a touch or a link on its way, which is carried out at any later time.
  *
  * What is checked:
  *  - S1  no instant at which two participants lead, other than one that was evicted and has not learned it yet;
@@ -23,13 +24,14 @@
  *  NO_LOOK      a claim is confirmed without a look for a higher number after its touch         (S1)
  *  LOOK_FIRST   a renewal looks for a higher number and then touches                            (S1)
  *  NO_CHECK     a claim does not look whether its predecessor was touched                       (S1)
- *  TRUST_DEAD   a dead claimant is followed without a look whether its claim was good           (S1)
- *  OWN_LEASE    a claim that was withdrawn is passed over after its own lease, though that of its predecessor is longer (S1)
- *  NO_MARK      the look for a higher number has no eye for a release                           (E)
- *  SWEEP_ALL    the highest number is swept when it was released                                (S3)
+ *  TRUST_DEAD   a dead claimant is followed without a look whether its claim was good           (S1, with DEATH)
+ *  OWN_LEASE    a claim that was withdrawn is passed over after its own lease, though its predecessor's is longer
+ *                                                                                               (S1, with LONG=3)
+ *  NO_MARK      the look for a higher number has no eye for a release                           (E, with EVICTION)
+ *  SWEEP_ALL    the highest number is swept when it was released                                (S3, with SWEEP, EVICTION)
  *
- * Two participants, three claims and two terms each are searched by default; -D THREE is a third participant that only asks
- * and dies, for two claims more than it takes to go wrong.
+ * Searched in seconds each: the default, SWEEP, TOUCHES=2 (a leader renews once more), LONG=3, and EVICTION with CLAIMS=2.
+ * DEATH takes a minute. LATE has not been searched to its end; orders with it are drawn in file_exploration_test.ts.
  */
 
 #define N 3
@@ -238,9 +240,15 @@ claim:
   goto look;
 
 confirm:                                                              /* stat of the predecessor */
-#ifndef NO_CHECK
-  atomic { if :: over(n) || !stands(n, second) -> clear(); goto idle :: else fi };
+  if
+  :: atomic { true -> clear(); goto idle }                            /* given up; it asks again */
+#ifdef NO_CHECK
+  :: atomic { !over(n) -> second = 0 }
+#else
+  :: atomic { over(n) || !stands(n, second) -> clear(); goto idle }
+  :: atomic { !over(n) && stands(n, second) -> second = 0 }
 #endif
+  fi;
 
 renew:
 #ifdef LOOK_FIRST

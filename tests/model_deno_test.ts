@@ -1,33 +1,64 @@
-/** Checks the Promela model of lease, deadline and fencing (`proof/lease.pml`) with spin, and that its broken variants fail. */
+/**
+ * Checks the Promela models with spin, and that their broken variants fail: that of lease, deadline and fencing
+ * (`proof/lease.pml`), and that of the file provider's protocol (`proof/file.pml`).
+ */
 
 import { ok } from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { aptInstall } from "./servers/process.ts";
 
-const MODEL = fileURLToPath(new URL("../proof/lease.pml", import.meta.url));
 const WHY_NOT = await install();
 
-/** Each broken variant, and the assertion by which spin must refute it. */
-const REFUTED: readonly { defines: readonly string[]; by: RegExp }[] = [
-  { defines: ["FROM_ANSWER", "ONLY_S1"], by: /assertion violated\s+!\(.*role\[0\].*role\[1\]/ },
-  { defines: ["NO_DRIFT", "ONLY_S1"], by: /assertion violated\s+!\(.*role\[0\].*role\[1\]/ },
-  { defines: ["LATE_RELEASE", "ONLY_S1"], by: /assertion violated\s+!\(.*role\[0\].*role\[1\]/ },
-  { defines: ["BY_NAME", "ONLY_S1", "TERMS=3", "LEASE=2"], by: /assertion violated\s+!\(.*role\[0\].*role\[1\]/ },
-  { defines: ["TOKEN_RESET"], by: /assertion violated\s+\(counter>lastToken\)/ },
-  { defines: ["NO_FENCE", "FENCE"], by: /assertion violated\s+\(writeGrant/ },
+/** A model: the assumptions under which it must hold, and its broken variants, each with the assertion that must refute it. */
+interface Model {
+  readonly file: string;
+  readonly holds: readonly (readonly string[])[];
+  readonly refuted: readonly { readonly defines: readonly string[]; readonly by: RegExp }[];
+}
+
+const TWO_LEAD = /assertion violated\s+!\(.*role\[[01]\].*role\[[12]\]/;
+
+const MODELS: readonly Model[] = [
+  {
+    file: "lease.pml",
+    holds: [[], ["FENCE"]],
+    refuted: [
+      { defines: ["FROM_ANSWER", "ONLY_S1"], by: TWO_LEAD },
+      { defines: ["NO_DRIFT", "ONLY_S1"], by: TWO_LEAD },
+      { defines: ["LATE_RELEASE", "ONLY_S1"], by: TWO_LEAD },
+      { defines: ["BY_NAME", "ONLY_S1", "TERMS=3", "LEASE=2"], by: TWO_LEAD },
+      { defines: ["TOKEN_RESET"], by: /assertion violated\s+\(counter>lastToken\)/ },
+      { defines: ["NO_FENCE", "FENCE"], by: /assertion violated\s+\(writeGrant/ },
+    ],
+  },
+  {
+    file: "file.pml",
+    holds: [[], ["SWEEP"], ["TOUCHES=2"], ["LONG=3"], ["EVICTION", "CLAIMS=2"]],
+    refuted: [
+      { defines: ["NO_LOOK"], by: TWO_LEAD },
+      { defines: ["LOOK_FIRST"], by: TWO_LEAD },
+      { defines: ["NO_CHECK"], by: TWO_LEAD },
+      { defines: ["TRUST_DEAD", "DEATH"], by: TWO_LEAD },
+      { defines: ["OWN_LEASE", "LONG=3"], by: TWO_LEAD },
+      { defines: ["NO_MARK", "EVICTION"], by: /assertion violated\s+!\(marked/ },
+      { defines: ["SWEEP_ALL", "SWEEP", "EVICTION"], by: /assertion violated\s+\(\(n>lastToken\)/ },
+    ],
+  },
 ];
 
-for (const defines of [[], ["FENCE"]]) {
-  modelTest(`${["lease.pml", ...defines].join(" ")} holds in every reachable state`, async () => {
-    const report = await check(defines);
-    ok(/errors: 0/.test(report) && !/Search not completed|max search depth too small/.test(report), report);
-  });
-}
-for (const { defines, by } of REFUTED) {
-  modelTest(`lease.pml ${defines.join(" ")} is refuted`, async () => {
-    const report = await check(defines);
-    ok(by.test(report), report);
-  });
+for (const { file, holds, refuted } of MODELS) {
+  for (const defines of holds) {
+    modelTest(`${[file, ...defines].join(" ")} holds in every reachable state`, async () => {
+      const report = await check(file, defines);
+      ok(/errors: 0/.test(report) && !/Search not completed|max search depth too small/.test(report), report);
+    });
+  }
+  for (const { defines, by } of refuted) {
+    modelTest(`${[file, ...defines].join(" ")} is refuted`, async () => {
+      const report = await check(file, defines);
+      ok(by.test(report), report);
+    });
+  }
 }
 
 function modelTest(name: string, run: () => Promise<void>): void {
@@ -36,10 +67,11 @@ function modelTest(name: string, run: () => Promise<void>): void {
 }
 
 /** Generates, compiles and runs the checker; returns what it reports. */
-async function check(defines: readonly string[]): Promise<string> {
+async function check(file: string, defines: readonly string[]): Promise<string> {
+  const model = fileURLToPath(new URL(`../proof/${file}`, import.meta.url));
   const cwd = await Deno.makeTempDir({ prefix: "lease-model-" });
   try {
-    await command("spin", ["-a", ...defines.map((each) => `-D${each}`), MODEL], cwd);
+    await command("spin", ["-a", ...defines.map((each) => `-D${each}`), model], cwd);
     await command("gcc", ["-w", "-O1", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=4000", "-o", "checker", "pan.c"], cwd);
     return await command(`${cwd}/checker`, ["-m500000"], cwd);
   } finally {

@@ -18,9 +18,9 @@ import { Explorer } from "./file/explorer.ts";
 const parent = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "elect-exploration-"));
 after(() => rm(parent, { recursive: true, force: true }));
 
-const TURNS = 400;
-const PART = 50;
-const [from = 1, to = 150] = seedsAsked()?.split("-").map(Number) ?? [];
+const TURNS = 150;
+const PART = 100;
+const [from = 1, to = 600] = seedsAsked()?.split("-").map(Number) ?? [];
 
 /** Deno asks for a permission that a test may not have. */
 function seedsAsked(): string | undefined {

@@ -161,6 +161,27 @@ test("acquire() is not granted a claim that was released before it was confirmed
   assert.equal((await win(provider, asked)).token, 2n);
 });
 
+test("acquire() is not granted a claim that was released before it was confirmed, at whatever step", async () => {
+  const tokens = new Set<bigint>();
+  for (let count = 0, ended = false, touched = false, confirmed = false; !ended; count++) {
+    const { scene, files, provider, asked } = await linked();
+    const again = await Play.begin(files, () => provider.acquire(asked, soon()));
+    await again.steps(count);
+    // Once it has touched, and looked, it is the lease of a leader that is released.
+    touched ||= files.next === "utimes";
+    confirmed ||= touched && files.next === "stat";
+    ended = again.done;
+    const other = scene.provider();
+    assert.equal(await other.release({ electionGroup: "g", termId: asked.termId }, soon()), "released");
+    const answer = await again.finish();
+    tokens.add(answer.acquired ? answer.lease.token : 0n);
+    if (!confirmed) assert.notEqual(answer.acquired && answer.lease.token, 1n, `released after ${count} steps`);
+    // Nobody is in the way of others but a term that began anew.
+    assert.equal((await other.acquire(request(), soon())).acquired, !(answer.acquired && answer.lease.token === 2n));
+  }
+  assert.deepEqual([...tokens].sort(), [0n, 1n, 2n]);
+});
+
 test("acquire() is granted a claim that another releases while it is being confirmed until its next heartbeat at most", async () => {
   const outcomes = new Set<string>();
   await everyOrder(async () => {
@@ -332,4 +353,16 @@ test("acquire() grants no number that is not on the disk, also when it asks agai
     assert.equal((await win(provider, asked)).token, 1n);
     assert.equal(syncs, code === "EIO" ? 3 : 1, "once is enough");
   }
+});
+
+test("renew() of the lease under an old number says lost, when its term began anew under the next", async () => {
+  const scene = new Scene();
+  const provider = scene.provider();
+  const asked = request();
+  const old = await win(provider, asked);
+  await scene.provider().release(old, soon());
+  const now = await win(provider, asked);
+  assert.deepEqual([old.token, now.token], [1n, 2n]);
+  assert.equal(await provider.renew(old, soon()), "lost");
+  assert.equal(await provider.renew(now, soon()), "renewed");
 });

@@ -103,6 +103,19 @@ test("acquire() removes nothing that is not provably its own, whatever its name"
   }
 });
 
+test("acquire() removes what a late claim left, but not what another keeps under its number", async () => {
+  const directory = newRoot();
+  const provider = fileProvider({ directory });
+  const own = await terms(directory, 5, provider);
+  const record = JSON.parse(await readFile(join(own, "5"), "utf8"));
+  await writeFile(join(own, `3.${UUID}`), JSON.stringify({ ...record, beat: `3.${UUID}` }));
+  await writeFile(join(own, "3"), "From: somebody");
+  await provider.release({ electionGroup: "g", termId: record.termId }, soon());
+  await win(provider);
+  assert.deepEqual((await readdir(own)).filter((name) => /^[1-5](\.|$)/.test(name)), ["3"]);
+  assert.equal(await readFile(join(own, "3"), "utf8"), "From: somebody");
+});
+
 test("acquire() removes nothing in a directory full of numbers, also when it has taken them for a lease", async () => {
   const directory = newRoot();
   await mkdir(join(directory, "g"), { recursive: true });

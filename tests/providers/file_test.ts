@@ -86,6 +86,14 @@ test("fileProvider() refuses what names no directory of this host, and settings 
   for (const url of ["file:", "file://host/share", "file:///a?mode=0777", "file:///a#b", "file:///%E0%A4%A"]) {
     assert.throws(() => fileProvider({ url }), TypeError, url);
   }
+  const misspelt = /setting "heartbeat": it does not exist; there are none; in a path, write \? as %3F/;
+  assert.throws(() => fileProvider({ url: "file:///dir?heartbeat=1" }), misspelt);
+  assert.throws(() => fileProvider({ url: "file:///dir?" }), /it takes no settings/);
+  const options = { directory: "/dir", clok: systemClock };
+  assert.throws(
+    () => fileProvider(options as FileOptions),
+    /file option "clok": it does not exist; did you mean "clock"/,
+  );
   assert.throws(() => fileProvider({}), TypeError);
   assert.throws(() => fileProvider({ directory: "" }), TypeError);
   assert.throws(() => fileProvider({ url: "file:///a", directory: "/a" }), TypeError);

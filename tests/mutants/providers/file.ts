@@ -75,13 +75,20 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "providers/file/group.ts",
     find: "if (numbers.at(-1) !== number || names.has(releasedName(beat))) return false;",
     replace: "if (numbers.at(-1) !== number) return false;",
-    test: { file: REASKED, filter: "released before it was confirmed" },
+    test: { file: REASKED, filter: "at whatever step" },
   },
   {
     name: "a claim that is asked for again is confirmed without a look after its touch",
     file: "providers/file/group.ts",
     find: "return await this.#keep(this.#hold(record, look.number, look.mtime, askedAt), askedAt);",
     replace: "return await this.#touch(this.#hold(record, look.number, look.mtime, askedAt));",
+    test: { file: REASKED, filter: "who passes over it" },
+  },
+  {
+    name: "a claim that is asked for again is confirmed without a look for a higher number",
+    file: "providers/file/group.ts",
+    find: "return await this.#keep(this.#hold(record, look.number, look.mtime, askedAt), askedAt);",
+    replace: "return await this.#touch(this.#hold(record, look.number, look.mtime, askedAt)) && askedAt >= 0;",
     test: EXPLORATION,
   },
   {
@@ -96,7 +103,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "providers/file/group.ts",
     find: "if (numbers.at(-1) !== number || names.has(releasedName(beat))) return false;",
     replace: "if (numbers.length === 0 || names.has(releasedName(beat))) return false;",
-    test: EXPLORATION,
+    test: { file: INTERLEAVINGS, filter: "both succeed" },
   },
   {
     name: "a renewal does not look whether its own file is still there",
@@ -124,7 +131,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "providers/file/group.ts",
     find: "if (holding !== null && holding.number > token) return null;",
     replace: "if (holding !== null && holding.number > token) return holding.termId === termId ? holding : null;",
-    test: { file: INTERLEAVINGS, filter: "begins its term anew" },
+    test: { file: REASKED, filter: "old number" },
   },
   {
     name: "two touches set the same time, when the clock stands still",
@@ -152,7 +159,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "providers/file/observer.ts",
     find: "if (mtime !== UNCONFIRMED || await this.claimStands(look)) return { number, mtime: null, leaseMs: 0 };",
     replace: "return { number, mtime: null, leaseMs: 0 };",
-    test: EXPLORATION,
+    test: { file: INTERLEAVINGS, filter: "died before it saw" },
   },
   {
     name: "a claim that was withdrawn is passed over after its own lease, though its predecessor's is longer",
@@ -215,7 +222,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "providers/file/sweep.ts",
     find: "if (names.has(plain) && (await directory.record(plain))?.beat === beat && !signal.aborted) {",
     replace: "if (names.has(plain) && !signal.aborted) {",
-    test: { file: SWEEP, filter: "provably" },
+    test: { file: SWEEP, filter: "another keeps" },
   },
   {
     name: "the sweep removes files that only look like those of a term",
@@ -302,5 +309,12 @@ export const MUTANTS: readonly ProviderMutant[] = [
     find: '  checkOptions("file", options, ["url", "directory", "clock", "heldBy"]);\n',
     replace: "",
     test: { file: FILE, filter: "refuses" },
+  },
+  {
+    name: "of metadata at once, those that were asked for first stay",
+    file: "providers/file/group.ts",
+    find: "if (order < this.#metadata.written) return true;",
+    replace: "if (order > this.#metadata.written && this.#metadata.written > 0) return true;",
+    test: { file: FILE, filter: "last metadata stays" },
   },
 ];

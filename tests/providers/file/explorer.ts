@@ -13,7 +13,7 @@ import { GatedFiles } from "./gated_files.ts";
 /** Lengths of leases, in milliseconds: they differ, because those of participants may. */
 const LEASES = [1_000, 1_000, 250];
 /** How long it takes from one look to the next that may take over, for each length, and less than that. */
-const PAUSES = [1, 100, 249, 252, 500, 999, 1_002];
+const PAUSES = [1, 100, 249, 252, 500, 999, 1_002, 1_002];
 
 /** A random whole number below a bound. */
 export type Random = (below: number) => number;
@@ -80,11 +80,75 @@ export class Explorer {
 
   /** Takes `turns` steps, lets everything end, and checks that the group is not blocked. */
   async walk(turns: number): Promise<void> {
+    await this.#begin(this.#random(6));
     for (let turn = 0; turn < turns; turn++) {
       await this.#turn();
       this.#check();
     }
     await this.#end();
+  }
+
+  /** Brings about what orders that are drawn seldom come to: a group in which something critical is under way. */
+  async #begin(situation: number): Promise<void> {
+    const [first, second, third] = this.#participants;
+    if (situation === 0 || !first || !second || !third) return;
+    this.#acquire(first, 1_000);
+    if (situation < 3) {
+      // A claim that was linked by a call that was given up, and others have seen; it may have been released.
+      await this.#advance(first, "link");
+      await this.#look(second);
+      if (situation === 2) {
+        this.#evict();
+        await this.#advance(this.#operator);
+      }
+      this.#clock.jump(1_002);
+      this.#giveUp(first);
+      await this.#advance(first);
+      this.#acquire(first, 1_000);
+    } else {
+      // A renewal that is late, and others who have seen the lease run out; one of them may have claimed it, and may be dead.
+      await this.#advance(first);
+      for (const who of [second, third]) await this.#look(who);
+      this.#clock.jump(999);
+      if (first.lease !== null) this.#renew(first, first.lease);
+      await first.files.settle();
+      this.#clock.jump(3);
+      if (situation > 3) {
+        this.#acquire(third, 250);
+        await this.#advance(third, "link");
+        if (this.#random(2) === 0) await this.#advance(first);
+      }
+      if (situation === 5) this.#die(2);
+    }
+    this.#acquire(second, 1_000);
+    await second.files.settle();
+    await this.#meet();
+  }
+
+  /** What is under way meets, and nothing else happens: each goes on for some steps, then another. */
+  async #meet(): Promise<void> {
+    for (let turn = 0; turn < 20; turn++) {
+      const busy = this.#participants.filter(({ files }) => files.waits > 0);
+      const who = busy[this.#random(busy.length)];
+      for (let steps = 1 + this.#random(this.#random(2) === 0 ? 3 : 16); steps > 0; steps--) {
+        await who?.files.step(() => 0);
+      }
+      this.#check();
+    }
+  }
+
+  async #look(who: Participant): Promise<void> {
+    this.#acquire(who, 250);
+    await this.#advance(who);
+  }
+
+  /** Takes steps of `who` until one with this name has been taken, or all. */
+  async #advance(who: Participant, name?: string): Promise<void> {
+    await who.files.settle();
+    for (let taken = ""; taken !== name && who.files.waits > 0;) {
+      taken = who.files.next ?? "";
+      await who.files.step(() => 0);
+    }
   }
 
   #join(): Participant {
