@@ -1,5 +1,6 @@
 /** Runs programs for the test driver: with a time limit, their output kept for the case that they fail. */
 
+import { descendants } from "../servers/process.ts";
 import { patience } from "../slowness.ts";
 
 /** What became of a program. */
@@ -69,7 +70,7 @@ export function endAll(): void {
   for (const child of running) end(child);
 }
 
-/** SIGTERM first, so that a test runner can end the processes of its own. */
+/** SIGTERM first, so that a test runner can end the processes of its own. If it does not, its servers go with it. */
 function end(child: Deno.ChildProcess): void {
   const send = (signal: Deno.Signal) => {
     try {
@@ -79,7 +80,18 @@ function end(child: Deno.ChildProcess): void {
     }
   };
   send("SIGTERM");
-  setTimeout(() => running.has(child) && send("SIGKILL"), 3_000);
+  setTimeout(() => {
+    if (!running.has(child)) return;
+    const left = descendants(child.pid);
+    send("SIGKILL");
+    for (const pid of left) {
+      try {
+        Deno.kill(pid, "SIGKILL");
+      } catch {
+        // It is gone already.
+      }
+    }
+  }, patience(3_000));
 }
 
 async function collect(stream: ReadableStream<Uint8Array>, chunks: string[]): Promise<void> {
