@@ -13,6 +13,9 @@
  *   that; without, and on other systems, a dead leader's lease expires like any other.
  * - **Not promised**: anything between hosts. A network file system hides changes for seconds, and breaks the promise that
  *   there is one leader. The file system must have hard links and keep times to the millisecond.
+ * - **Metadata** never cost a lease: a renewal is done before they are written, and rejects if only they fail, as on a full
+ *   disk. `acquire` on a full disk is an error.
+ * - **Foreign files** are left alone, whatever their names. A symbolic link in place of a group's directory is refused.
  * - **A heartbeat** costs three calls: a touch of the own file, a look at the group's directory, and one at the own file.
  *   Nothing waits for the disk but `acquire`. After a power failure heartbeats may be missing, but no term and no token:
  *   the lease expires as if its holder had died a little earlier.
