@@ -13,6 +13,8 @@ import type { ProviderCard } from "../src/registry.ts";
 export const CATALOG = {
   memory: {
     name: "memory",
+    title: "Memory of a process",
+    watch: true,
     module: "memory",
     protocols: ["memory:"],
     sample: "memory:",
@@ -20,6 +22,8 @@ export const CATALOG = {
   },
   file: {
     name: "file",
+    title: "Files of one host",
+    watch: true,
     module: "file",
     protocols: ["file:"],
     sample: "file:///var/lib/app/elections",
@@ -27,6 +31,8 @@ export const CATALOG = {
   },
   postgres: {
     name: "postgres",
+    title: "PostgreSQL",
+    watch: true,
     module: "postgres",
     protocols: ["postgres:", "postgresql:"],
     // What users of Npgsql and libpq have. `Server=` could be SQL Server's, which has no such keywords as Port and Username.
@@ -39,6 +45,8 @@ export const CATALOG = {
   },
   sqlserver: {
     name: "sqlserver",
+    title: "SQL Server",
+    watch: false,
     module: "sqlserver",
     protocols: ["sqlserver:", "mssql:"],
     // Connection strings of ADO.NET, with each synonym of the server. A colon before the first "=" makes it a URL, or what
@@ -51,6 +59,8 @@ export const CATALOG = {
   },
   redis: {
     name: "redis",
+    title: "Redis, Valkey",
+    watch: true,
     module: "redis",
     protocols: ["redis:", "rediss:", "redis+sentinel:", "rediss+sentinel:", "redis+cluster:", "rediss+cluster:"],
     port: 6379,
@@ -59,6 +69,8 @@ export const CATALOG = {
   },
   "azure-blob": {
     name: "azure-blob",
+    title: "Azure Blob Storage",
+    watch: false,
     module: "azure-blob",
     protocols: ["azblob:"],
     // The schemes of the web belong to nobody: only Azure's own host names and the path of its emulators are its.
@@ -72,6 +84,8 @@ export const CATALOG = {
   },
   consul: {
     name: "consul",
+    title: "Consul",
+    watch: true,
     module: "consul",
     protocols: ["consul:", "consul+https:"],
     port: 8500,
@@ -80,6 +94,8 @@ export const CATALOG = {
   },
   zookeeper: {
     name: "zookeeper",
+    title: "ZooKeeper",
+    watch: true,
     module: "zookeeper",
     protocols: ["zookeeper:", "zookeeper+tls:"],
     port: 2181,

@@ -32,6 +32,10 @@ export interface ProviderCard {
   readonly protocols: readonly string[];
   /** Whether it opens a target that its schemes do not tell, such as a connection string. */
   readonly matches?: (target: string) => boolean;
+  /** What people call the backend. */
+  readonly title: string;
+  /** Whether followers are told that a lease may have become free, instead of asking again and again. */
+  readonly watch: boolean;
   /** The export of this package that registers it: `redis` for `jsr:@multilock/core/redis`. */
   readonly module: string;
   /** The port that its backend usually listens on. */

@@ -7,12 +7,16 @@ import { CARDS } from "../providers/catalog.ts";
 import { cardFor } from "../src/registry.ts";
 import { addressesIn, BACKENDS, PERMISSIONS, testFlags } from "./permissions.ts";
 import { COMPOSE_URLS } from "./servers/compose.ts";
+import { synced } from "./sync.ts";
 
 const root = new URL("../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
 const modules = readdirSync(new URL("providers/", root)).filter((file) =>
   file.endsWith(".ts") && file !== "catalog.ts"
 );
+
+/** The files of servers that are not named like their backend. */
+const SERVERS: Readonly<Record<string, string>> = { "azure-blob": "azurite", sqlserver: "compose" };
 
 for (const file of modules) {
   const name = file.slice(0, -".ts".length).replaceAll("_", "-");
@@ -38,24 +42,12 @@ for (const file of modules) {
     assert.match(read(path), /conformanceCases\(/);
   });
 
-  test(`provider ${name} has its row in the README, with its schemes and permissions`, () => {
-    const flags = PERMISSIONS[name];
-    assert.ok(flags, `tests/permissions.ts lacks "${name}"`);
-    const telling = CARDS.find((each) => each.name === name)?.protocols ?? [];
-    const rows = read("README.md").split("\n").filter((line) => line.startsWith("|"));
-    const own = rows.filter((line) => telling.length > 0 && telling.every((scheme) => line.includes(`\`${scheme}`)));
-    assert.notEqual(own.length, 0, `no row of a table names ${telling.join(" and ")}`);
-    const exact = own.filter((line) => flagsIn(line).join(" ") === [...flags].sort().join(" "));
-    assert.notEqual(
-      exact.length,
-      0,
-      `its row must have exactly the permissions that its tests run with: ${flags.join(" ")}`,
-    );
+  test(`provider ${name} has its page, its bench file and, if it needs one, its server`, () => {
+    const own = file.replace(".ts", "");
+    const paths = [`docs/backends/${name}.md`, `bench/backends/${file}`];
+    if (BACKENDS.includes(name)) paths.push(`tests/servers/${SERVERS[name] ?? own}.ts`);
+    for (const path of paths) assert.ok(existsSync(new URL(path, root)), `there is no ${path}`);
   });
-}
-
-function flagsIn(row: string): string[] {
-  return [...row.matchAll(/--allow-[a-z]+(?:=[^\s`|]+)?/g)].map(([flag]) => flag).sort();
 }
 
 for (const name of BACKENDS) {
@@ -69,6 +61,10 @@ for (const name of BACKENDS) {
     assert.match(COMPOSE_URLS[name] ?? "", new RegExp(`:${port}\\b`), "tests/servers/compose.ts must know its port");
   });
 }
+
+test("what follows from the catalog is what deno task sync writes", () => {
+  for (const { path, text } of synced(read)) assert.equal(read(path), text, `${path}: run deno task sync`);
+});
 
 test("every permission belongs to a provider", () => {
   const names = modules.map((file) => file.slice(0, -".ts".length).replaceAll("_", "-"));

@@ -11,11 +11,15 @@ import { refuseUnknown } from "../../src/spelling.ts";
 export type ParameterKind = "text" | "flag" | "count" | "duration";
 
 /** What each kind is read as. */
-interface ParameterValue {
-  text: string;
-  flag: boolean;
-  count: number;
-  duration: number;
+export interface ParameterValue {
+  /** The text itself. */
+  readonly text: string;
+  /** `true` or `false`. */
+  readonly flag: boolean;
+  /** A whole number of at most nine digits. */
+  readonly count: number;
+  /** Milliseconds. */
+  readonly duration: number;
 }
 
 /** The settings of a URL; those that it does not have are absent. */

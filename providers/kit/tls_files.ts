@@ -23,9 +23,13 @@ export interface TlsFiles {
 
 /** How to do TLS, as `tls.connect` of `node:tls` takes it. */
 export interface TlsSettings {
+  /** The certificate authorities to trust instead of the runtime's, as PEM. */
   readonly ca?: string;
+  /** The client's certificate chain, as PEM. */
   readonly cert?: string;
+  /** The client's private key, as PEM. */
   readonly key?: string;
+  /** The name that the server's certificate must have. */
   readonly servername?: string;
 }
 
