@@ -4,6 +4,7 @@
  * @module
  */
 
+import { loadDriver } from "../kit/driver.ts";
 import { Buffer } from "node:buffer";
 import { openConnections } from "../kit/http_agent.ts";
 import type { AzureTarget } from "./target.ts";
@@ -98,9 +99,9 @@ export interface OpenContainer {
  * one of ours a second time (see `openConnections`).
  */
 export async function openContainer({ url, key, tls }: AzureTarget): Promise<OpenContainer> {
-  const { AnonymousCredential, ContainerClient, newPipeline, StorageSharedKeyCredential } = await import(
-    "@azure/storage-blob"
-  );
+  const { AnonymousCredential, ContainerClient, newPipeline, StorageSharedKeyCredential } = await loadDriver<
+    typeof import("@azure/storage-blob")
+  >("@azure/storage-blob", () => import("@azure/storage-blob"), () => import("npm:@azure/storage-blob@12.32.0"));
   const connections = openConnections(url.startsWith("https:") ? tls : null);
   const credential = key === null ? new AnonymousCredential() : new StorageSharedKeyCredential(key.account, key.value);
   const pipeline = newPipeline(credential, { retryOptions: { maxTries: 1 } });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { loadDriver } from "../kit/driver.ts";
 import { lookup } from "node:dns/promises";
 import { isIP, Socket } from "node:net";
 import { abortable } from "../../src/call.ts";
@@ -173,12 +174,8 @@ export class Dialer {
 type DriverClass = new (options: Readonly<Record<string, unknown>>) => DriverClient;
 
 async function loadClient(): Promise<DriverClass> {
-  try {
-    const driver: unknown = await import("pg");
-    return (driver as { Client: DriverClass }).Client;
-  } catch (cause) {
-    throw new Error('the driver "pg" cannot be loaded; add it to the dependencies: npm install pg', { cause });
-  }
+  const { Client } = await loadDriver<{ Client: DriverClass }>("pg", () => import("pg"), () => import("npm:pg@^8"));
+  return Client;
 }
 
 /**

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { loadDriver } from "../kit/driver.ts";
 import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
 import type { Address } from "./target.ts";
 
@@ -56,7 +57,11 @@ export function clientMaker({ tls, socket }: DriverSettings): MakeClient {
   return async ({ host, port }) => {
     // A name to expect is left to the runtime, which takes the host, but for an address expects no name and sends none.
     const security: TlsSettings & object = tls === null ? {} : { ...await readTlsFiles(tls.files), ...tls.options };
-    const { Redis } = await import("ioredis");
+    const { Redis } = await loadDriver<typeof import("ioredis")>(
+      "ioredis",
+      () => import("ioredis"),
+      () => import("npm:ioredis@^6"),
+    );
     const settings = { ...socket, host, port, ...(tls !== null && { tls: security }), ...SAFE };
     return new Redis(settings) as unknown as DriverClient;
   };

@@ -8,7 +8,7 @@ import { abortable } from "../../src/call.ts";
 import { dial } from "../kit/dial.ts";
 import { readTlsFiles, type TlsFiles } from "../kit/tls_files.ts";
 import {
-  loadDriver,
+  loadMssql,
   type OwnPool,
   type RawConnection,
   type SqlServerDriver,
@@ -80,7 +80,7 @@ export class Connections {
 
   /** Runs a batch. Aborted before it has a connection, it is never sent; aborted later, the server is told to stop. */
   async run(sql: string, parameters: Parameters, options: RunOptions): Promise<readonly Row[]> {
-    const driver = this.#settings.driver ?? await loadDriver();
+    const driver = this.#settings.driver ?? await loadMssql();
     return await this.#use(options, async (request) => {
       for (const [name, value] of Object.entries(parameters)) {
         if (typeof value === "number") request.input(name, driver.Int, value);
@@ -147,7 +147,7 @@ export class Connections {
 
   async #connect(): Promise<OwnPool> {
     const { statementTimeout, poolSize, config } = this.#settings;
-    const { ConnectionPool } = await loadDriver();
+    const { ConnectionPool } = await loadMssql();
     this.#closing.signal.throwIfAborted();
     const pool = new ConnectionPool({
       ...config,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { loadDriver } from "../kit/driver.ts";
+
 /** What a pool must offer; a `ConnectionPool` of `mssql` does. */
 export interface SqlServerPool {
   /** Makes a request that runs on a connection of the pool. */
@@ -54,14 +56,10 @@ export interface RawConnection {
 }
 
 /** Loads `mssql`. */
-export async function loadDriver(): Promise<OwnDriver> {
-  try {
-    const module: unknown = await import("mssql");
-    const { default: driver = module } = module as { default?: unknown };
-    return driver as OwnDriver;
-  } catch (cause) {
-    throw new Error('the driver "mssql" cannot be loaded; add it to the dependencies: npm install mssql', { cause });
-  }
+export async function loadMssql(): Promise<OwnDriver> {
+  const module = await loadDriver<object>("mssql", () => import("mssql"), () => import("npm:mssql@^12"));
+  const { default: driver = module } = module as { default?: unknown };
+  return driver as OwnDriver;
 }
 
 /** What the configuration of a pool may say that makes it unfit for leases, and why. */
