@@ -21,7 +21,7 @@ Deno.test(`simulate() finds nothing, in ${SEEDS} seeds from ${FROM}`, async () =
     from: FROM + index * CHUNK,
     count: Math.min(CHUNK, SEEDS - index * CHUNK),
   }));
-  const reports = await inParallel(chunks, (job) => runInThread(job, 120_000));
+  const reports = await inParallel(chunks, (job) => runInThread(job, 900_000));
   for (const { failure } of reports) {
     if (failure === null) continue;
     throw new Error(

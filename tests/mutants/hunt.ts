@@ -30,7 +30,7 @@ export function hunt(mutants: readonly Mutant[], mostSeeds: number): Promise<Mut
       await apply(mutant, copy);
       const root = `${pathToFileURL(copy)}/`;
       const job = { root, from: 1, count: mostSeeds, untilOverlap: mutant.overlaps ?? false };
-      const { failure, overlap } = await runInThread(job, 120_000);
+      const { failure, overlap } = await runInThread(job, 900_000);
       const { property = null, what = "not found", seed = mostSeeds } = failure ?? {};
       return { mutant, property, what, seeds: seed, overlap };
     } catch (error) {

@@ -317,12 +317,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "      await this.#renew(this.#events.metadata());\n",
   },
   {
-    name: "metadata that is sent once, whatever comes of it",
-    file: HEARTBEAT,
-    find: "    await this.#renew(metadata);\n    this.#sentMetadata = metadata;",
-    replace: "    this.#sentMetadata = metadata;\n    await this.#renew(metadata);",
-  },
-  {
     name: "metadata that changed while its term was asked for",
     file: CAMPAIGN,
     find: "clock, sent, validFor), metadata };",
@@ -331,7 +325,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a lease that is kept when its term has expired",
     file: CAMPAIGN,
-    find: 'if (term.reason !== "lost") {',
-    replace: 'if (term.reason !== "lost" && term.reason !== "expired") {',
+    find: 'if (term.reason !== "lost") this.#owed = term.termId;',
+    replace: 'if (term.reason !== "lost" && term.reason !== "expired") this.#owed = term.termId;',
   },
 ];

@@ -68,6 +68,13 @@ export const MUTANTS: readonly ProviderMutant[] = [
     test: { file: REQUESTS, filter: "a term outlives metadata" },
   },
   {
+    name: "metadata counts as sent before it has arrived",
+    file: HEARTBEAT,
+    find: "    await this.#renew(metadata);\n    this.#sentMetadata = metadata;",
+    replace: "    this.#sentMetadata = metadata;\n    await this.#renew(metadata);",
+    test: { file: REQUESTS, filter: "a term outlives metadata" },
+  },
+  {
     name: "heartbeats depend on metadata",
     file: HEARTBEAT,
     find: "      await this.#renew();\n",
