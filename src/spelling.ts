@@ -15,8 +15,13 @@ export function refuseUnknown(what: string, names: Iterable<string>, known: read
     if (known.includes(name)) continue;
     const near = nearest(name, known);
     const cure = near === undefined ? listed(known) : `did you mean "${near}"?`;
-    throw new TypeError(`Cannot use ${what} "${name}": it does not exist; ${cure}`);
+    throw new TypeError(`Cannot use ${what} ${shown(name)}: it does not exist; ${cure}`);
   }
+}
+
+/** The rest of a password that was not encoded can stand where a name should: what is no name is not shown. */
+function shown(name: string): string {
+  return /^[A-Za-z][\w.+ -]{0,63}$/.test(name) ? `"${name}"` : "whose name is none, and is not shown";
 }
 
 function listed(known: readonly string[]): string {
