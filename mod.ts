@@ -47,9 +47,10 @@ export {
 export type { RunOptions } from "./src/participant/work.ts";
 export type { Term } from "./src/participant/term.ts";
 export type { ElectionOptions } from "./src/options.ts";
-export { type LeadershipChange, LeadershipChanges, type LeadershipChangeType } from "./src/changes.ts";
-export type { Duration } from "./src/duration.ts";
-export type { Clock } from "./src/clock.ts";
+export type { LeadershipChange, LeadershipChangeType } from "./src/changes/change.ts";
+export { LeadershipChanges } from "./src/changes/stream.ts";
+export type { Duration } from "./src/time/duration.ts";
+export type { Clock } from "./src/time/clock.ts";
 export type { Logger } from "./src/logger.ts";
 export {
   ConfigError,

@@ -6,7 +6,7 @@
  */
 
 import { LeaderElection } from "../mod.ts";
-import { sleep, systemClock } from "../src/clock.ts";
+import { sleep, systemClock } from "../src/time/clock.ts";
 import { openBackends } from "./backend.ts";
 
 const COOLDOWN_MS = 100;

@@ -5,7 +5,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { type Duration, parseDuration } from "../src/duration.ts";
+import { type Duration, parseDuration } from "../src/time/duration.ts";
 import { checkName } from "../src/options.ts";
 import { nearest } from "../src/spelling.ts";
 import { asUsage, UsageError } from "./exit.ts";

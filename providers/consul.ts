@@ -24,7 +24,7 @@
  */
 
 import { callBackend } from "../src/call.ts";
-import { type Clock, systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type { Logger } from "../src/logger.ts";
 import type {

@@ -25,7 +25,7 @@
 
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Clock, systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
 import type { Provider } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
 import { registerProvider } from "../src/registry.ts";

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { type Clock, systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
 import type {
   Acquired,
   AcquireRequest,

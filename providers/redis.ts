@@ -30,8 +30,8 @@
  */
 
 import { callBackend, providerError } from "../src/call.ts";
-import { type Clock, systemClock } from "../src/clock.ts";
-import { type Duration, parseDuration } from "../src/duration.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
+import { type Duration, parseDuration } from "../src/time/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
   Acquired,

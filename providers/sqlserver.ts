@@ -22,8 +22,8 @@
  */
 
 import { callBackend, parseMetadata, providerError } from "../src/call.ts";
-import { type Clock, systemClock } from "../src/clock.ts";
-import type { Duration } from "../src/duration.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
+import type { Duration } from "../src/time/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type {
   Acquired,
@@ -38,7 +38,7 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
-import { resolveSqlBounds } from "../src/sql_table.ts";
+import { resolveSqlBounds } from "./kit/sql_table.ts";
 import { LeaseEvidence, type SeenRecord } from "./kit/lease_evidence.ts";
 import { checkOptions } from "./kit/parameters.ts";
 import { Connections, type Row, type RunOptions } from "./sqlserver/connections.ts";

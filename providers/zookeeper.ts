@@ -35,7 +35,7 @@
  */
 
 import { abortable, callBackend, providerError } from "../src/call.ts";
-import { type Clock, systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
 import type { ProviderOperation } from "../src/errors.ts";
 import type { Logger } from "../src/logger.ts";
 import type {

@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { LeadershipChanges, LeadershipChangeType } from "./changes.ts";
-import { type Duration, parseDuration } from "./duration.ts";
+import type { LeadershipChangeType } from "./changes/change.ts";
+import type { LeadershipChanges } from "./changes/stream.ts";
+import { type Duration, parseDuration } from "./time/duration.ts";
 import { checkMetadata, type ElectionConfig, type ElectionOptions, resolveOptions } from "./options.ts";
 import { Participant } from "./participant/participant.ts";
 import type { LeaderInfo, Provider } from "./provider.ts";

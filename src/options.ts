@@ -6,8 +6,8 @@
 
 import { hostname } from "node:os";
 import process from "node:process";
-import { type Clock, systemClock } from "./clock.ts";
-import { type Duration, parseDuration } from "./duration.ts";
+import { type Clock, systemClock } from "./time/clock.ts";
+import { type Duration, parseDuration } from "./time/duration.ts";
 import { ConfigError } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import { refuseUnknown } from "./spelling.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Clock } from "./clock.ts";
+import type { Clock } from "./time/clock.ts";
 import type { Logger } from "./logger.ts";
 import type { Provider } from "./provider.ts";
 import { redact } from "./redact.ts";

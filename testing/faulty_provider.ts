@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Clock } from "../src/clock.ts";
-import { sleep } from "../src/clock.ts";
+import type { Clock } from "../src/time/clock.ts";
+import { sleep } from "../src/time/clock.ts";
 import { ProviderError } from "../src/errors.ts";
 import type {
   Acquired,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../src/clock.ts";
+import type { Clock } from "../src/time/clock.ts";
 
 /** How a clock derived from a {@linkcode VirtualClock} differs from it. */
 export interface Skew {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { jittered, lookDelay } from "../src/backoff.ts";
+import { jittered, lookDelay } from "../src/time/backoff.ts";
 
 test("jittered() takes up to a quarter off, so that those who share an interval do not act in phase", () => {
   assert.equal(jittered(1_000, () => 0), 1_000);

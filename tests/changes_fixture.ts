@@ -4,7 +4,9 @@
  * @module
  */
 
-import { ChangeHub, type LeadershipChange, type LeadershipChanges } from "../src/changes.ts";
+import type { LeadershipChange } from "../src/changes/change.ts";
+import { ChangeHub } from "../src/changes/hub.ts";
+import type { LeadershipChanges } from "../src/changes/stream.ts";
 import type { LeaderInfo } from "../src/provider.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 

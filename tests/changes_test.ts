@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { test } from "node:test";
-import { Backlog } from "../src/backlog.ts";
-import { ChangeHub, type LeadershipChange } from "../src/changes.ts";
+import { Backlog } from "../src/changes/backlog.ts";
+import type { LeadershipChange } from "../src/changes/change.ts";
+import { ChangeHub } from "../src/changes/hub.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 import { acquired, changed, history, lost, random, show } from "./changes_fixture.ts";
 

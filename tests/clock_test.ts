@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { elapsedSince, instant, sleep, systemClock } from "../src/clock.ts";
+import { elapsedSince, instant, sleep, systemClock } from "../src/time/clock.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 import { nobodyListens } from "./leaks.ts";
 

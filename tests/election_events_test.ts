@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { LeadershipChange } from "../src/changes.ts";
+import type { LeadershipChange } from "../src/changes/change.ts";
 import { ProviderError } from "../src/errors.ts";
 import { Stage } from "./stage.ts";
 

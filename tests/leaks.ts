@@ -5,7 +5,7 @@ import { getEventListeners } from "node:events";
 import process from "node:process";
 import v8 from "node:v8";
 import vm from "node:vm";
-import { type Clock, systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
 
 /** What may be left of one round after all, in bytes: a round that leaves an object behind leaves more. */
 const BYTES_PER_ROUND = 100;

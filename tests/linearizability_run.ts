@@ -1,7 +1,7 @@
 /** Clients that do at random what elections do with a lease, and what they should not, for a history to check. */
 
 import assert from "node:assert/strict";
-import { type Clock, sleep, systemClock } from "../src/clock.ts";
+import { type Clock, sleep, systemClock } from "../src/time/clock.ts";
 import type { Lease, Provider } from "../src/provider.ts";
 import type { ConformanceFaults } from "../testing/conformance.ts";
 import {

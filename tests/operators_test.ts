@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChangeHub, type LeadershipChange, LeadershipChanges } from "../src/changes.ts";
+import type { LeadershipChange } from "../src/changes/change.ts";
+import { ChangeHub } from "../src/changes/hub.ts";
+import { LeadershipChanges } from "../src/changes/stream.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 import { acquired, changed, lost, show, watched } from "./changes_fixture.ts";
 

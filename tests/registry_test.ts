@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { systemClock } from "../src/clock.ts";
+import { systemClock } from "../src/time/clock.ts";
 import { elect } from "../src/elect.ts";
 import { CARDS } from "../providers/catalog.ts";
 import {

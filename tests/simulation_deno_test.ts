@@ -56,7 +56,7 @@ Deno.test(`simulate() finds each of ${MUTANTS.length} mutants, within ${MOST_SEE
 });
 
 Deno.test("hunt() reports a mutant whose text is not there, or there twice", async () => {
-  const file = "src/clock.ts";
+  const file = "src/time/clock.ts";
   const [gone, twice] = await hunt([
     { name: "gone", file, find: "no such text", replace: "" },
     { name: "twice", file, find: "monotonic", replace: "" },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Clock } from "../src/clock.ts";
-import { TimerQueue } from "../src/timer_queue.ts";
+import type { Clock } from "../src/time/clock.ts";
+import { TimerQueue } from "../src/time/timer_queue.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 import { nobodyListens } from "./leaks.ts";
 

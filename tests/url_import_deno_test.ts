@@ -8,7 +8,7 @@ const TARGETS: Readonly<Record<string, string>> = {
   postgres: "postgres://u:p@127.0.0.1:1/d",
   sqlserver: "sqlserver://u:p@127.0.0.1:1/d?trustServerCertificate=true",
   redis: "redis://127.0.0.1:1",
-  azure_blob: "http://127.0.0.1:1/devstoreaccount1/elections",
+  "azure-blob": "http://127.0.0.1:1/devstoreaccount1/elections",
   consul: "consul://127.0.0.1:1",
   zookeeper: "zookeeper://127.0.0.1:1",
 };
@@ -24,7 +24,8 @@ Deno.test("each provider connects, and memory elects, when imported by URL witho
   });
   try {
     const base = `http://127.0.0.1:${server.addr.port}`;
-    const imports = Object.keys(TARGETS).map((name) => `import "${base}/providers/${name}.ts";`).join("\n");
+    const imports = Object.keys(TARGETS).map((name) => `import "${base}/providers/${name.replaceAll("-", "_")}.ts";`)
+      .join("\n");
     await Deno.writeTextFile(
       `${directory}/main.ts`,
       `import { elect, openProvider } from "${base}/mod.ts";

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backoff } from "../src/backoff.ts";
+import { backoff } from "../src/time/backoff.ts";
 import { abortable, callBackend, parseMetadata } from "../src/call.ts";
-import { parseDuration } from "../src/duration.ts";
+import { parseDuration } from "../src/time/duration.ts";
 import { ProviderError } from "../src/errors.ts";
 import { redact } from "../src/redact.ts";
 

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Clock } from "../src/clock.ts";
-import { ChangeHub, type LeadershipChange, type LeadershipChanges } from "../src/changes.ts";
+import type { Clock } from "../src/time/clock.ts";
+import type { LeadershipChange } from "../src/changes/change.ts";
+import { ChangeHub } from "../src/changes/hub.ts";
+import type { LeadershipChanges } from "../src/changes/stream.ts";
 import { VirtualClock } from "../testing/virtual_clock.ts";
 import { acquired, changed, history, lost, random, show, watched } from "./changes_fixture.ts";
 

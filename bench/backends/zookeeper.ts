@@ -2,7 +2,7 @@ import { zookeeperProvider } from "../../providers/zookeeper.ts";
 import { ZooKeeperClient } from "../../providers/zookeeper/client.ts";
 import { check, create, exists, multi, OPEN_ACL, remove } from "../../providers/zookeeper/protocol.ts";
 import { parseTarget } from "../../providers/zookeeper/target.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { type BenchBackend, unbounded } from "../backend.ts";
 
 const EPHEMERAL = 1;

@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import type { Command, Invocation } from "../args.ts";

@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import type { ElectionConfig } from "../../src/options.ts";
 import type { Provider } from "../../src/provider.ts";
 import { redact } from "../../src/redact.ts";

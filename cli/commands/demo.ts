@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
 import type { Command, Invocation } from "../args.ts";
 import type { Report } from "./demo_participant.ts";

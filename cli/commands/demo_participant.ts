@@ -8,7 +8,7 @@
  */
 
 import process from "node:process";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import type { Invocation } from "../args.ts";
 import { readLines } from "../lines.ts";
 import { electionOf, openTarget } from "../target.ts";

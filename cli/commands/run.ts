@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import type { LeaderElection, Term } from "../../mod.ts";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";

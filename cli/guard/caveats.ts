@@ -7,7 +7,7 @@
 import { statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { type Member, membersOf, ownUser } from "./processes.ts";
 
 const SET_USER_ID = 0o4000;

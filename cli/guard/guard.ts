@@ -6,7 +6,7 @@
 
 import type { ChildProcess } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
 import { readLines } from "../lines.ts";
 import { startModule } from "../runtime.ts";

@@ -15,7 +15,7 @@
  */
 
 import process from "node:process";
-import { type Clock, elapsedSince, type Instant, instant, systemClock } from "../../src/clock.ts";
+import { type Clock, elapsedSince, type Instant, instant, systemClock } from "../../src/time/clock.ts";
 import { readLines } from "../lines.ts";
 import { describeMembers, endGroup, type Member } from "./processes.ts";
 

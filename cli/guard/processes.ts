@@ -6,7 +6,7 @@
 
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import process from "node:process";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 
 /** One living process of a group. */
 export interface Member {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { elapsedSince, type Instant, instant, systemClock } from "../../src/clock.ts";
+import { elapsedSince, type Instant, instant, systemClock } from "../../src/time/clock.ts";
 import type { ElectionConfig } from "../../src/options.ts";
 import type { Term } from "../../src/participant/term.ts";
 import type { Environment, GatedChild } from "./child.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { AcquireRequest } from "../../src/provider.ts";
 import { type ConsulClient, TooLargeError } from "./http.ts";
 import { type Keys, kvPath } from "./keys.ts";

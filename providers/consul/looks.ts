@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
 import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
 import type { ConsulAnswer } from "./http.ts";

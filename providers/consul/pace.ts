@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Clock, sleep } from "../../src/clock.ts";
+import { type Clock, sleep } from "../../src/time/clock.ts";
 
 /** How long a query that was not blocked must have been ago, in milliseconds. */
 const POLL_MS = 1_000;

@@ -6,7 +6,7 @@
  */
 
 import { abortable } from "../../src/call.ts";
-import { type Clock, elapsedSince, type Instant, instant } from "../../src/clock.ts";
+import { type Clock, elapsedSince, type Instant, instant } from "../../src/time/clock.ts";
 import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
 import type { ConsulClient } from "./http.ts";
 

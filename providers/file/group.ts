@@ -15,7 +15,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease } from "../../src/provider.ts";
 import { type Files, GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
 import type { Processes } from "./host.ts";

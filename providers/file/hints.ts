@@ -8,7 +8,7 @@
 import { type FSWatcher, watch } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import { directoryName } from "./names.ts";
 
 /** How often a group is looked at. A killed leader is to be followed in under a second. */

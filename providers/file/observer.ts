@@ -5,7 +5,7 @@
  */
 
 import { parseMetadata } from "../../src/call.ts";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import { type GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
 import type { Processes } from "./host.ts";

@@ -5,7 +5,7 @@
  */
 
 import { callBackend } from "../../src/call.ts";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { ProviderOperation } from "../../src/errors.ts";
 import type {
   Acquired,

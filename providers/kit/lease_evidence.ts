@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 
 /** How much faster than the holder's clock the observer's may run, as a fraction. */
 export const CLOCK_RATE_ERROR = 0.001;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Duration, parseDuration } from "../../src/duration.ts";
+import { type Duration, parseDuration } from "../../src/time/duration.ts";
 import { refuseUnknown } from "../../src/spelling.ts";
 
 /** How the text of a setting is read: as it is, as true or false, as a whole number, as a duration in milliseconds. */

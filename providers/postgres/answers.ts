@@ -5,7 +5,7 @@
  */
 
 import { parseMetadata } from "../../src/call.ts";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
 import { LeaseEvidence } from "../kit/lease_evidence.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SqlTable } from "../../src/sql_table.ts";
+import { SqlTable } from "../kit/sql_table.ts";
 import type { Connections, RunOptions } from "./connections.ts";
 import { sqlState } from "./sql_state.ts";
 import type { Statement, Statements } from "./statements.ts";

@@ -6,7 +6,7 @@
  */
 
 import { abortable } from "../../src/call.ts";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { Connections, PostgresClient } from "./connections.ts";
 
 /** Raised when the connection does not reach one server session, so that `LISTEN` would be heard by somebody else. */

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Clock, systemClock } from "../../src/clock.ts";
-import type { Duration } from "../../src/duration.ts";
-import { resolveSqlBounds } from "../../src/sql_table.ts";
+import { type Clock, systemClock } from "../../src/time/clock.ts";
+import type { Duration } from "../../src/time/duration.ts";
+import { resolveSqlBounds } from "../kit/sql_table.ts";
 import { checkOptions } from "../kit/parameters.ts";
 import type { ConnectionSettings, PostgresPool } from "./connections.ts";
 import { parseTarget } from "./target.ts";

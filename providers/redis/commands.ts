@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import { messageOf } from "./link.ts";
 import type { Pace } from "./pace.ts";
 import type { Redirection, Router } from "./router.ts";

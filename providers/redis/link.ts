@@ -6,7 +6,7 @@
  */
 
 import process from "node:process";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { DriverClient, DriverStream, MakeClient } from "./driver.ts";
 import type { Pace } from "./pace.ts";
 import { type Address, type Credentials, format } from "./target.ts";

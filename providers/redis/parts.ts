@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import { Commands } from "./commands.ts";
 import { ClusterRouter } from "./cluster.ts";
 import { clientMaker, type DriverSettings, type RedisTls } from "./driver.ts";

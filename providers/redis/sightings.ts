@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import { LeaseEvidence } from "../kit/lease_evidence.ts";
 import { millisecondsOf, recordOf } from "./answers.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SqlTable } from "../../src/sql_table.ts";
+import { SqlTable } from "../kit/sql_table.ts";
 import type { Connections, Parameters, Row, RunOptions } from "./connections.ts";
 import { isNoTable } from "./failures.ts";
 import type { Statements } from "./statements.ts";

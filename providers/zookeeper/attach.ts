@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
 import { Connection, type ConnectionEvents } from "./connection.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";

@@ -14,7 +14,7 @@
  * @module
  */
 
-import { type Clock, sleep } from "../../src/clock.ts";
+import { type Clock, sleep } from "../../src/time/clock.ts";
 import { answer, type Call, Calls } from "./calls.ts";
 import type { TlsFiles } from "../kit/tls_files.ts";
 import { type Attached, attachToOne } from "./attach.ts";

@@ -6,7 +6,7 @@
 
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { TlsSettings } from "../kit/tls_files.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { concat, FrameDecoder, type JuteReader } from "./jute.ts";

@@ -6,7 +6,7 @@
 
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { type Clock, sleep } from "../../src/clock.ts";
+import { type Clock, sleep } from "../../src/time/clock.ts";
 
 /** Where a server listens. */
 export interface Server {

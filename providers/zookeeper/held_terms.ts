@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { LatchNode } from "./latch_node.ts";
 
 /** The nodes that stand for a term, granted or of unknown outcome. */

@@ -20,7 +20,7 @@
  */
 
 import { abortable } from "../../src/call.ts";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import { inOrder } from "./latch.ts";
 import { type LatchNode, latchNode } from "./latch_node.ts";
 import type { LatchSession } from "./latch_session.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import type { TlsFiles } from "../kit/tls_files.ts";
 import { ZooKeeperClient } from "./client.ts";

@@ -10,7 +10,7 @@
  */
 
 import { abortable } from "../../src/call.ts";
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { ZooKeeperClient } from "./client.ts";
 import { encodeRecord, type LatchRecord } from "./latch.ts";
 import type { LatchNode } from "./latch_node.ts";

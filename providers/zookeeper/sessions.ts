@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { Logger } from "../../src/logger.ts";
 import type { LatchNode } from "./latch_node.ts";
 import { LatchSession } from "./latch_session.ts";

@@ -4,13 +4,13 @@
  * @module
  */
 
-import { backoff } from "../backoff.ts";
+import { backoff } from "../time/backoff.ts";
 import { abortable, callBackend, providerError } from "../call.ts";
-import { elapsedSince, instant } from "../clock.ts";
+import { elapsedSince, instant } from "../time/clock.ts";
 import type { ProviderOperation } from "../errors.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { Acquired, Held, LeaderInfo, Lease, Provider } from "../provider.ts";
-import { TimerQueue } from "../timer_queue.ts";
+import { TimerQueue } from "../time/timer_queue.ts";
 import { OwnedProvider } from "./owned_provider.ts";
 
 /** Metadata as the core keeps it: frozen, so that the same object is the same metadata. */

@@ -9,8 +9,8 @@
  * @module
  */
 
-import { backoff, lookDelay } from "../backoff.ts";
-import { instant } from "../clock.ts";
+import { backoff, lookDelay } from "../time/backoff.ts";
+import { instant } from "../time/clock.ts";
 import type { ElectionError, LostReason } from "../errors.ts";
 import type { Log } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { backoff } from "../backoff.ts";
-import { elapsedSince, instant } from "../clock.ts";
+import { backoff } from "../time/backoff.ts";
+import { elapsedSince, instant } from "../time/clock.ts";
 import type { ElectionConfig } from "../options.ts";
-import type { QueuedTimer } from "../timer_queue.ts";
+import type { QueuedTimer } from "../time/timer_queue.ts";
 import type { BoundedProvider, Metadata } from "./bounded_provider.ts";
 import type { LeaseTerm } from "./term.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Clock, elapsedSince, type Instant, instant } from "../clock.ts";
+import { type Clock, elapsedSince, type Instant, instant } from "../time/clock.ts";
 import type { LeaderInfo } from "../provider.ts";
 
 /** The leader as it was last seen, until its lease can have expired. */

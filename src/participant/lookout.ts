@@ -4,11 +4,11 @@
  * @module
  */
 
-import { backoff, jittered } from "../backoff.ts";
+import { backoff, jittered } from "../time/backoff.ts";
 import type { BoundedProvider } from "./bounded_provider.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { LeaderInfo } from "../provider.ts";
-import type { QueuedTimer } from "../timer_queue.ts";
+import type { QueuedTimer } from "../time/timer_queue.ts";
 
 /** Followers woken by the same hint spread over this time, so that a release is not a stampede. */
 const HINT_SPREAD_MS = 10;

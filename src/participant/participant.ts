@@ -4,9 +4,10 @@
  * @module
  */
 
-import { ChangeHub, type LeadershipChangeType } from "../changes.ts";
+import type { LeadershipChangeType } from "../changes/change.ts";
+import { ChangeHub } from "../changes/hub.ts";
 import { ElectionError, type LostReason } from "../errors.ts";
-import { leadershipChange } from "../leadership_change.ts";
+import { leadershipChange } from "../changes/change.ts";
 import { type Log, logOf } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { LeaderInfo, Provider } from "../provider.ts";

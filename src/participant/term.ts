@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Clock, elapsedSince, type Instant } from "../clock.ts";
+import { type Clock, elapsedSince, type Instant } from "../time/clock.ts";
 import { LeadershipLostError, type LostReason } from "../errors.ts";
 import type { LeaderInfo, Lease } from "../provider.ts";
 

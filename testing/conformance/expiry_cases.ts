@@ -1,7 +1,7 @@
 /** Leases that expire. Waiting takes the time, so the parts of a case wait together, each on a group of its own. */
 
 import assert from "node:assert/strict";
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/time/clock.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { checkLeader, lose, now, onStage, soon, type Stage, together, until, wait, win, winSoon } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 
 /** How many pieces of work a measurement does. One takes less than what schedulers give a process at a time. */
 const PIECES = 30;

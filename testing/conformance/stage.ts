@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { type Clock, sleep, systemClock } from "../../src/clock.ts";
+import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
 import { patience, slowness } from "./slowness.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/time/clock.ts";
 import type { Provider } from "../../src/provider.ts";
 
 /** What the suite needs to know of a provider. */

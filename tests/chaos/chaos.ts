@@ -4,7 +4,7 @@
  * @module
  */
 
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { Random } from "../simulation/random.ts";
 import { addressesIn } from "../permissions.ts";
 import { kindOf } from "../servers/kinds.ts";

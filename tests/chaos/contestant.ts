@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import type { Proxy } from "./proxy.ts";
 
 const CLI = fileURLToPath(new URL("../../cli.ts", import.meta.url));

@@ -1,6 +1,6 @@
 /** The faults of a chaos run, drawn from a seed. */
 
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import type { Random } from "../simulation/random.ts";
 import type { TestServer } from "../servers/server.ts";
 import type { Contestant } from "./contestant.ts";

@@ -1,7 +1,7 @@
 /** A TCP proxy that misbehaves like a network: it loses nothing that TCP would keep, but delays, holds, cuts and resets. */
 
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 
 /** What the proxy does to bytes that pass. */
 export type ProxyMode =

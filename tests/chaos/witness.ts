@@ -9,7 +9,7 @@
  */
 
 import { createServer, type Server, type Socket } from "node:net";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 
 interface Reign {
   readonly id: string;

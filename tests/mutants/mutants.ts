@@ -82,21 +82,21 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the monotonic clock alone",
-    file: "src/clock.ts",
+    file: "src/time/clock.ts",
     find: "return Math.max(clock.monotonic() - start.monotonic, clock.wall() - start.wall);",
     replace: "return clock.monotonic() - start.monotonic;",
     overlaps: true,
   },
   {
     name: "the wall clock alone",
-    file: "src/clock.ts",
+    file: "src/time/clock.ts",
     find: "return Math.max(clock.monotonic() - start.monotonic, clock.wall() - start.wall);",
     replace: "return clock.wall() - start.wall;",
     overlaps: true,
   },
   {
     name: "timers that sleep through a suspension",
-    file: "src/timer_queue.ts",
+    file: "src/time/timer_queue.ts",
     find: "if (jumped <= JUMP_MS) return;",
     replace: "if (jumped <= Infinity) return;",
   },
@@ -181,7 +181,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a slow reader whose oldest changes are dropped",
-    file: "src/backlog.ts",
+    file: "src/changes/backlog.ts",
     find: "constructor(maxTransitions = 1_024) {",
     replace: "constructor(maxTransitions = 1) {",
   },

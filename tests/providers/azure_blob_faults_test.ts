@@ -12,7 +12,7 @@ import {
 } from "../../providers/azure_blob.ts";
 import { openContainer } from "../../providers/azure_blob/client.ts";
 import { parseAzureTarget } from "../../providers/azure_blob/target.ts";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { backend } from "../servers/backend.ts";

@@ -5,7 +5,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { after, test } from "node:test";
 import { type ConsulFetch, type ConsulOptions, consulProvider } from "../../providers/consul.ts";
 import { parseConsulUrl } from "../../providers/consul/keys.ts";
-import { type Clock, sleep, systemClock } from "../../src/clock.ts";
+import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { Looks } from "../../providers/consul/looks.ts";
 import { encodeRecord, type TermRecord } from "../../providers/consul/record.ts";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { Proxy } from "../chaos/proxy.ts";
 import { backend } from "../servers/backend.ts";

@@ -7,7 +7,7 @@
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileProvider } from "../../providers/file.ts";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import type { Lease } from "../../src/provider.ts";
 
 const [directory = "", timeout = "1000"] = process.argv.slice(2);

@@ -11,7 +11,7 @@ import { fileProvider } from "../../providers/file.ts";
 import { nodeFiles } from "../../providers/file/directory.ts";
 import { hostProcesses, isDead, ownHolder, parseStat, type Processes } from "../../providers/file/host.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { openProvider } from "../../src/registry.ts";
 import { newRoots, request, rewrite, soon, until, win } from "./file/fixture.ts";
 

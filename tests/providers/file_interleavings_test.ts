@@ -12,7 +12,7 @@ import { fileProvider } from "../../providers/file.ts";
 import { type Files, nodeFiles } from "../../providers/file/directory.ts";
 import { ownHolder } from "../../providers/file/host.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { Actor, type Play } from "./file/stepped_files.ts";

@@ -11,7 +11,7 @@ import { fileProvider } from "../../providers/file.ts";
 import { nodeFiles } from "../../providers/file/directory.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { Slots } from "../../providers/file/slots.ts";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { type Call, filesWith, LEASE_MS, lose, newRoots, refusal, request, soon, until, win } from "./file/fixture.ts";

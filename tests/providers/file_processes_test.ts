@@ -11,7 +11,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { fileProvider } from "../../providers/file.ts";
 import { ownHolder } from "../../providers/file/host.ts";
-import { sleep, systemClock } from "../../src/clock.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 
 /** How long anything may take on a busy machine, in milliseconds. */

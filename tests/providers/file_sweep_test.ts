@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { fileProvider } from "../../providers/file.ts";
 import { nodeFiles } from "../../providers/file/directory.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";

@@ -10,7 +10,7 @@ import { type Files, nodeFiles } from "../../providers/file/directory.ts";
 import { isDead, ownHolder } from "../../providers/file/host.ts";
 import { directoryName, parseListing } from "../../providers/file/names.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
-import { type Clock, sleep, systemClock } from "../../src/clock.ts";
+import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";

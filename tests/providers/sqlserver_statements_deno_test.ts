@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { type SqlServerOptions, sqlserverProvider } from "../../providers/sqlserver.ts";
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/time/clock.ts";
 import type { Acquired, AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { postgresServer } from "../servers/postgres.ts";
 import { driver, poolOn, type TsqlOptions } from "./sqlserver/tsql_on_postgres.ts";

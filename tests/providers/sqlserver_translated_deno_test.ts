@@ -1,7 +1,7 @@
 /** The suite on the statements of the SQL Server provider, each translated to PostgreSQL, where PostgreSQL can be had. */
 
 import { sqlserverProvider } from "../../providers/sqlserver.ts";
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/time/clock.ts";
 import { conformanceCases, type ConformanceTarget } from "../../testing/conformance.ts";
 import { Detour } from "../servers/detour.ts";
 import { postgresServer } from "../servers/postgres.ts";

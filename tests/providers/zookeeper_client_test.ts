@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { ZooKeeperClient } from "../../providers/zookeeper/client.ts";
 import { FrameDecoder, JuteReader, JuteWriter } from "../../providers/zookeeper/jute.ts";
 import * as protocol from "../../providers/zookeeper/protocol.ts";
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/time/clock.ts";
 import { bytesOf, hexOf, type Peer, type ScriptedServer, scriptedServer } from "./zookeeper/scripted_server.ts";
 
 const NODE = "/g/_c_1-term-latch-0000000000";

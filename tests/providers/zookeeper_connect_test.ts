@@ -8,7 +8,7 @@ import { type ClientOptions, ZooKeeperClient } from "../../providers/zookeeper/c
 import { Endpoints, resolveHost } from "../../providers/zookeeper/endpoints.ts";
 import { Pace } from "../../providers/zookeeper/pace.ts";
 import { setData, sync } from "../../providers/zookeeper/protocol.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { pause, until } from "./zookeeper/support.ts";
 import { type Peer, type ScriptedServer, scriptedServer } from "./zookeeper/scripted_server.ts";
 

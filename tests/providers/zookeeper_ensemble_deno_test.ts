@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { zookeeperProvider } from "../../providers/zookeeper.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { LeaderElection } from "../../src/election.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { installZooKeeper } from "../servers/zookeeper.ts";

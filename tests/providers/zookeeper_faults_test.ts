@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { zookeeperProvider } from "../../providers/zookeeper.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import type { AcquireRequest, Provider } from "../../src/provider.ts";
 import { follow } from "../../testing/conformance/watch_cases.ts";
 import { ZooKeeperClient } from "../../providers/zookeeper/client.ts";

@@ -10,7 +10,7 @@ import { LatchQueue } from "../../providers/zookeeper/latch_queue.ts";
 import { LatchSession } from "../../providers/zookeeper/latch_session.ts";
 import { noteReaction, patienceFor, placeOf } from "../../providers/zookeeper/place.ts";
 import { parseTarget } from "../../providers/zookeeper/target.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { LeaderElection } from "../../src/election.ts";
 import type { Lease, Provider } from "../../src/provider.ts";
 import { follow, type Watcher } from "../../testing/conformance/watch_cases.ts";

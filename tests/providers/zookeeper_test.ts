@@ -7,7 +7,7 @@ import { type ZooKeeperOptions, zookeeperProvider } from "../../providers/zookee
 import { ZooKeeperClient } from "../../providers/zookeeper/client.ts";
 import * as protocol from "../../providers/zookeeper/protocol.ts";
 import { parseTarget } from "../../providers/zookeeper/target.ts";
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";

@@ -6,7 +6,7 @@ import { copyFile } from "node:fs/promises";
 import { after, test } from "node:test";
 import { zookeeperProvider } from "../../providers/zookeeper.ts";
 import { ZooKeeperClient } from "../../providers/zookeeper/client.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { openProvider } from "../../src/registry.ts";
 import { backend } from "../servers/backend.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Instant, sleep } from "../../src/clock.ts";
+import { type Instant, sleep } from "../../src/time/clock.ts";
 import { LeaderElection } from "../../src/election.ts";
-import type { LeadershipChange } from "../../src/changes.ts";
+import type { LeadershipChange } from "../../src/changes/change.ts";
 import type { ProviderOperation } from "../../src/errors.ts";
 import type { Term } from "../../src/participant/term.ts";
 import type { History } from "./history.ts";

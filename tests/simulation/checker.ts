@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LeadershipChange } from "../../src/changes.ts";
+import type { LeadershipChange } from "../../src/changes/change.ts";
 import type { Term } from "../../src/participant/term.ts";
 import type { Actor, Subscription, Work } from "./actor.ts";
 import type { History } from "./history.ts";

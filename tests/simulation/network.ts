@@ -5,7 +5,7 @@
  */
 
 import { providerError } from "../../src/call.ts";
-import type { Instant } from "../../src/clock.ts";
+import type { Instant } from "../../src/time/clock.ts";
 import type { ProviderOperation } from "../../src/errors.ts";
 import type {
   Acquired,

@@ -5,7 +5,7 @@
  */
 
 import { setImmediate } from "node:timers";
-import type { Clock, Instant } from "../../src/clock.ts";
+import type { Clock, Instant } from "../../src/time/clock.ts";
 import type { Random } from "./random.ts";
 
 /** Something that happens at a moment, in a process or, without one, outside of all. */

@@ -77,7 +77,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
       "/^[A-Za-z0-9_.-]{1,255}$/m.test(name)",
     ],
   ]],
-  ["src/timer_queue.ts", "tests/timer_queue_test.ts", [
+  ["src/time/timer_queue.ts", "tests/timer_queue_test.ts", [
     ["timers of a round fire in it again", " || first.round === this.#round", ""],
     [
       "a callback that throws stops the queue",
@@ -99,7 +99,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     ["a pause that outlasts its signal", "const wake = () => (timer.clear(), resume());", "const wake = () => {};"],
     ["the heap's order of children", "right.due < left.due ? right : left", "right.due < left.due ? left : right"],
   ]],
-  ["src/changes.ts", "tests/changes_test.ts", [
+  ["src/changes/hub.ts", "tests/changes_test.ts", [
     [
       "subscribed at the first read",
       "this.#subscriptions.add(subscription);",
@@ -133,14 +133,14 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
       "    if (this.#failure !== undefined) reader.resolve(DONE);",
     ],
   ]],
-  ["src/backlog.ts", "tests/changes_test.ts", [
+  ["src/changes/backlog.ts", "tests/changes_test.ts", [
     ["a backlog without a bound", "++this.#transitions > this.#maxTransitions", "++this.#transitions > Infinity"],
     ["the count of transitions is not kept", "if (transitionOf(change) !== null) this.#transitions--;", ""],
     ["the newest is forgotten", "const begin = this.#changes.findIndex(", "const begin = this.#changes.findLastIndex("],
     ["changes in a row are not merged", "    this.#mergeAt(this.#changes.length - 1);\n", ""],
     ["merged changes tell of the second alone", "previous: first.previous", "previous: second.previous"],
   ]],
-  ["src/change_stream.ts", "tests/operators_test.ts", [
+  ["src/changes/stream.ts", "tests/operators_test.ts", [
     ["reads at the same time overtake each other", "this.#lastRead.then(() => this.#read())", "this.#read()"],
     [
       "an operator that is refused leaves its stream open",
@@ -155,7 +155,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     ["a stream that does not know that its participant leads", "this.#leading = result.value.becameLeader;", ""],
     ["a value for somebody who has left", "if (result.done || this.#closed) return", "if (result.done) return"],
   ]],
-  ["src/operators.ts", "tests/operators_test.ts", [
+  ["src/changes/operators.ts", "tests/operators_test.ts", [
     ["take() one too many", "++index >= count, count === 0", "index++ >= count, count === 0"],
     ["take(0) reads", "++index >= count, count === 0", "++index >= count"],
     ["drop() one too many", "(_, index) => index >= count", "(_, index) => index > count"],
@@ -174,7 +174,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
       "  } finally {\n  }\n}\n\n/** Calls the callback",
     ],
   ]],
-  ["src/windows.ts", "tests/windows_test.ts", [
+  ["src/changes/windows.ts", "tests/windows_test.ts", [
     [
       "throttle drops the last of a window",
       "return this.#held.length > 0 ? this.#opensAt : Infinity;",
@@ -216,12 +216,12 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
       "    this.#end(null);",
     ],
   ]],
-  ["src/duration.ts", "tests/values_test.ts", [
+  ["src/time/duration.ts", "tests/values_test.ts", [
     ["durations longer than a timer", "ms > 2 ** 31 - 1", "ms > 2 ** 32"],
     ["minutes of a hundred seconds", "m: 60_000", "m: 100_000"],
     ["durations with something after them", "(ms|s|m|h)$/", "(ms|s|m|h)/"],
   ]],
-  ["src/backoff.ts", "tests/backoff_test.ts", [
+  ["src/time/backoff.ts", "tests/backoff_test.ts", [
     [
       "a back-off that grows for ever",
       "Math.min(retryMaxDelay, retryBaseDelay * 2 ** Math.min(failures, 30))",
@@ -231,7 +231,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     ["looks in phase", "interval * (1 - random() / 4)", "interval"],
     ["retries without a pause in between", "failures % (options.maxRetryAttempts + 1)", "Math.min(failures, 1)"],
   ]],
-  ["src/clock.ts", "tests/clock_test.ts", [
+  ["src/time/clock.ts", "tests/clock_test.ts", [
     ["timers that overflow", "Math.min(Math.max(delayMs, 0), MAX_TIMER_MS)", "delayMs"],
     ["a cancelled timer fires", "return () => clearTimeout(handle);", "return () => void handle;"],
     [

@@ -240,7 +240,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     [
       "a creation that failed is remembered for ever",
       ...[
-        "src/sql_table.ts",
+        "providers/kit/sql_table.ts",
         ".finally(() => this.#creating = null)",
         ".then(() => void (this.#creating = null))",
       ] as const,
@@ -248,7 +248,11 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a creation that hangs is waited for for ever",
-      ...["src/sql_table.ts", "AbortSignal.timeout(this.#createTimeout)", "AbortSignal.timeout(2 ** 30)"] as const,
+      ...[
+        "providers/kit/sql_table.ts",
+        "AbortSignal.timeout(this.#createTimeout)",
+        "AbortSignal.timeout(2 ** 30)",
+      ] as const,
       "CREATE TABLE that is lost",
     ],
     [

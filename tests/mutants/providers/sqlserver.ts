@@ -205,7 +205,7 @@ const IN_PROVIDER: readonly ProviderMutant[] = [
   },
   {
     name: "a creation that failed is remembered for ever",
-    file: "src/sql_table.ts",
+    file: "providers/kit/sql_table.ts",
     find: ".finally(() => this.#creating = null)",
     replace: "",
     test: parts("acquire() creates the table, when that failed before"),

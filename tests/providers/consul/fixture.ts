@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { type ConsulFetch, type ConsulOptions, consulProvider } from "../../../providers/consul.ts";
-import { sleep, systemClock } from "../../../src/clock.ts";
+import { sleep, systemClock } from "../../../src/time/clock.ts";
 import type { AcquireRequest, Lease, Provider } from "../../../src/provider.ts";
 
 /** The limit of a call that must not take long. */

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { type Files, nodeFiles } from "../../../providers/file/directory.ts";
-import { sleep, systemClock } from "../../../src/clock.ts";
+import { sleep, systemClock } from "../../../src/time/clock.ts";
 import type { AcquireRequest, Lease, Provider } from "../../../src/provider.ts";
 
 /** The length of a lease where a test names no other, in milliseconds. */

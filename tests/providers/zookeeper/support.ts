@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import { ZooKeeperClient } from "../../../providers/zookeeper/client.ts";
 import * as protocol from "../../../providers/zookeeper/protocol.ts";
 import { parseTarget } from "../../../providers/zookeeper/target.ts";
-import { systemClock } from "../../../src/clock.ts";
+import { systemClock } from "../../../src/time/clock.ts";
 import type { AcquireRequest, Held, Lease, Provider } from "../../../src/provider.ts";
 
 /** Longer than anything takes on a loaded machine. */

@@ -7,9 +7,9 @@
  * @module
  */
 
-import type { Clock } from "./clock.ts";
-import { type Duration, parseDuration } from "./duration.ts";
-import { transitionOf } from "./leadership_change.ts";
+import type { Clock } from "../time/clock.ts";
+import { type Duration, parseDuration } from "../time/duration.ts";
+import { transitionOf } from "./change.ts";
 import { DONE, type Source } from "./operators.ts";
 
 /** The largest batch of `buffer({ time })`: a batch that nobody fetches must not grow for ever. */

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { LostReason } from "./errors.ts";
-import type { LeaderInfo } from "./provider.ts";
+import type { LostReason } from "../errors.ts";
+import type { LeaderInfo } from "../provider.ts";
 
 /**
  * What happened: `acquired`, this participant became the leader; `lost`, its term ended; `changed`, it saw that another

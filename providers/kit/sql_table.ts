@@ -4,8 +4,8 @@
  * @module
  */
 
-import { abortable } from "./call.ts";
-import { type Duration, parseDuration } from "./duration.ts";
+import { abortable } from "../../src/call.ts";
+import { type Duration, parseDuration } from "../../src/time/duration.ts";
 
 /** How often a call creates the table: once, and again if somebody drops it in between. */
 const MAX_CREATIONS = 3;

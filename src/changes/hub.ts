@@ -5,12 +5,10 @@
  */
 
 import { Backlog } from "./backlog.ts";
-import type { Clock } from "./clock.ts";
-import { isSameTerm, type LeadershipChange, type LeadershipChangeType } from "./leadership_change.ts";
+import type { Clock } from "../time/clock.ts";
+import { isSameTerm, type LeadershipChange, type LeadershipChangeType } from "./change.ts";
 import { DONE, type Source } from "./operators.ts";
-import { LeadershipChanges } from "./change_stream.ts";
-
-export { type LeadershipChange, LeadershipChanges, type LeadershipChangeType };
+import { LeadershipChanges } from "./stream.ts";
 
 const TYPES: readonly string[] = ["acquired", "lost", "changed"] satisfies LeadershipChangeType[];
 

@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Clock } from "./clock.ts";
-import type { Duration } from "./duration.ts";
-import { isLeadershipChange, type LeadershipChange } from "./leadership_change.ts";
+import type { Clock } from "../time/clock.ts";
+import type { Duration } from "../time/duration.ts";
+import { isLeadershipChange, type LeadershipChange } from "./change.ts";
 import * as operators from "./operators.ts";
 import * as windows from "./windows.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isLeadershipChange, type LeadershipChange, transitionOf } from "./leadership_change.ts";
+import { isLeadershipChange, type LeadershipChange, transitionOf } from "./change.ts";
 
 /** What an operator reads from: one `next` at a time. `return` ends it, also while a `next` waits, which then is done. */
 export interface Source<T> {

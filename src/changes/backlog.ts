@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isSameTerm, type LeadershipChange, transitionOf } from "./leadership_change.ts";
+import { isSameTerm, type LeadershipChange, transitionOf } from "./change.ts";
 
 /**
  * A bounded queue of changes.
