@@ -12,7 +12,7 @@ function setUp() {
   return { clock, hub: new ChangeHub(clock) };
 }
 
-test("pitfall 18: subscribe() delivers what is published after it was called, when nothing has been read yet", async () => {
+test("subscribe() delivers what is published after it was called, when nothing has been read yet", async () => {
   const { hub } = setUp();
   hub.publish(changed(null, "before"));
   const stream = hub.subscribe({ leading: false });
@@ -59,7 +59,7 @@ test("publish() does not look at the change, when nobody listens", async () => {
   hub.publish(untouchable);
 });
 
-test("pitfall 28: publish() says nothing, when a change changed nothing", async () => {
+test("publish() says nothing, when a change changed nothing", async () => {
   const { hub } = setUp();
   const stream = hub.subscribe({ leading: false });
   hub.publish(changed(null, null));
@@ -81,7 +81,7 @@ test("subscribe() delivers some types only, when told which, and refuses unknown
   });
 });
 
-test("pitfall 20: close() ends every stream after what is queued, when it is read or not, and later ones at once", async () => {
+test("close() ends every stream after what is queued, when it is read or not, and later ones at once", async () => {
   const { hub, clock } = setUp();
   const waiting = hub.subscribe({ leading: false });
   const read = waiting.next();
@@ -136,7 +136,7 @@ test("throttle() and debounce() deliver what they hold and then reject, when the
   }
 });
 
-test("pitfall 26: subscribe() raises no unhandled rejection, when its signal aborts and nobody reads", async () => {
+test("subscribe() raises no unhandled rejection, when its signal aborts and nobody reads", async () => {
   const { hub, clock } = setUp();
   const unhandled: unknown[] = [];
   const onUnhandled = (reason: unknown) => unhandled.push(reason);

@@ -1,4 +1,4 @@
-/** Events and values of the election: E1 to E4 of the design, and lines 28 to 33 of the list of pitfalls. */
+/** Events and values of the election: E1 to E4 of docs/proof.md. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { Stage } from "./stage.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(1_000) });
 
-test("pitfall 28: looks that find the same leader publish nothing", async () => {
+test("looks that find the same leader publish nothing", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -19,7 +19,7 @@ test("pitfall 28: looks that find the same leader publish nothing", async () => 
   assert.deepEqual((await changes.toArray()).map(({ type, current }) => [type, current?.leaderId]), [["changed", "a"]]);
 });
 
-test("pitfall 29: lastHeartbeat follows the heartbeats, in the status of the leader and in what others read", async () => {
+test("lastHeartbeat follows the heartbeats, in the status of the leader and in what others read", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -32,7 +32,7 @@ test("pitfall 29: lastHeartbeat follows the heartbeats, in the status of the lea
   }
 });
 
-test("pitfall 30: an expired or released leader is nobody, also in the status of one who saw it", async () => {
+test("an expired or released leader is nobody, also in the status of one who saw it", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b", { observer: true })];
   await stage.start(a);
@@ -46,7 +46,7 @@ test("pitfall 30: an expired or released leader is nobody, also in the status of
   assert.equal(await b.election.getCurrentLeader(), null);
 });
 
-test("pitfall 30: getCurrentLeader() leaves no record behind", async () => {
+test("getCurrentLeader() leaves no record behind", async () => {
   const stage = new Stage();
   const { election, provider } = stage.actor("a");
   assert.equal(await election.getCurrentLeader(), null);
@@ -54,7 +54,7 @@ test("pitfall 30: getCurrentLeader() leaves no record behind", async () => {
   assert.deepEqual(provider.calls, ["read"]);
 });
 
-test("pitfall 31: held, a failing backend and a stopped election are told apart", async () => {
+test("held, a failing backend and a stopped election are told apart", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);

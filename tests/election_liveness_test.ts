@@ -1,4 +1,4 @@
-/** Liveness of the election: L1 to L7 of the design, and lines 17 to 27 of the list of pitfalls. */
+/** Liveness of the election: L1 to L7 of docs/proof.md. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import type { Provider } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { gate, Stage } from "./stage.ts";
 
-test("pitfall 17: tryAcquireLeadership() while leading returns the same term and disturbs nothing", async () => {
+test("tryAcquireLeadership() while leading returns the same term and disturbs nothing", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -21,7 +21,7 @@ test("pitfall 17: tryAcquireLeadership() while leading returns the same term and
   await stage.during(30_000, () => assert.deepEqual([a.election.isLeader, b.election.isLeader], [true, false]));
 });
 
-test("pitfall 18: a release between the look and the subscription is not missed", async () => {
+test("a release between the look and the subscription is not missed", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -36,7 +36,7 @@ test("pitfall 18: a release between the look and the subscription is not missed"
   assert.equal(b.election.isLeader, true);
 });
 
-test("pitfall 18: a waiter that comes when leadership is there already does not wait", async () => {
+test("a waiter that comes when leadership is there already does not wait", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   await stage.start(a);
@@ -45,7 +45,7 @@ test("pitfall 18: a waiter that comes when leadership is there already does not 
 });
 
 for (const operation of ["acquire", "renew", "release", "read"] as const) {
-  test(`pitfall 19: stop() ends in bounded time, when ${operation} hangs, and leaves no timer`, async () => {
+  test(`stop() ends in bounded time, when ${operation} hangs, and leaves no timer`, async () => {
     const stage = new Stage();
     const a = stage.actor("a", { observer: operation === "read" });
     if (operation !== "acquire" && operation !== "read") await stage.start(a);
@@ -61,7 +61,7 @@ for (const operation of ["acquire", "renew", "release", "read"] as const) {
   });
 }
 
-test("pitfall 19: calls to a hung backend do not pile up", async () => {
+test("calls to a hung backend do not pile up", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   a.provider.faults.acquire = { hang: true };
@@ -74,7 +74,7 @@ test("pitfall 19: calls to a hung backend do not pile up", async () => {
   assert.equal(a.election.isLeader, true);
 });
 
-test("pitfall 20: streams end on stop, and those that come after end at once", async () => {
+test("streams end on stop, and those that come after end at once", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   const before = a.election.changes().toArray();
@@ -86,7 +86,7 @@ test("pitfall 20: streams end on stop, and those that come after end at once", a
   await assert.rejects(a.election.waitForLeader(), /it was stopped/);
 });
 
-test("pitfall 20: stop() ends streams and waits of an election that was never started", async () => {
+test("stop() ends streams and waits of an election that was never started", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   const [changes, waiting] = [a.election.changes().toArray(), a.election.waitForLeadership()];
@@ -96,7 +96,7 @@ test("pitfall 20: stop() ends streams and waits of an election that was never st
   await refused;
 });
 
-test("pitfall 21: a leader that released does not win again before its cool-down is over", async () => {
+test("a leader that released does not win again before its cool-down is over", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   await stage.start(a);
@@ -106,7 +106,7 @@ test("pitfall 21: a leader that released does not win again before its cool-down
   assert.equal(a.election.isLeader, true);
 });
 
-test("pitfall 22: followers do not look in phase", async () => {
+test("followers do not look in phase", async () => {
   const stage = new Stage();
   const looks = new Set<number>();
   let seed = 0;
@@ -127,7 +127,7 @@ test("pitfall 22: followers do not look in phase", async () => {
   assert.ok(looks.size >= 15, `${looks.size}`);
 });
 
-test("pitfall 23, L4: a backend that was down at start is found", async () => {
+test("a backend that was down at start is found", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   a.provider.faults.acquire = { fail: true };
@@ -139,7 +139,7 @@ test("pitfall 23, L4: a backend that was down at start is found", async () => {
   assert.equal(a.election.isLeader, true);
 });
 
-test("pitfall 24: a lease whose grant was lost on the way is led by the next look", async () => {
+test("a lease whose grant was lost on the way is led by the next look", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   a.provider.faults.acquire = { loseAnswer: true };
@@ -151,7 +151,7 @@ test("pitfall 24: a lease whose grant was lost on the way is led by the next loo
   assert.equal(a.election.term?.token, 1n);
 });
 
-test("pitfall 24: a grant that was lost is given back on stop", async () => {
+test("a grant that was lost is given back on stop", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   a.provider.faults.acquire = { loseAnswer: true };
@@ -160,7 +160,7 @@ test("pitfall 24: a grant that was lost is given back on stop", async () => {
   assert.equal(await stage.store.read("g", { signal: AbortSignal.timeout(1_000) }), null);
 });
 
-test("pitfall 25, L3: a follower that stopped keeps nobody from leading", async () => {
+test("a follower that stopped keeps nobody from leading", async () => {
   const stage = new Stage();
   const [a, b, c] = [stage.actor("a"), stage.actor("b"), stage.actor("c")];
   for (const actor of [a, b, c]) await stage.start(actor);
@@ -170,7 +170,7 @@ test("pitfall 25, L3: a follower that stopped keeps nobody from leading", async 
   assert.equal(c.election.isLeader, true);
 });
 
-test("pitfall 26: nothing is left behind after stop", async () => {
+test("nothing is left behind after stop", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -181,7 +181,7 @@ test("pitfall 26: nothing is left behind after stop", async () => {
   assert.equal(stage.clock.pending, 0);
 });
 
-test("pitfall 27: an election does not close a provider that it was given", async () => {
+test("an election does not close a provider that it was given", async () => {
   const stage = new Stage();
   let closed = 0;
   const provider: Provider = { ...bind(stage.open()), [Symbol.asyncDispose]: () => Promise.resolve(void closed++) };

@@ -1,4 +1,4 @@
-/** Safety of the election: S1 to S10 of the design, and lines 1 to 16 of the list of pitfalls. */
+/** Safety of the election: S1 to S11 of docs/proof.md. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { abortOf, gate, Stage } from "./stage.ts";
 /** What the defaults allow: 15 s less a thousandth less a tenth. */
 const VALID_MS = 13_485;
 
-test("pitfall 1: a leader whose heartbeats fail steps down by its deadline, before another leads", async () => {
+test("a leader whose heartbeats fail steps down by its deadline, before another leads", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -27,7 +27,7 @@ test("pitfall 1: a leader whose heartbeats fail steps down by its deadline, befo
   assert.equal(b.election.isLeader, true);
 });
 
-test("pitfall 2: an answer to acquire that comes after the lease could expire is no right to lead", async () => {
+test("an answer to acquire that comes after the lease could expire is no right to lead", async () => {
   const stage = new Stage();
   const a = stage.actor("a", { lockTimeout: "30s" });
   a.provider.faults.acquire = { delayAnswerMs: VALID_MS };
@@ -42,7 +42,7 @@ test("pitfall 2: an answer to acquire that comes after the lease could expire is
   assert.deepEqual(tokens, [2n]);
 });
 
-test("pitfall 3: validity counts from before the request, not from the answer", async () => {
+test("validity counts from before the request, not from the answer", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   a.provider.faults.acquire = { delayAnswerMs: 4_000 };
@@ -53,7 +53,7 @@ test("pitfall 3: validity counts from before the request, not from the answer", 
   assert.equal(a.election.isLeader, false);
 });
 
-test("pitfall 3: a renewal's validity counts from before its request too", async () => {
+test("a renewal's validity counts from before its request too", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   await stage.start(a);
@@ -65,7 +65,7 @@ test("pitfall 3: a renewal's validity counts from before its request too", async
   assert.ok(remaining > VALID_MS - 3_000 - 1_000, `${remaining}`);
 });
 
-test("pitfall 4: timing in which an interval and a slow call outlast the lease is refused", () => {
+test("timing in which an interval and a slow call outlast the lease is refused", () => {
   const timing = { heartbeatTimeout: 11_000, heartbeatInterval: 8_000, requestTimeout: 10_000 };
   assert.throws(() => resolveOptions({ electionGroup: "g", ...timing }), ConfigError);
   assert.throws(
@@ -75,7 +75,7 @@ test("pitfall 4: timing in which an interval and a slow call outlast the lease i
   resolveOptions({ electionGroup: "g", heartbeatTimeout: 11_000, heartbeatInterval: 3_000, requestTimeout: 3_000 });
 });
 
-test("pitfall 5: after stop and start the heartbeats run again", async () => {
+test("after stop and start the heartbeats run again", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   await stage.start(a);
@@ -86,7 +86,7 @@ test("pitfall 5: after stop and start the heartbeats run again", async () => {
   assert.equal(a.election.status.token, 2n);
 });
 
-test("pitfall 6: waitForLeadership() rejects, when the election stops", async () => {
+test("waitForLeadership() rejects, when the election stops", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -98,7 +98,7 @@ test("pitfall 6: waitForLeadership() rejects, when the election stops", async ()
   await Promise.all(refused);
 });
 
-test("pitfall 7: after stop isLeader is false, lost was published and the lease is released", async () => {
+test("after stop isLeader is false, lost was published and the lease is released", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   const changes = a.election.changes();
@@ -116,7 +116,7 @@ test("pitfall 7: after stop isLeader is false, lost was published and the lease 
 });
 
 for (const fault of [{ fail: true }, { hang: true }, { loseAnswer: true }]) {
-  test(`pitfall 8: stop() steps down and ends, when release goes wrong: ${Object.keys(fault)}`, async () => {
+  test(`stop() steps down and ends, when release goes wrong: ${Object.keys(fault)}`, async () => {
     const stage = new Stage();
     const a = stage.actor("a");
     await stage.start(a);
@@ -128,7 +128,7 @@ for (const fault of [{ fail: true }, { hang: true }, { loseAnswer: true }]) {
   });
 }
 
-test("pitfall 9: of two participants with the same id only one leads, and the late release of one frees nothing", async () => {
+test("of two participants with the same id only one leads, and the late release of one frees nothing", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("same"), stage.actor("same")];
   await stage.start(a);
@@ -148,7 +148,7 @@ test("pitfall 9: of two participants with the same id only one leads, and the la
   await stage.during(20_000, () => assert.equal(b.election.isLeader, true));
 });
 
-test("pitfall 10: wall clocks that are hours off change nothing", async () => {
+test("wall clocks that are hours off change nothing", async () => {
   const stage = new Stage();
   const a = stage.actor("a", {}, { offset: -7_200_000 });
   const b = stage.actor("b", {}, { offset: 7_200_000 });
@@ -161,7 +161,7 @@ test("pitfall 10: wall clocks that are hours off change nothing", async () => {
   assert.deepEqual([a.election.isLeader, b.election.isLeader], [false, true]);
 });
 
-test("pitfall 11: a machine that slept with its monotonic clock stopped has lost, at the first read", async () => {
+test("a machine that slept with its monotonic clock stopped has lost, at the first read", async () => {
   const stage = new Stage();
   let slept = 0;
   const clock = { ...stage.clock.skewed({}), wall: () => stage.clock.wall() + slept };
@@ -177,7 +177,7 @@ test("pitfall 11: a machine that slept with its monotonic clock stopped has lost
   assert.equal(term?.signal.aborted, true);
 });
 
-test("pitfall 12: the lease is kept while work drains, and released after", async () => {
+test("the lease is kept while work drains, and released after", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a", { drainTimeout: "1h" }), stage.actor("b")];
   const drained = gate();
@@ -205,7 +205,7 @@ test("pitfall 12: the lease is kept while work drains, and released after", asyn
   assert.equal(b.election.isLeader, true);
 });
 
-test("pitfall 12: a drain that does not end is cut off after drainTimeout", async () => {
+test("a drain that does not end is cut off after drainTimeout", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a", { drainTimeout: "2s" }), stage.actor("b")];
   await stage.start(a);
@@ -219,7 +219,7 @@ test("pitfall 12: a drain that does not end is cut off after drainTimeout", asyn
   await stage.finish(stopped);
 });
 
-test("pitfall 13: tokens grow over release, expiry and stop", async () => {
+test("tokens grow over release, expiry and stop", async () => {
   const stage = new Stage();
   const a = stage.actor("a");
   const tokens: bigint[] = [];
@@ -236,7 +236,7 @@ test("pitfall 13: tokens grow over release, expiry and stop", async () => {
   for (let i = 1; i < tokens.length; i++) assert.ok((tokens[i] ?? 0n) > (tokens[i - 1] ?? 0n), tokens.join());
 });
 
-test("pitfall 14: no call outlives its bound or the lease", async () => {
+test("no call outlives its bound or the lease", async () => {
   const stage = new Stage();
   const a = stage.actor("a", { drainTimeout: 0 });
   await stage.start(a);
@@ -247,7 +247,7 @@ test("pitfall 14: no call outlives its bound or the lease", async () => {
   assert.equal(a.provider.calls.filter((operation) => operation === "renew").length, 2);
 });
 
-test("pitfall 15: a renewal that arrives after the lease expired does not renew", async () => {
+test("a renewal that arrives after the lease expired does not renew", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b")];
   await stage.start(a);
@@ -259,7 +259,7 @@ test("pitfall 15: a renewal that arrives after the lease expired does not renew"
   assert.equal(b.election.isLeader, true);
 });
 
-test("pitfall 16: stopping one of two elections on a shared provider leaves the other's lease alone", async () => {
+test("stopping one of two elections on a shared provider leaves the other's lease alone", async () => {
   const stage = new Stage();
   const [a, b] = [stage.actor("a"), stage.actor("b", { electionGroup: "h" })];
   await stage.start(a);

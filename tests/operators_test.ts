@@ -198,7 +198,7 @@ test("return() does not wait for a callback, when one is under way", async () =>
   assert.deepEqual(await read, { done: true, value: undefined });
 });
 
-test("pitfall 33: distinctUntilChanged() compares what changes say, when each is an object of its own", async () => {
+test("distinctUntilChanged() compares what changes say, when each is an object of its own", async () => {
   const told = [
     ...[acquired("1"), acquired("1"), lost("1"), lost("1"), changed(null, "a")],
     ...[acquired("2"), changed(null, "a"), lost("2"), changed(null, "b")],
@@ -221,14 +221,14 @@ test("takeUntilLeader() ends with the change that makes a leader, when more come
   assert.deepEqual((await through((changes) => changes.takeUntilLeader(), told)).map(show), [">x", "+1"]);
 });
 
-test("pitfall 33: takeUntilLeader() ends at once and leaves the hub, when it starts while already leading", async () => {
+test("takeUntilLeader() ends at once and leaves the hub, when it starts while already leading", async () => {
   const hub = new ChangeHub(new VirtualClock());
   const stream = hub.subscribe({ leading: true }).takeUntilLeader();
   assert.equal(hub.active, false);
   assert.deepEqual(await stream.next(), { done: true, value: undefined });
 });
 
-test("pitfall 33: whileLeader() delivers the term under way and ends with its `lost`, when it starts while leading", async () => {
+test("whileLeader() delivers the term under way and ends with its `lost`, when it starts while leading", async () => {
   const told = [lost("0"), acquired("1"), lost("1")];
   assert.deepEqual((await through((changes) => changes.whileLeader(), told, true)).map(show), ["-0"]);
 });

@@ -33,7 +33,7 @@ test("resolveOptions() derives what was not given from heartbeatTimeout", () => 
   assert.equal(validFor, 3_000 * 0.999 - 300);
 });
 
-test("pitfall 34: names that no backend should see are refused, with the rule and the value", () => {
+test("names that no backend should see are refused, with the rule and the value", () => {
   for (const name of ["", "a/b", "a\n", "a b", "a'b", 'a"b', "\u00e4", "a".repeat(256), "../x\0"]) {
     assert.throws(
       () => resolveOptions({ electionGroup: name }),
@@ -45,7 +45,7 @@ test("pitfall 34: names that no backend should see are refused, with the rule an
   assert.equal(checkName("electionGroup", "A-z_0.9".padEnd(255, "x")).length, 255);
 });
 
-test("pitfall 34: metadata over its limits is refused", () => {
+test("metadata over its limits is refused", () => {
   const many = (n: number) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, "v"]));
   assert.equal(Object.keys(checkMetadata(many(100))).length, 100);
   assert.throws(() => checkMetadata(many(101)), /101 entries: it must have at most 100/);
@@ -66,7 +66,7 @@ test("checkMetadata() copies, so that its owner may change it afterwards, and no
   assert.ok(Object.isFrozen(checked));
 });
 
-test("pitfall 4: timing is refused, when an interval and a slow call can outlast what is valid of the lease, or just do", () => {
+test("timing is refused, when an interval and a slow call can outlast what is valid of the lease, or just do", () => {
   const exact = { ...base, heartbeatTimeout: 1_000, safetyMargin: 100, clockRateError: 0 };
   resolveOptions({ ...exact, heartbeatInterval: 500, requestTimeout: 399 });
   for (const requestTimeout of [400, 401, 5_000]) {
@@ -84,7 +84,7 @@ test("pitfall 4: timing is refused, when an interval and a slow call can outlast
   );
 });
 
-test("pitfall 32: every malformed option is refused by the constructor, before any call", () => {
+test("every malformed option is refused by the constructor, before any call", () => {
   const stage = new Stage();
   const cases: [Partial<Record<keyof ElectionOptions, unknown>>, new () => Error][] = [
     [{ heartbeatTimeout: "15 s" }, TypeError],

@@ -12,7 +12,7 @@ function timeline(got: readonly { readonly value: LeadershipChange; readonly at:
   return got.map(({ value, at }) => `${at}:${show(value)}`);
 }
 
-test("pitfall 33: buffer({ time }) delivers when the window ends, when nothing more comes", async () => {
+test("buffer({ time }) delivers when the window ends, when nothing more comes", async () => {
   const { clock, hub, got } = watched((changes) => changes.buffer({ time: "100ms" }));
   await clock.advance(50);
   hub.publish(acquired("1"));
@@ -27,7 +27,7 @@ test("pitfall 33: buffer({ time }) delivers when the window ends, when nothing m
   assert.equal(clock.pending, 0);
 });
 
-test("pitfall 33: buffer() hands out an array that stays as it is, when the next one fills", async () => {
+test("buffer() hands out an array that stays as it is, when the next one fills", async () => {
   for (const limits of [{ count: 2 }, { time: 10 }]) {
     const { clock, hub, got } = watched((changes) => changes.buffer(limits));
     for (const term of ["1", "2", "3"]) {
@@ -82,7 +82,7 @@ test("buffer() makes batches of at most its count, or 1,024, when its reader is 
   }
 });
 
-test("pitfall 33: throttle() delivers the first at once and the last of each window at its end, when many come", async () => {
+test("throttle() delivers the first at once and the last of each window at its end, when many come", async () => {
   const { clock, hub, got } = watched((changes) => changes.throttle("100ms"));
   for (let index = 0; index < 25; index++) {
     hub.publish(changed(`${index}`, `${index + 1}`));
@@ -127,7 +127,7 @@ test("throttle() delivers when its timer fires, when the timer of the runtime is
   await changes.return();
 });
 
-test("pitfall 33: throttle() tells of a `lost` by the end of its window, when the leading change was `acquired`", async () => {
+test("throttle() tells of a `lost` by the end of its window, when the leading change was `acquired`", async () => {
   const { clock, hub, got } = watched((changes) => changes.throttle(100));
   hub.publish(acquired("1"));
   await clock.advance(30);
@@ -183,7 +183,7 @@ test("throttle() and debounce() keep the last only, when values are not changes 
   }
 });
 
-test("pitfall 33: debounce() delivers one of a burst, when it has been quiet for the duration", async () => {
+test("debounce() delivers one of a burst, when it has been quiet for the duration", async () => {
   const { clock, hub, got } = watched((changes) => changes.debounce("100ms"));
   for (let index = 0; index < 30; index++) {
     hub.publish(changed(`${index}`, `${index + 1}`));

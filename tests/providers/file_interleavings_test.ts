@@ -1,5 +1,5 @@
 /**
- * Every order in which the steps of a late renewal and of a take-over can meet (pitfall 15), and the orders that a crash or
+ * Every order in which the steps of a late renewal and of a take-over can meet, and the orders that a crash or
  * a long stall can bring about. The steps are those of the real file system; a test decides whose is next.
  */
 
