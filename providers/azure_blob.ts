@@ -69,16 +69,16 @@ export interface AzureBlobOptions {
    * a shared access signature as the URL's query. `ca`, `cert` and `key` name files in PEM, and `servername` the name in the
    * server's certificate.
    */
-  readonly url?: string | URL;
+  readonly url?: string | URL | undefined;
   /** The account's key. @default that of the URL */
-  readonly accountKey?: string;
+  readonly accountKey?: string | undefined;
   /**
    * A `ContainerClient` of `@azure/storage-blob`, for any other credential. It must be made with
    * `retryOptions: { maxTries: 1 }`: what it sent again by itself would be carried out after its caller has given up.
    */
-  readonly client?: AzureContainer;
+  readonly client?: AzureContainer | undefined;
   /** Is told of metadata that Azure refuses. @default nobody */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
 
 const OPTIONS: readonly (keyof AzureBlobOptions)[] = ["url", "accountKey", "client", "logger"];
@@ -351,5 +351,5 @@ class AzureBlobProvider implements Provider {
 
 registerProvider({
   ...CATALOG["azure-blob"],
-  open: (url, { logger }) => azureBlobProvider({ url, ...(logger && { logger }) }),
+  open: (url, { logger }) => azureBlobProvider({ url, logger }),
 });

@@ -63,15 +63,15 @@ export interface ConsulOptions {
    *
    * @default "consul://127.0.0.1:8500"
    */
-  readonly url?: string | URL;
+  readonly url?: string | URL | undefined;
   /** The ACL token. It needs `key:write` on the prefix and `session:write`. @default that of the URL */
-  readonly token?: string;
+  readonly token?: string | undefined;
   /** Makes the requests, each once, without retrying. @default connections of the provider's own, by `node:http` */
-  readonly fetch?: ConsulFetch;
+  readonly fetch?: ConsulFetch | undefined;
   /** Measures for how long a record stands still. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Is told of metadata that Consul refuses. @default nobody */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
 
 const OPTIONS: readonly (keyof ConsulOptions)[] = ["url", "token", "fetch", "clock", "logger"];
@@ -269,5 +269,5 @@ class ConsulProvider implements Provider {
 
 registerProvider({
   ...CATALOG.consul,
-  open: (url, { clock, logger }) => consulProvider({ url, ...(clock && { clock }), ...(logger && { logger }) }),
+  open: (url, { clock, logger }) => consulProvider({ url, clock, logger }),
 });

@@ -37,18 +37,18 @@ import { FileProvider } from "./file/provider.ts";
 /** How to open the provider: by `url` or by `directory`. */
 export interface FileOptions {
   /** The directory as a URL: `file:///dir`, percent-encoded where it must be; or `file:./dir`, from the working directory. */
-  readonly url?: string | URL;
+  readonly url?: string | URL | undefined;
   /** The directory as a path. It is created, with mode 0700, by the first `acquire`. */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
   /** Measures how long a record stands still. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /**
    * Returns the ids of processes on this host, beside this one, that act for the holder of a lease, such as one that ends
    * a command when this process dies. Asked for at each claim. A lease is free at once only when all of them are dead too;
    * if one cannot be found in `/proc`, the lease is not free before it is released or expires.
    * @default nobody else
    */
-  readonly heldBy?: () => readonly number[];
+  readonly heldBy?: (() => readonly number[]) | undefined;
 }
 
 /**
@@ -101,5 +101,5 @@ function settingsOf(url: string): string {
 
 registerProvider({
   ...CATALOG.file,
-  open: (url, { clock, heldBy }) => fileProvider({ url, ...(clock && { clock }), ...(heldBy && { heldBy }) }),
+  open: (url, { clock, heldBy }) => fileProvider({ url, clock, heldBy }),
 });

@@ -28,9 +28,9 @@ import { CATALOG } from "./catalog.ts";
 /** How to open the provider. */
 export interface MemoryOptions {
   /** Which store: providers of one name share it. @default "" */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Decides when leases expire. All providers of one store must be given the same. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /**
@@ -218,6 +218,5 @@ function atOnce<T>(signal: AbortSignal, step: () => T): Promise<T> {
 
 registerProvider({
   ...CATALOG.memory,
-  open: (url, { clock }) =>
-    memoryProvider({ name: decodeURIComponent(url.slice("memory:".length)), ...(clock && { clock }) }),
+  open: (url, { clock }) => memoryProvider({ name: decodeURIComponent(url.slice("memory:".length)), clock }),
 });

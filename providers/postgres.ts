@@ -212,5 +212,5 @@ function keyOf({ electionGroup, termId }: Pick<Lease, "electionGroup" | "termId"
 
 registerProvider({
   ...CATALOG.postgres,
-  open: (url, { clock }) => postgresProvider({ url, ...(clock && { clock }) }),
+  open: (url, { clock }) => postgresProvider({ url, clock }),
 });

@@ -69,24 +69,24 @@ export interface RedisOptions {
    *
    * @default "redis://127.0.0.1:6379/0"
    */
-  readonly url?: string | URL;
+  readonly url?: string | URL | undefined;
   /**
    * An ioredis `Redis` (with Sentinel, for example) or `Cluster` to take the servers, the credentials, the database and TLS
    * from, instead of `url`. The provider makes connections of its own and sends nothing on this one. Once its owner has closed
    * it, calls reject, and nothing is opened again.
    */
-  readonly client?: RedisClient;
+  readonly client?: RedisClient | undefined;
   /** What the names of all keys and channels begin with. @default "multilock:" */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
    * How long the server may be silent while an answer is due, before the connection is given up: at most this, at most the
    * shortest lease in use, and at most as long as a call may last. At least 50 ms. @default "5s"
    */
-  readonly socketTimeout?: Duration;
+  readonly socketTimeout?: Duration | undefined;
   /** How to do TLS, with `rediss:`. Goes before what the URL says. @default the runtime's certificate authorities */
-  readonly tls?: RedisTls;
+  readonly tls?: RedisTls | undefined;
   /** Measures silence, and how long a record stands still. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /**
@@ -281,5 +281,5 @@ class RedisProvider implements Provider {
 
 registerProvider({
   ...CATALOG.redis,
-  open: (url, { clock }) => redisProvider({ url, ...(clock && { clock }) }),
+  open: (url, { clock }) => redisProvider({ url, clock }),
 });

@@ -60,23 +60,23 @@ export interface SqlServerOptions {
    * `Server=host,1433;Database=app;User Id=me;Password=secret`. The settings are the same, and stand in
    * `docs/backends/sqlserver.md`.
    */
-  readonly url?: string | URL;
+  readonly url?: string | URL | undefined;
   /** A connected `ConnectionPool` of `mssql`, or the like, to use instead. The provider does not close it. */
-  readonly pool?: SqlServerPool;
+  readonly pool?: SqlServerPool | undefined;
   /** The module `mssql` that `pool` is from. @default what `import("mssql")` finds */
-  readonly driver?: SqlServerDriver;
+  readonly driver?: SqlServerDriver | undefined;
   /** The schema of the table, of at most 128 characters. @default "dbo" */
-  readonly schema?: string;
+  readonly schema?: string | undefined;
   /** The table, of at most 128 characters. @default "multilock_leases" */
-  readonly table?: string;
+  readonly table?: string | undefined;
   /** Whether to create the schema and the table if they are not there. @default true */
-  readonly autoCreate?: boolean;
+  readonly autoCreate?: boolean | undefined;
   /** How long a batch may run before the server is told to stop. @default "5s" */
-  readonly statementTimeout?: Duration;
+  readonly statementTimeout?: Duration | undefined;
   /** The most connections. Of more than one, one is left to heartbeats. @default 4, or what `pool` may have */
-  readonly poolSize?: number;
+  readonly poolSize?: number | undefined;
   /** Measures how long a record stands still and the server's clock goes on. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 const OPTIONS = ["url", "pool", "driver", "schema", "table", "autoCreate", "statementTimeout", "poolSize", "clock"];
@@ -98,7 +98,7 @@ const OPTIONS = ["url", "pool", "driver", "schema", "table", "autoCreate", "stat
  * ```
  */
 export function sqlserverProvider(options: SqlServerOptions): Provider {
-  checkOptions("sqlserver", options, OPTIONS);
+  const given = checkOptions("sqlserver", options, OPTIONS);
   const { url, pool, driver, clock = systemClock } = options;
   if (url === undefined && pool === undefined) {
     throw new TypeError('Cannot open provider "sqlserver": it needs a url or a pool');
@@ -108,7 +108,7 @@ export function sqlserverProvider(options: SqlServerOptions): Provider {
   const { schema = "dbo", table = "multilock_leases", autoCreate = true, ...bounds } = {
     ...(size !== undefined && { poolSize: size }),
     ...target?.options,
-    ...options,
+    ...given,
   };
   const statements = buildStatements(schema, table);
   const connections = new Connections({ ...target, pool, driver, ...resolveSqlBounds(bounds) });
@@ -297,5 +297,5 @@ function toLeader(row: Row, expiresIn: number): LeaderInfo {
 
 registerProvider({
   ...CATALOG.sqlserver,
-  open: (url, { clock }) => sqlserverProvider({ url, ...(clock && { clock }) }),
+  open: (url, { clock }) => sqlserverProvider({ url, clock }),
 });

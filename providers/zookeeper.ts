@@ -76,11 +76,11 @@ export interface ZooKeeperOptions {
    * One session timeout, in milliseconds, for all leases; each must fit in with a tenth to spare. It is also a setting
    * of the URL. @default a session for each `heartbeatTimeout`, a tenth longer
    */
-  readonly sessionTimeout?: number;
+  readonly sessionTimeout?: number | undefined;
   /** Measures pings and leases. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Is told when the ensemble keeps sessions longer than asked. @default nobody */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
 
 /**
@@ -346,5 +346,5 @@ class ZooKeeperProvider implements Provider {
 
 registerProvider({
   ...CATALOG.zookeeper,
-  open: (url, { clock, logger }) => zookeeperProvider({ url, ...(clock && { clock }), ...(logger && { logger }) }),
+  open: (url, { clock, logger }) => zookeeperProvider({ url, clock, logger }),
 });

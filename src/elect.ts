@@ -55,6 +55,6 @@ export async function elect(target: string | URL | Provider, options: ElectionOp
 }
 
 async function openOwned(url: string | URL, { clock, logger }: ElectionOptions): Promise<OwnedProvider> {
-  const open = () => openProvider(url, { ...(clock && { clock }), ...(logger && { logger }) });
+  const open = () => openProvider(url, { clock, logger });
   return new OwnedProvider(await open(), open);
 }

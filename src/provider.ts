@@ -140,7 +140,7 @@ export interface Provider extends AsyncDisposable {
 /** What `renew` takes. */
 export interface RenewOptions extends CallOptions {
   /** Replaces the metadata in the record; without it the record keeps what it has. */
-  readonly metadata?: Readonly<Record<string, string>>;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What `watch` takes. */
@@ -149,5 +149,5 @@ export interface WatchOptions extends CallOptions {
    * The participant that waits. Where the backend has a queue, watching keeps that participant's place in it: the place
    * is given up when the watch ends. Without it, the watcher is an observer.
    */
-  readonly participantId?: string;
+  readonly participantId?: string | undefined;
 }

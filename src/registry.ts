@@ -14,14 +14,14 @@ import { nearest } from "./spelling.ts";
 /** What a provider gets beside its URL. */
 export interface OpenOptions {
   /** The clock that the provider measures with. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Where the provider says what it does. @default nowhere */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
   /**
    * Returns the ids of processes on this host, beside this one, that act for the holder of a lease. Where a backend frees
    * the lease of a dead process at once (`file:`), these must be dead too. @default nobody else
    */
-  readonly heldBy?: () => readonly number[];
+  readonly heldBy?: (() => readonly number[]) | undefined;
 }
 
 /** What is known of a provider before its module is loaded. */

@@ -66,7 +66,7 @@ export class JoinedRenewals {
   async #start(termId: string, busy: Busy, { signal, metadata }: Member, renew: Renew): Promise<Outcome> {
     busy.running++;
     try {
-      return await renew({ signal, ...(metadata !== undefined && { metadata }) });
+      return await renew({ signal, metadata });
     } finally {
       busy.running--;
       this.#goOn(termId, busy, renew);

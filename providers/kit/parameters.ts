@@ -54,15 +54,16 @@ export function readParameters<const K extends Readonly<Record<string, Parameter
 
 /**
  * Refuses an options object with a property that the provider does not know. Properties that are `undefined` count too: a
- * misspelt one is misspelt whatever it holds.
+ * misspelt one is misspelt whatever it holds. Returns the others, so that they can be laid over those of a URL.
  *
  * @throws {TypeError} if there is one, or if `options` is no object
  */
-export function checkOptions(provider: string, options: object, known: readonly string[]): void {
+export function checkOptions<T extends object>(provider: string, options: T, known: readonly string[]): T {
   if (typeof options !== "object" || options === null || Array.isArray(options) || options instanceof URL) {
     throw new TypeError(`Cannot open ${provider}: its options must be an object, such as { url: "${provider}://..." }`);
   }
   refuseUnknown(`${provider} option`, Object.keys(options), known);
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 }
 
 const READERS: { readonly [K in ParameterKind]: (text: string, what: string) => ParameterValue[K] } = {

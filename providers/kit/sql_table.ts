@@ -70,7 +70,7 @@ export class SqlTable {
  * @throws {TypeError | RangeError} if one is malformed or out of range
  */
 export function resolveSqlBounds(
-  options: { readonly statementTimeout?: Duration; readonly poolSize?: number },
+  options: { readonly statementTimeout?: Duration | undefined; readonly poolSize?: number | undefined },
 ): { readonly statementTimeout: number; readonly poolSize: number } {
   const { poolSize = 4 } = options;
   if (!Number.isInteger(poolSize) || poolSize < 1) {

@@ -18,28 +18,28 @@ export interface PostgresOptions {
    * `docs/backends/postgres.md`; several hosts with commas between them; or a connection string of Npgsql or libpq.
    * @default what the `PG*` environment variables say
    */
-  readonly url?: string | URL;
+  readonly url?: string | URL | undefined;
   /**
    * A `Pool` of `pg`, or the like, to use instead, of at least two connections, or three to listen. The provider does not end it.
    * It keeps one client while there is a lease of its own, and one while anyone watches.
    */
-  readonly pool?: PostgresPool;
+  readonly pool?: PostgresPool | undefined;
   /** The schema of the table, of at most 63 bytes. @default "public" */
-  readonly schema?: string;
+  readonly schema?: string | undefined;
   /** The table, of at most 63 bytes. @default "multilock_leases" */
-  readonly table?: string;
+  readonly table?: string | undefined;
   /** Whether to create the schema and the table if they are not there. @default true */
-  readonly autoCreate?: boolean;
+  readonly autoCreate?: boolean | undefined;
   /** How long a statement may run, and a connection may take to be made. The wait for a row that is locked is shorter. @default "5s" */
-  readonly statementTimeout?: Duration;
+  readonly statementTimeout?: Duration | undefined;
   /** Whether to prepare statements by name, which makes them several times faster. @default true, unless a pooler forbids it */
-  readonly prepare?: boolean;
+  readonly prepare?: boolean | undefined;
   /** Whether to listen for released leases, on a connection of its own. @default true, unless a pooler prevents it */
-  readonly listen?: boolean;
+  readonly listen?: boolean | undefined;
   /** The most connections for calls. Heartbeats have two beside them, listening one. A `pool` has its own limit. @default 4 */
-  readonly poolSize?: number;
+  readonly poolSize?: number | undefined;
   /** Measures for how long a record stands still. @default the clock of the machine */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** Every option. The type holds the list to the interface. */
@@ -73,9 +73,8 @@ export interface ResolvedOptions {
  * @throws {TypeError | RangeError} if anything is unknown, malformed or out of range
  */
 export function resolveOptions(options: PostgresOptions): ResolvedOptions {
-  checkOptions("postgres", options, Object.keys(OPTIONS));
+  const given = checkOptions("postgres", options, Object.keys(OPTIONS));
   const { target, parameters, connectTimeout } = parseTarget(String(options.url ?? "postgres://"));
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const merged: PostgresOptions = { ...parameters, ...given };
   const { poolSize, statementTimeout } = resolveSqlBounds(merged);
   const { schema = "public", table = "multilock_leases", autoCreate = true, listen = true } = merged;

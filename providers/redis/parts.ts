@@ -34,10 +34,10 @@ export interface RedisParts {
 
 /** The options of a provider, as far as they have been read. */
 export interface PartsOptions {
-  readonly url?: string | URL;
-  readonly client?: RedisClient;
-  readonly prefix?: string;
-  readonly tls?: RedisTls;
+  readonly url?: string | URL | undefined;
+  readonly client?: RedisClient | undefined;
+  readonly prefix?: string | undefined;
+  readonly tls?: RedisTls | undefined;
   readonly clock: Clock;
   readonly socketTimeoutMs: number | undefined;
 }

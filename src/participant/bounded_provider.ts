@@ -67,8 +67,7 @@ export class BoundedProvider {
 
   /** Renews `lease`, within `boundMs`. */
   renew(lease: Lease, boundMs: number, metadata?: Metadata): Promise<"renewed" | "lost"> {
-    const renew = (signal: AbortSignal) =>
-      this.#provider.renew(lease, metadata === undefined ? { signal } : { signal, metadata });
+    const renew = (signal: AbortSignal) => this.#provider.renew(lease, { signal, metadata });
     return this.#call("renew", boundMs, renew, this.#cancelled.signal);
   }
 
@@ -102,7 +101,7 @@ export class BoundedProvider {
   /** The provider's hints, where it has any. */
   watch(signal: AbortSignal): AsyncIterable<void> | undefined {
     const { electionGroup, participantId, observer } = this.#config;
-    return this.#provider.watch?.(electionGroup, observer ? { signal } : { signal, participantId });
+    return this.#provider.watch?.(electionGroup, { signal, participantId: observer ? undefined : participantId });
   }
 
   /** Asks the `healthCheck` callback, if there is one, within `requestTimeout`. No clear yes is a no. Never rejects. */

@@ -74,7 +74,7 @@ async function livesFromRenewal(stage: Stage, metadata?: Record<string, string>)
   const lease = await win(stage.first, shortRequest(stage));
   await wait(stage.short * 0.5);
   const sentAt = now();
-  assert.equal(await stage.first.renew(lease, { ...soon(), ...(metadata && { metadata }) }), "renewed");
+  assert.equal(await stage.first.renew(lease, { ...soon(), metadata }), "renewed");
   await takeOver(stage, contender, lease, sentAt);
 }
 

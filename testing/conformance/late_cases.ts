@@ -90,7 +90,7 @@ function briefly(stage: Stage): Partial<AcquireRequest> {
 async function renewalAfterRenewal(stage: Stage, client: Provider, metadata?: Record<string, string>): Promise<Part> {
   const lease = await win(client, stage.request(stage.group(), briefly(stage)));
   return {
-    send: (options) => client.renew(lease, { ...options, ...(metadata && { metadata }) }),
+    send: (options) => client.renew(lease, { ...options, metadata }),
     meanwhile: () => renewAndWatch(stage, client, lease),
   };
 }

@@ -45,7 +45,7 @@ async function manyRenewals(stage: Stage): Promise<void> {
   checkLeader(await stage.first.read(lease.electionGroup, soon()), lease, { state: "new" });
   const some = await Promise.all(Array.from({ length: RENEWALS }, (_, i) => {
     const metadata = i % 2 === 0 ? { [`only ${i}`]: "1", last: String(i) } : undefined;
-    return stage.first.renew(lease, { ...soon(), ...(metadata && { metadata }) });
+    return stage.first.renew(lease, { ...soon(), metadata });
   }));
   assert.deepEqual(new Set(some), new Set(["renewed"]), "a renewal with metadata must not be lost to another");
   const last = RENEWALS - 2;
@@ -136,7 +136,7 @@ async function renewalMeetsRelease(stage: Stage): Promise<void> {
     const lease = await win(stage.first, stage.request(stage.group()));
     const beats = Array.from({ length: 3 }, (_, i) => {
       const metadata = i === 1 ? { beat: String(i) } : undefined;
-      return stage.first.renew(lease, { ...soon(), ...(metadata && { metadata }) });
+      return stage.first.renew(lease, { ...soon(), metadata });
     });
     await pause(round);
     assert.equal(await stage.first.release(lease, soon()), "released", "the term held its lease");

@@ -135,7 +135,7 @@ async function signalsAreLeft(stage: Stage): Promise<void> {
     await first.groups?.(options);
     await first.healthCheck(options);
     for (const participantId of [undefined, "waiting"]) {
-      const watch = { ...options, ...(participantId && { participantId }) };
+      const watch = { ...options, participantId };
       for await (const _ of other.watch?.(request.electionGroup, watch) ?? []) break;
     }
     await first.release(answer.lease, options);

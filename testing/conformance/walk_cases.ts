@@ -124,7 +124,7 @@ async function walk(stage: Stage, seed: number, steps: number, shortMs?: number)
     if (holder === null) return;
     const metadata = random(2) === 0 ? { beat: String(random(100)) } : undefined;
     const sentAt = now();
-    const answer = await holder.client.renew(holder.lease, { ...soon(), ...(metadata && { metadata }) });
+    const answer = await holder.client.renew(holder.lease, { ...soon(), metadata });
     assert.ok(answer === "renewed" || !model.isSure, "renew() must renew the holder's lease");
     if (answer === "renewed") model.renewed(metadata ?? model.metadata, sentAt);
   }

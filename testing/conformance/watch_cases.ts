@@ -35,7 +35,7 @@ export interface Watcher {
 /** Starts to watch, if the provider can. */
 export function follow(provider: Provider, electionGroup: string, participantId?: string): Watcher | null {
   const stopped = new AbortController();
-  const options = { signal: stopped.signal, ...(participantId !== undefined && { participantId }) };
+  const options = { signal: stopped.signal, participantId };
   const stream = provider.watch?.(electionGroup, options);
   if (stream === undefined) return null;
   let hints = 0;

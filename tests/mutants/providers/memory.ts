@@ -108,7 +108,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     'decodeURIComponent(url.slice("memory:".length))',
     'url.slice("memory:".length)',
   ),
-  mutant("a clock given with a URL is not used", "...(clock && { clock })", ""),
+  mutant("a clock given with a URL is not used", `"memory:".length)), clock })`, `"memory:".length)) })`),
 ];
 
 function mutant(name: string, find: string, replace: string): ProviderMutant {

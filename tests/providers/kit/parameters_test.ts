@@ -43,7 +43,8 @@ test("readParameters() refuses what is not of its kind, or given twice", () => {
 });
 
 test("checkOptions() refuses what is unknown, and what is no object of options", () => {
-  checkOptions("redis", { url: "redis://h" }, ["url", "prefix"]);
+  const given = checkOptions("redis", { url: "redis://h", prefix: undefined }, ["url", "prefix"]);
+  assert.deepEqual(Object.keys(given), ["url"], "what is undefined is not given");
   assert.throws(() => checkOptions("redis", { prefx: undefined }, ["url", "prefix"]), /did you mean "prefix"/);
   for (const wrong of ["redis://h", new URL("redis://h"), null, 7, ["redis://h"]]) {
     assert.throws(() => checkOptions("redis", wrong as object, ["url"]), /its options must be an object/);
