@@ -136,10 +136,11 @@ async function bury(directory: string, number: number): Promise<boolean> {
   const self = await ownHolder();
   if (self === null) return false;
   const path = join(directory, "g", String(number));
-  const { mtime } = await stat(path);
+  // As a number: a `Date` of half a millisecond after 1970, which says "unconfirmed", is rounded up by Node.
+  const seconds = (await stat(path)).mtimeMs / 1_000;
   const record = JSON.parse(await readFile(path, "utf8"));
   await writeFile(path, JSON.stringify({ ...record, holder: { ...self, startTime: "1" } }));
-  await utimes(path, mtime, mtime);
+  await utimes(path, seconds, seconds);
   return true;
 }
 
