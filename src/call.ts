@@ -1,5 +1,5 @@
 /**
- * What every provider does around a call to its driver.
+ * Helpers around a provider's call to its driver.
  *
  * @module
  */

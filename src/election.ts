@@ -13,12 +13,12 @@ import type { LeaderInfo, Provider } from "./provider.ts";
 import type { Term } from "./participant/term.ts";
 import { type RunOptions, runWhileLeading } from "./participant/work.ts";
 
-/** What a participant is at the moment. */
+/** The state of a participant. */
 export type Role = "leader" | "follower" | "stopped";
 
 /** A snapshot of one participant. */
 export interface LeadershipStatus {
-  /** What it is. */
+  /** The state of this participant. */
   readonly role: Role;
   /** The leader as this participant last saw it, or null when nobody is known to lead. */
   readonly currentLeader: LeaderInfo | null;
@@ -30,18 +30,18 @@ export interface LeadershipStatus {
   readonly nextElectionAttempt: Date | null;
 }
 
-/** What `tryAcquireLeadership` came to. */
+/** The outcome of `tryAcquireLeadership`. */
 export type AttemptOutcome =
   | { readonly outcome: "elected"; readonly term: Term }
   | { readonly outcome: "held"; readonly leader: LeaderInfo | null };
 
-/** What a call that waits takes. */
+/** Options of a call that waits. */
 export interface WaitOptions {
   /** Ends the wait: the call rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What `changes` takes. */
+/** Options of `changes`. */
 export interface ChangesOptions {
   /** Only these types. @default all */
   readonly types?: readonly LeadershipChangeType[] | undefined;
@@ -49,7 +49,7 @@ export interface ChangesOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What `releaseLeadership` takes. */
+/** Options of `releaseLeadership`. */
 export interface ReleaseOptions {
   /** For how long not to campaign afterwards. @default `electionInterval` */
   readonly cooldown?: Duration | undefined;
@@ -92,18 +92,18 @@ export class LeaderElection implements AsyncDisposable {
     this.#participant = new Participant(provider, config);
   }
 
-  /** What is contested. */
+  /** The election group: the name that participants compete for. */
   get electionGroup(): string {
     return this.#config.electionGroup;
   }
 
-  /** Who takes part. */
+  /** The name of this participant. */
   get participantId(): string {
     return this.#config.participantId;
   }
 
   /**
-   * Whether this participant leads, computed against the deadline on every read. While it is true no other participant's
+   * True while this participant leads, computed against the deadline on every read. While it is true no other participant's
    * is. False as soon as the leader begins to step down.
    */
   get isLeader(): boolean {

@@ -17,7 +17,7 @@ export class ConfigError extends ElectionError {
   override name = "ConfigError";
 }
 
-/** What a provider was doing when it failed. */
+/** The operation of a provider that failed. */
 export type ProviderOperation =
   | "open"
   | "acquire"

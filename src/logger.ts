@@ -12,7 +12,7 @@ export interface Logger {
   info(message: string, properties?: Record<string, unknown>): void;
   /** Calls that failed and will be tried again. */
   warn(message: string, properties?: Record<string, unknown>): void;
-  /** What needs a person. */
+  /** Failures that need a person. */
   error(message: string, properties?: Record<string, unknown>): void;
 }
 

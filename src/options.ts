@@ -1,5 +1,5 @@
 /**
- * What an election can be told, its defaults, and every check of it. All checks happen before any I/O.
+ * The options of an election, their defaults, and every check of it. All checks happen before any I/O.
  *
  * @module
  */
@@ -14,11 +14,14 @@ import { refuseUnknown } from "./spelling.ts";
 
 /** How an election is set up. Only `electionGroup` is required. Durations are milliseconds, or text such as `"5s"`. */
 export interface ElectionOptions {
-  /** What is contested. Matches `/^[A-Za-z0-9_.-]{1,255}$/`. */
+  /** The election group: the name that participants compete for. Matches `/^[A-Za-z0-9_.-]{1,255}$/`. */
   readonly electionGroup: string;
-  /** Who takes part; the same expression. @default the host name, the process id and 8 random hex digits */
+  /** The name of this participant; the same expression. @default the host name, the process id and 8 random hex digits */
   readonly participantId?: string | undefined;
-  /** What others see about the leader: at most 100 entries, keys of 1 to 255 characters, values of up to 4,000, in all 65,536 bytes of JSON. @default {} */
+  /**
+   * Facts about the leader for others to see: at most 100 entries, keys of 1 to 255 characters, values of up to 4,000, in all
+   * 65,536 bytes as JSON in UTF-8. @default {}
+   */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** How often the leader renews its lease. @default "5s", or a third of `heartbeatTimeout` if that is less */
   readonly heartbeatInterval?: Duration | undefined;
@@ -42,7 +45,7 @@ export interface ElectionOptions {
   readonly retryBaseDelay?: Duration | undefined;
   /** The largest bound of a back-off. @default "5s" */
   readonly retryMaxDelay?: Duration | undefined;
-  /** Whether `elect` starts the election. @default true */
+  /** Lets `elect` start the election. @default true */
   readonly autoStart?: boolean | undefined;
   /** Watch only: never campaign, never write. @default false */
   readonly observer?: boolean | undefined;
@@ -53,7 +56,7 @@ export interface ElectionOptions {
   readonly healthCheck?: ((options: { signal: AbortSignal }) => boolean | Promise<boolean>) | undefined;
   /** Where the election says what it does. @default nowhere */
   readonly logger?: Logger | undefined;
-  /** Whether the logger also gets every look and heartbeat. @default false */
+  /** Gives the logger also every look and heartbeat. @default false */
   readonly enableDetailedLogging?: boolean | undefined;
   /** The source of time. @default the clock of the machine */
   readonly clock?: Clock | undefined;
@@ -196,7 +199,7 @@ export function checkMetadata(metadata: Readonly<Record<string, string>>): Reado
   return Object.freeze({ ...metadata });
 }
 
-/** What the smallest backend can keep beside the record of a term. */
+/** The size that the smallest backend can keep beside the record of a term. */
 const MAX_METADATA_BYTES = 65_536;
 
 function resolveTiming(options: ElectionOptions) {

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** What every provider operation takes. */
+/** Options of every provider operation. */
 export interface CallOptions {
   /**
    * Ends the call early. The call must then reject, soon; whatever it had sent may still be carried out by the backend,
@@ -14,7 +14,7 @@ export interface CallOptions {
   readonly signal: AbortSignal;
 }
 
-/** Who asks for the lease of which group, and for how long. */
+/** A request for the lease of a group. */
 export interface AcquireRequest {
   /** The election group; matches `/^[A-Za-z0-9_.-]{1,255}$/`. */
   readonly electionGroup: string;
@@ -24,7 +24,7 @@ export interface AcquireRequest {
   readonly termId: string;
   /** How long the lease lives without a heartbeat, in whole milliseconds. */
   readonly heartbeatTimeout: number;
-  /** What others see in {@linkcode LeaderInfo.metadata}. Within its limits; keys and values may hold any characters. */
+  /** Facts that others see in {@linkcode LeaderInfo.metadata}. Within its limits; keys and values may hold any characters. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -44,7 +44,7 @@ export interface Lease {
   readonly heartbeatTimeout: number;
 }
 
-/** Who leads, as the backend's record shows it. */
+/** The leader, as the backend's record shows it. */
 export interface LeaderInfo {
   /** The participant. */
   readonly leaderId: string;
@@ -56,7 +56,7 @@ export interface LeaderInfo {
   readonly leadershipAcquiredAt: Date;
   /** When it last renewed, by the same clock; null where the backend does not record it. */
   readonly lastHeartbeat: Date | null;
-  /** What it said about itself. */
+  /** Facts that it gave about itself. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Milliseconds until the lease can expire, counted from the answer; null where only the backend knows. */
   readonly expiresIn: number | null;
@@ -78,9 +78,9 @@ export interface Held {
   readonly leader: LeaderInfo | null;
 }
 
-/** What a provider can do and promise. */
+/** Abilities and promises of a provider. */
 export interface ProviderCapabilities {
-  /** Whether `watch` exists and gives timely hints. */
+  /** True if `watch` exists and gives timely hints. */
   readonly watch: boolean;
   /** Whose clock decides that a lease has expired: that of the backend, or that of the one host all participants share. */
   readonly timeAuthority: "server" | "host";
@@ -115,7 +115,7 @@ export interface ProviderCapabilities {
 export interface Provider extends AsyncDisposable {
   /** A short name, such as `"redis"`, for errors and logs. */
   readonly name: string;
-  /** What it can do and promise. */
+  /** Its abilities and promises. */
   readonly capabilities: ProviderCapabilities;
   /** Asks for the lease. */
   acquire(request: AcquireRequest, options: CallOptions): Promise<Acquired | Held>;
@@ -137,13 +137,13 @@ export interface Provider extends AsyncDisposable {
   healthCheck(options: CallOptions): Promise<void>;
 }
 
-/** What `renew` takes. */
+/** Options of `renew`. */
 export interface RenewOptions extends CallOptions {
   /** Replaces the metadata in the record; without it the record keeps what it has. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
-/** What `watch` takes. */
+/** Options of `watch`. */
 export interface WatchOptions extends CallOptions {
   /**
    * The participant that waits. Where the backend has a queue, watching keeps that participant's place in it: the place

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What credentials are called, with the blanks that a connection string allows. What is hidden already is left alone. */
+/** Names of credentials, with the blanks that a connection string allows. What is hidden already is left alone. */
 const SECRET =
   String.raw`\b((?:sentinel)?pass\s*(?:word|wd|phrase)?|pwd|account\s*key|shared\s*access\s*(?:signature|key)|` +
   String.raw`(?:client|msi)?[\s_]*secret|sig|(?:access[\s_]*)?token|auth)(\s*=\s*)(?!\s*\*\*\*(?:[;"'&#)\s]|$))`;

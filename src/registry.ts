@@ -11,7 +11,7 @@ import type { Provider } from "./provider.ts";
 import { redact } from "./redact.ts";
 import { nearest } from "./spelling.ts";
 
-/** What a provider gets beside its URL. */
+/** Options of `openProvider`, which a provider gets beside its URL. */
 export interface OpenOptions {
   /** The clock that the provider measures with. @default the clock of the machine */
   readonly clock?: Clock | undefined;
@@ -24,7 +24,7 @@ export interface OpenOptions {
   readonly heldBy?: (() => readonly number[]) | undefined;
 }
 
-/** What is known of a provider before its module is loaded. */
+/** Facts about a provider that are known before its module is loaded. */
 export interface ProviderCard {
   /** A short name, such as `"redis"`. */
   readonly name: string;
@@ -32,9 +32,9 @@ export interface ProviderCard {
   readonly protocols: readonly string[];
   /** Whether it opens a target that its schemes do not tell, such as a connection string. */
   readonly matches?: (target: string) => boolean;
-  /** What people call the backend. */
+  /** The name of the backend, as people write it. */
   readonly title: string;
-  /** Whether followers are told that a lease may have become free, instead of asking again and again. */
+  /** True if followers are told that a lease may have become free, instead of asking again and again. */
   readonly watch: boolean;
   /** The export of this package that registers it: `redis` for `jsr:@multilock/core/redis`. */
   readonly module: string;
@@ -61,7 +61,7 @@ export interface ProviderDefinition {
 const REGISTRY = Symbol.for("@multilock/core/registry@1");
 const registry: Map<string, ProviderDefinition> =
   ((globalThis as { [REGISTRY]?: Map<string, ProviderDefinition> })[REGISTRY] ??= new Map());
-/** What has been announced to this copy of the core. */
+/** Cards that have been announced to this copy of the core. */
 const announced = new Map<string, ProviderCard>();
 
 /** Makes the cards of providers known, so that an error can name the module that would open a target. */

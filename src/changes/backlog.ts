@@ -1,5 +1,5 @@
 /**
- * What a slow reader of changes has not read yet, in bounded memory.
+ * The changes that a slow reader has not read yet, in bounded memory.
  *
  * @module
  */

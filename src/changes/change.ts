@@ -1,5 +1,5 @@
 /**
- * What a participant tells about leadership.
+ * Changes of leadership, as a participant tells them.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { LostReason } from "../errors.ts";
 import type { LeaderInfo } from "../provider.ts";
 
 /**
- * What happened: `acquired`, this participant became the leader; `lost`, its term ended; `changed`, it saw that another
+ * The kinds of change: `acquired`, this participant became the leader; `lost`, its term ended; `changed`, it saw that another
  * participant leads, or that nobody does. `acquired` and `lost` alternate.
  */
 export type LeadershipChangeType = "acquired" | "lost" | "changed";
@@ -29,19 +29,19 @@ export type LeadershipChangeType = "acquired" | "lost" | "changed";
  * ```
  */
 export interface LeadershipChange {
-  /** What happened. */
+  /** The kind of change. */
   readonly type: LeadershipChangeType;
   /** When, by this participant's wall clock. For people to read. */
   readonly at: Date;
-  /** Who led before, as far as this participant knew; null when nobody did. */
+  /** The leader before, as far as this participant knew; null when nobody did. */
   readonly previous: LeaderInfo | null;
-  /** Who leads now, as far as this participant knows; null when nobody does. */
+  /** The leader now, as far as this participant knows; null when nobody does. */
   readonly current: LeaderInfo | null;
   /** Why the term ended; only with `lost`. */
   readonly reason?: LostReason;
-  /** Whether this participant became the leader: `type` is `"acquired"`. */
+  /** True if this participant became the leader: `type` is `"acquired"`. */
   readonly becameLeader: boolean;
-  /** Whether this participant ceased to be the leader: `type` is `"lost"`. */
+  /** True if this participant ceased to be the leader: `type` is `"lost"`. */
   readonly lostLeadership: boolean;
 }
 

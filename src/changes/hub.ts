@@ -12,13 +12,13 @@ import { LeadershipChanges } from "./stream.ts";
 
 const TYPES: readonly string[] = ["acquired", "lost", "changed"] satisfies LeadershipChangeType[];
 
-/** What a subscription is made with. */
+/** Options of a subscription. */
 export interface SubscribeOptions {
   /** Only these are delivered. @default all */
   readonly types?: readonly LeadershipChangeType[] | undefined;
   /** Ends the stream when it aborts: what is queued is delivered, then a read rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Whether the participant leads at this moment. */
+  /** True if the participant leads at this moment. */
   readonly leading: boolean;
 }
 
@@ -33,7 +33,7 @@ export class ChangeHub {
     this.#clock = clock;
   }
 
-  /** Whether anybody listens; if not, a change need not even be made. */
+  /** True while anybody listens; if not, a change need not even be made. */
   get active(): boolean {
     return this.#subscriptions.size > 0;
   }
@@ -75,7 +75,7 @@ export class ChangeHub {
   }
 }
 
-/** What one reader has yet to read. */
+/** The changes that one reader has yet to read. */
 class Subscription implements Source<LeadershipChange> {
   readonly #backlog = new Backlog();
   readonly #types: readonly LeadershipChangeType[] | undefined;

@@ -7,7 +7,7 @@
 
 import { isLeadershipChange, type LeadershipChange, transitionOf } from "./change.ts";
 
-/** What an operator reads from: one `next` at a time. `return` ends it, also while a `next` waits, which then is done. */
+/** The source that an operator reads from: one `next` at a time. `return` ends it, also while a `next` waits, which then is done. */
 export interface Source<T> {
   /** Reads one value. */
   next(): Promise<IteratorResult<T, undefined>>;
@@ -15,13 +15,13 @@ export interface Source<T> {
   return(): Promise<IteratorResult<never, undefined>>;
 }
 
-/** What a source that has ended returns. */
+/** The answer of a source that has ended. */
 export const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });
 
 /** A function of a value and of its place in the stream. */
 export type Callback<T, U> = (value: T, index: number) => U | Promise<U>;
 
-/** What to call on a transition. */
+/** Callbacks of a transition. */
 export interface Transitions<C> {
   /** Called when this participant has become the leader. */
   readonly acquired?: ((change: C) => unknown) | undefined;

@@ -40,7 +40,7 @@ import * as windows from "./windows.ts";
 export class LeadershipChanges<T = LeadershipChange> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
   readonly #source: Pick<LeadershipChanges<T>, "next" | "return">;
   readonly #clock: Clock;
-  /** Whether the participant leads, as far as has been read. */
+  /** True while the participant leads, as far as has been read. */
   #leading: boolean;
   #lastRead: Promise<unknown> = Promise.resolve();
   #closed = false;

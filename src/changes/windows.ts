@@ -15,7 +15,7 @@ import { DONE, type Source } from "./operators.ts";
 /** The largest batch of `buffer({ time })`: a batch that nobody fetches must not grow for ever. */
 const MAX_BATCH = 1_024;
 
-/** What `buffer` takes; at least one of the two. */
+/** Options of `buffer`; at least one of the two. */
 export interface BufferLimits {
   /** Ends a batch when it has so many values. */
   readonly count?: number | undefined;
@@ -27,7 +27,7 @@ export interface BufferLimits {
 interface Rule<T, U> {
   /** When what is held falls due, in monotonic milliseconds; Infinity when nothing is held. */
   readonly due: number;
-  /** Whether nothing more fits in before something has been taken out. */
+  /** True while nothing more fits in before something has been taken out. */
   readonly full: boolean;
   /** Takes a value in, at monotonic time `now`. */
   add(value: T, now: number): void;
@@ -161,7 +161,7 @@ class Windowed<T, U> implements Source<U> {
   readonly #source: Source<T>;
   readonly #rule: Rule<T, U>;
   readonly #clock: Clock;
-  /** What has been taken out of the rule and not been read yet. */
+  /** Values that have been taken out of the rule and not been read yet. */
   readonly #ready: U[] = [];
   #reader: PromiseWithResolvers<IteratorResult<U, undefined>> | null = null;
   #cancelTimer = () => {};

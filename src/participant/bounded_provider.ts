@@ -19,7 +19,7 @@ export type Metadata = Readonly<Record<string, string>>;
 /** Takes note of something that failed. */
 type OnError = (message: string, error: unknown) => void;
 
-/** What one election asks of its provider. */
+/** The provider of one election; each call to it ends in time. */
 export class BoundedProvider {
   /** All timers of the election. */
   readonly queue: TimerQueue;

@@ -20,7 +20,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { Lookout } from "./lookout.ts";
 import { LeaseTerm } from "./term.ts";
 
-/** What a campaign needs of its participant. */
+/** The part of a participant that a campaign needs. */
 export interface Surroundings {
   readonly config: ElectionConfig;
   readonly provider: BoundedProvider;
@@ -41,7 +41,7 @@ export interface Surroundings {
   lost(term: LeaseTerm, reason: LostReason): void;
 }
 
-/** What a try came to. */
+/** The outcome of a try. */
 export type Attempt = { readonly term: LeaseTerm } | { readonly leader: LeaderInfo | null };
 
 /** A term that was granted, and what its record says. */
@@ -59,7 +59,7 @@ interface Reign {
   readonly ending: PromiseWithResolvers<void>;
   /** Resolves when the loop is done with it. */
   readonly done: PromiseWithResolvers<void>;
-  /** Whether `lost` has been told. */
+  /** True once `lost` has been told. */
   isOver: boolean;
 }
 
@@ -80,7 +80,7 @@ export class Campaign {
   readonly #stopped = new AbortController();
   readonly #signals = new Set<AbortSignal>();
   #phase: Phase = { name: "looking" };
-  /** Those who wait for a look that begins after they asked. */
+  /** Tries, each for a look that begins after it was asked for. */
   readonly #attempts: PromiseWithResolvers<Attempt>[] = [];
   /** Resolves when the look that is under way has come to an end, and a term that it was granted has begun. */
   #looking: Promise<void> = Promise.resolve();

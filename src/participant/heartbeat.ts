@@ -11,7 +11,7 @@ import type { QueuedTimer } from "../time/timer_queue.ts";
 import type { BoundedProvider, Metadata } from "./bounded_provider.ts";
 import type { LeaseTerm } from "./term.ts";
 
-/** What a heartbeat tells its election. */
+/** Events of a heartbeat, for its election. */
 export interface HeartbeatEvents {
   /** The metadata that the record should hold. */
   metadata(): Metadata;
@@ -69,7 +69,7 @@ export class Heartbeat {
     this.#catchUp();
   }
 
-  /** Whether any heartbeat of the term has succeeded. */
+  /** True once any heartbeat of the term has succeeded. */
   get hasSucceeded(): boolean {
     return this.#hasSucceeded;
   }

@@ -1,5 +1,5 @@
 /**
- * What a participant knows of the leader.
+ * The leader, as a participant knows it.
  *
  * @module
  */

@@ -27,7 +27,7 @@ type Phase =
 export class Participant {
   /** The calls to the provider. */
   readonly provider: BoundedProvider;
-  /** Those who wait for a term or a leader. */
+  /** Callers who wait for a term or a leader. */
   readonly waiters = new Waiters();
   /** Where changes are published. Each campaign has its own, so that the streams of a stopped one have ended. */
   hub: ChangeHub;
@@ -68,12 +68,12 @@ export class Participant {
     return this.#campaign?.nextLook ?? null;
   }
 
-  /** Whether a campaign goes on, or has not come to its end. */
+  /** True while a campaign goes on, or has not come to its end. */
   get isStarted(): boolean {
     return this.#campaign !== null;
   }
 
-  /** Whether it is stopping or has been stopped; before the first `start` it is not. */
+  /** True while it stops and once it has been stopped; before the first `start` it is not. */
   get isStopped(): boolean {
     return this.#phase.name === "stopping" || this.#phase.name === "stopped";
   }

@@ -10,9 +10,9 @@ import type { LeaderInfo, Lease } from "../provider.ts";
 
 /** One reign of one participant. */
 export interface Term {
-  /** What is led. */
+  /** The election group. */
   readonly electionGroup: string;
-  /** Who leads. */
+  /** The participant that leads. */
   readonly participantId: string;
   /** A random UUID of this term alone. */
   readonly termId: string;
@@ -21,7 +21,7 @@ export interface Term {
   /** When the backend granted the lease, by its own clock. */
   readonly acquiredAt: Date;
   /**
-   * Whether nobody else can lead now: computed against the deadline on every read. It stays true while `work` drains after
+   * True while nobody else can lead: computed against the deadline on every read. It stays true while `work` drains after
    * `signal` aborted, until just before the lease is released.
    */
   readonly isValid: boolean;
@@ -99,7 +99,7 @@ export class LeaseTerm implements Term {
     return Math.max(0, this.#validFor - elapsedSince(this.#clock, this.#sent));
   }
 
-  /** Whether it is being given up, or over: its signal has aborted, its work may still be draining. */
+  /** True once it is being given up, or over: its signal has aborted, its work may still be draining. */
   get ending(): boolean {
     return this.signal.aborted;
   }

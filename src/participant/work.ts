@@ -7,15 +7,15 @@
 import type { Participant } from "./participant.ts";
 import type { LeaseTerm, Term } from "./term.ts";
 
-/** What `run` takes beside the work. */
+/** Options of `run`. */
 export interface RunOptions {
   /** Ends the run: work drains, leadership is released, and `run` returns what `work` returned, or `undefined`. */
   readonly signal?: AbortSignal | undefined;
-  /** Whether to end when `work` has returned within a valid term; otherwise it campaigns again. @default true */
+  /** Ends the run when `work` has returned within a valid term; otherwise it campaigns again. @default true */
   readonly once?: boolean | undefined;
 }
 
-/** What work needs of its participant. */
+/** The part of a participant that work needs. */
 type Host = Pick<Participant, "release" | "keepWork" | "waitForTerm">;
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a back-off depends on; all of it is in the options of an election. */
+/** Settings of a back-off; all of it is in the options of an election. */
 export interface BackoffOptions {
   /** The bound of the first wait, in milliseconds. */
   readonly retryBaseDelay: number;

@@ -17,9 +17,9 @@ export interface Clock {
 
 /** A moment as both clocks showed it. */
 export interface Instant {
-  /** What {@linkcode Clock.monotonic} showed. */
+  /** The time that {@linkcode Clock.monotonic} showed. */
   readonly monotonic: number;
-  /** What {@linkcode Clock.wall} showed. */
+  /** The time that {@linkcode Clock.wall} showed. */
   readonly wall: number;
 }
 
