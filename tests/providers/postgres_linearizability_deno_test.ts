@@ -13,6 +13,8 @@ if (server !== null) {
       name: "postgres",
       open: () => postgresProvider({ url }),
       faults,
+      // A clock that was stepped ends no term that this process knows to live, and its release counts.
+      expiry: "revocable",
       heartbeatTimeout: 400,
       durationMs: 6_000,
       paceMs: 40,
