@@ -17,6 +17,7 @@
 import process from "node:process";
 import { type Clock, elapsedSince, type Instant, instant, systemClock } from "../../src/time/clock.ts";
 import { readLines } from "../lines.ts";
+import { onSignal } from "../signals.ts";
 import { describeMembers, endGroup, type Member } from "./processes.ts";
 
 /** What the guard does to the world. */
@@ -146,8 +147,9 @@ export class DeadlineGuard {
 }
 
 function main(): void {
-  // What ends everything else of a service must not end its guard first. It ends with the pipe.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) process.on(signal, () => {});
+  // What is sent to all processes of a service, to end them or to tell them something, must not end its guard, nor open a
+  // debugger in it. It ends with the pipe.
+  onSignal(() => {});
   // Nor must the end of those who read what it says.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const stuck = (members: readonly Member[]) => {

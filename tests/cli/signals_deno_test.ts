@@ -1,7 +1,7 @@
 /** Signals reach the command of `elect run`, and end nothing that they should not. */
 
 import assert from "node:assert/strict";
-import { eventually, onEachRuntime, startOn, temporary } from "./elect.ts";
+import { childrenOf, eventually, isAlive, onEachRuntime, startOn, temporary } from "./elect.ts";
 
 const PASSED: readonly Deno.Signal[] = [
   "SIGUSR1",
@@ -38,6 +38,29 @@ onEachRuntime("elect run passes every signal on to its command, and goes on", as
   assert.deepEqual(stdout.trim().split("\n"), ["up", ...PASSED.map((signal) => `got ${signal}`)]);
 });
 
+onEachRuntime(
+  "the guard of elect run takes what is sent to all processes of a service for no concern of its own",
+  async (runtime) => {
+    await using place = await temporary();
+    const script = 'echo up; while ! [ -e "$DONE" ]; do sleep 0.05; done; exit 7';
+    const env = { ELECT_PROVIDER: place.url, DONE: `${place.path}/done` };
+    await using running = await startOn(["run", "nightly", "--", "sh", "-c", script], { env, runtime });
+    await running.said(/up/);
+    const [guard = 0] = childrenOf(running.pid, "guard_process");
+    for (const signal of [...PASSED, "SIGPROF", "SIGXCPU", "SIGIO"] as const) {
+      Deno.kill(guard, signal);
+      await eventually(() => hasTakenAll(guard), `${signal} to be taken`);
+    }
+    await eventually(
+      async () => (await Promise.all(INSPECTORS.map(isOpen))).every((open) => !open),
+      "closed inspectors",
+    );
+    assert.ok(isAlive(guard));
+    await Deno.writeTextFile(env.DONE, "");
+    assert.equal((await running.finished()).code, 7);
+  },
+);
+
 onEachRuntime("elect run goes on waiting, when signals come that do not ask it to end", async (runtime) => {
   await using place = await temporary();
   const env = { ELECT_PROVIDER: place.url };
@@ -63,10 +86,7 @@ onEachRuntime("elect run and its command outlive a hang-up, when nohup has had i
   const elect = Number(/pid (\d+)/.exec(running.stdout)?.[1] ?? running.pid);
   for (const pid of [command, elect]) {
     Deno.kill(pid, "SIGHUP");
-    await eventually(
-      () => /^ShdPnd:\t0+\n/m.test(Deno.readTextFileSync(`/proc/${pid}/status`)),
-      "the signal to be taken",
-    );
+    await eventually(() => hasTakenAll(pid), "the signal to be taken");
   }
   await Deno.writeTextFile(env.DONE, "");
   assert.equal((await running.finished()).code, 7);
@@ -114,6 +134,11 @@ onEachRuntime("elect run ends with a signal that comes while it starts as proces
     assert.equal((await running.finished()).code, 143);
   }
 });
+
+/** Whether no signal waits to be taken; an error if the process is no more. */
+function hasTakenAll(pid: number): boolean {
+  return /^ShdPnd:\t0+\n/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+}
 
 function childOf(pid: number): number | null {
   try {
