@@ -41,17 +41,25 @@ export function outputTo(stream: Stream, json: boolean): Output {
 export function logTo(stream: Stream, level: LogLevel, json: boolean): Logger {
   const write = (at: LogLevel) => (message: string, properties: Record<string, unknown> = {}) => {
     if (LOG_LEVELS.indexOf(at) < LOG_LEVELS.indexOf(level)) return;
-    const line = json ? toJson({ level: at, message, ...properties }) : `elect: ${at}: ${message}${listed(properties)}`;
-    stream.write(`${redact(line)}\n`);
+    // Value by value: a secret that is looked for in the line as a whole has no end that is not JSON's, too, and a fencing
+    // token has the name of a secret.
+    const line = json
+      ? toJson({ level: at, message, ...properties }, redact)
+      : `elect: ${at}: ${redact(message)}${listed(properties)}`;
+    stream.write(`${line}\n`);
   };
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }
 
-/** Returns `data` as one line of JSON. Tokens become strings: they outgrow the numbers of most JSON readers. */
-export function toJson(data: Readonly<Record<string, unknown>>): string {
+/**
+ * Returns `data` as one line of JSON, each text in it as `shown` has it. Tokens become strings: they outgrow the numbers of
+ * most JSON readers.
+ */
+export function toJson(data: Readonly<Record<string, unknown>>, shown = (text: string) => text): string {
   return JSON.stringify(data, (_key, value: unknown) => {
     if (typeof value === "bigint") return String(value);
-    return value instanceof Error ? `${value.name}: ${value.message}` : value;
+    const text = value instanceof Error ? `${value.name}: ${value.message}` : value;
+    return typeof text === "string" ? shown(text) : text;
   });
 }
 
@@ -62,17 +70,18 @@ export function printable(text: string): string {
 
 /** Returns a sentence about who leads `group`. */
 export function describeLeader(group: string, leader: LeaderInfo | null, output: Output): string {
-  if (leader === null) return `nobody leads ${group}`;
+  const name = printable(group);
+  if (leader === null) return `nobody leads ${name}`;
   const expires = leader.expiresIn === null ? "" : `, expires in ${(leader.expiresIn / 1_000).toFixed(1)} s`;
   const since = `since ${leader.leadershipAcquiredAt.toISOString()}${expires}`;
   const said = Object.entries(leader.metadata).map(([key, value]) => ` ${printable(key)}=${printable(value)}`).join("");
-  return `${output.strong(printable(leader.leaderId))} leads ${group} under token ${output.strong(`${leader.token}`)}` +
+  return `${output.strong(printable(leader.leaderId))} leads ${name} under token ${output.strong(`${leader.token}`)}` +
     output.faint(`, ${since}${said}`);
 }
 
 function listed(properties: Readonly<Record<string, unknown>>): string {
   return Object.entries(properties)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => ` ${key}=${printable(value instanceof Error ? value.message : String(value))}`)
+    .map(([key, value]) => ` ${key}=${printable(redact(value instanceof Error ? value.message : String(value)))}`)
     .join("");
 }

@@ -8,7 +8,7 @@ import process from "node:process";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT, UsageError } from "../exit.ts";
 import { readLines } from "../lines.ts";
-import { describeLeader, outputTo } from "../output.ts";
+import { describeLeader, outputTo, printable } from "../output.ts";
 import { onSignal } from "../signals.ts";
 import { openTarget, patience } from "../target.ts";
 
@@ -46,12 +46,13 @@ async function evict(invocation: Invocation): Promise<number> {
       return answer === null ? EXIT.interrupted : EXIT.done;
     }
   }
+  const who = printable(leader.leaderId);
   // By the term that was shown: whoever has come to lead in the meantime is left alone.
   const outcome = await provider.release({ electionGroup: group, termId: leader.termId }, patience());
   output.print(
     outcome === "released"
-      ? `released the lease of ${leader.leaderId}, which learns it with its next heartbeat`
-      : `nothing was done: the term of ${leader.leaderId} had ended already`,
+      ? `released the lease of ${who}, which learns it with its next heartbeat`
+      : `nothing was done: the term of ${who} had ended already`,
     { electionGroup: group, outcome, leaderId: leader.leaderId, termId: leader.termId, token: leader.token },
   );
   return EXIT.done;

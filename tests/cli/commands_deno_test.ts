@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { elect, start, temporary } from "./elect.ts";
+import { logTo } from "../../cli/output.ts";
+import { elect, eventually, start, temporary } from "./elect.ts";
 
 /** Parses output of one JSON object per line. */
 function objects(stdout: string): Record<string, unknown>[] {
@@ -99,3 +100,61 @@ Deno.test("elect keeps its leases in the user's state directory, when no provide
   const { stdout } = await elect(["check", "--json"], { env });
   assert.ok(String(objects(stdout)[0]?.["target"]).startsWith(`file://${place.path}/`));
 });
+
+Deno.test("elect groups shows the other groups, and exits 69, when the record of one cannot be read", async () => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url };
+  for (const group of ["a", "z"]) assert.equal((await elect(["run", group, "--", "true"], { env })).code, 0);
+  await Deno.mkdir(`${place.path}/leases/inbox`);
+  await Deno.writeTextFile(`${place.path}/leases/inbox/3`, "From: somebody");
+  const { code, stdout, stderr } = await elect(["groups"], { env });
+  assert.deepEqual([code, stdout], [69, "nobody leads a\nnobody leads z\n"]);
+  assert.match(stderr, /^elect: inbox: .*inbox.3 is not a record of this group.*\n$/);
+  const inJson = await elect(["groups", "--json"], { env });
+  assert.deepEqual(objects(inJson.stdout).map(({ electionGroup }) => electionGroup), ["a", "z"]);
+  assert.deepEqual(objects(inJson.stderr).map(({ electionGroup }) => electionGroup), ["inbox"]);
+});
+
+Deno.test("elect spells out the control characters of a record, whichever command shows it", async () => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url };
+  await using leader = start(["run", "a", "--id", "web-1", "--", "sleep", "60"], { env });
+  await eventually(async () => (await elect(["leader", "a"], { env })).code === 0, "a leader");
+  const path = `${place.path}/leases/a/1`;
+  const record = (await Deno.readTextFile(path)).replace('"web-1"', JSON.stringify("web\x1b[31m"));
+  // In place, so that its holder stays the one that beats.
+  await Deno.writeTextFile(path, record);
+  for (const args of [["leader", "a"], ["groups"], ["evict", "a", "--yes"]]) {
+    const { code, stdout } = await elect(args, { env });
+    assert.equal(code, 0);
+    assert.match(stdout, /web\\u001b\[31m/, args.join(" "));
+  }
+  leader.kill("SIGTERM");
+  await leader.finished();
+});
+
+/** What is logged, and what of it may be seen. */
+const LOGGED: Record<string, unknown> = {
+  token: 7n,
+  url: new URL("redis://app:s3cret@localhost"),
+  metadata: { say: "token=abc", list: ["password=s3cret and more"], 'k"': 'pwd="s3cret" more' },
+  error: new Error('Cannot use "Server=h;Password=s3cret": no'),
+  gone: undefined,
+};
+
+for (const json of [true, false]) {
+  Deno.test(`logTo() hides secrets, and neither fencing tokens nor what ends a line${json ? " of JSON" : ""}`, () => {
+    const said: string[] = [];
+    const logger = logTo({ isTTY: false, write: (text) => said.push(text) > 0 }, "debug", json);
+    logger.info('acquired under "token=abc"', { electionGroup: "a", ...LOGGED, reason: "released" });
+    assert.equal(said.length, 1);
+    const line = said.join("");
+    assert.ok(line.endsWith("\n") && !line.includes("s3cret") && !line.includes("abc"), line);
+    if (!json) {
+      return assert.match(line, /^elect: info: acquired under .* electionGroup=a token=7 .* reason=released\n$/);
+    }
+    const { token, metadata, reason, level, url } = JSON.parse(line);
+    assert.deepEqual([level, token, reason, url], ["info", "7", "released", "redis://app:***@localhost"]);
+    assert.deepEqual(metadata.say, "token=***");
+  });
+}
