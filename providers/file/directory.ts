@@ -64,7 +64,9 @@ export class GroupDirectory {
 
   /** Returns the modification time of a file in whole milliseconds; null if it is absent. */
   async modified(name: string): Promise<number | null> {
-    const stats = await absentIsNull(this.#files.stat(this.pathOf(name)));
+    const path = this.pathOf(name);
+    // A symbolic link that leads nowhere is a file of somebody else's like any other: its name is taken all the same.
+    const stats = await absentIsNull(this.#files.stat(path), "ELOOP") ?? await absentIsNull(this.#files.lstat(path));
     return stats === null ? null : Math.floor(stats.mtimeMs);
   }
 
@@ -205,12 +207,12 @@ export function releasedName(beat: string): string {
   return `${beat}.released`;
 }
 
-/** Answers null for what does not exist. */
-export async function absentIsNull<T>(work: Promise<T>): Promise<T | null> {
+/** Answers null for what does not exist, or fails with one of `codes`. */
+export async function absentIsNull<T>(work: Promise<T>, ...codes: string[]): Promise<T | null> {
   try {
     return await work;
   } catch (error) {
-    if (hasCode(error, "ENOENT")) return null;
+    if (hasCode(error, "ENOENT", ...codes)) return null;
     throw error;
   }
 }

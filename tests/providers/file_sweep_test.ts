@@ -1,7 +1,7 @@
 /** What the file provider removes: what is provably its own, and nothing else. */
 
 import assert from "node:assert/strict";
-import { copyFile, mkdir, readdir, readFile, rm, stat, symlink, unlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, readlink, rm, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -177,6 +177,21 @@ test("acquire() does not open what is no regular file, such as a pipe", async (t
   time.jump(61_000);
   assert.equal((await win(provider)).token, 8n);
   assert.ok((await stat(join(directory, "g", "7"))).isFIFO());
+});
+
+test("acquire() takes a symbolic link that leads nowhere for somebody else's file, and goes on after it", async (t) => {
+  if (process.platform === "win32") return t.skip("not everybody may make symbolic links");
+  for (const target of ["nowhere", "7"]) {
+    const directory = newRoot();
+    await mkdir(join(directory, "g"), { recursive: true });
+    await symlink(target, join(directory, "g", "7"));
+    const time = new VirtualClock();
+    const provider = fileProvider({ directory, clock: time });
+    await assert.rejects(provider.acquire(request(), soon()), /g.7 is not a record of this group/);
+    time.jump(61_000);
+    assert.equal((await win(provider)).token, 8n);
+    assert.equal(await readlink(join(directory, "g", "7")), target);
+  }
 });
 
 test("acquire() removes what ended terms left in ascending order, number first, and stops where it cannot", async () => {
