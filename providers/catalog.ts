@@ -79,7 +79,7 @@ export const CATALOG = {
       /^https?:\/\/([a-z0-9-]+(\.z\d+)?\.blob\.(core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de)|storage\.azure\.net)(:\d+)?([/?]|$)|[^/?#]+\/devstoreaccount1([/?]|$))/i
         .test(target),
     port: 10000,
-    sample: "https://ACCOUNT.blob.core.windows.net/elections",
+    sample: "https://ACCOUNT.blob.core.windows.net/elections?sig=SIGNATURE",
     permissions: ["--allow-net=HOST:PORT", "--allow-env", "--allow-sys=osRelease"],
   },
   consul: {

@@ -13,7 +13,14 @@ import { openProvider, providers } from "../src/registry.ts";
 
 /** As it should be, with what ends a part of a URL, with what is no escape, and in URLs that are none. */
 const WRITTEN = [
-  ...["u:hunter@h:1/x", "u:hunter/hunter@h:1/x", "u:hunter?hunter@h:1/x", "u:hunter#hunter@h:1/x", "u:%hunter@h:1/x"],
+  ...[
+    "u:hunter@h:1/x",
+    "u:hunter/hunter@h:1/x",
+    "user:1234/hunter@h:1/x",
+    "u:hunter?hunter@h:1/x",
+    "u:hunter#hunter@h:1/x",
+    "u:%hunter@h:1/x",
+  ],
   ...["u:hunter@[h:1/x", ":hunter@h:99999/x", "u:hunter@", "u:hunter@h/x?unknown=1"],
   "h:1/x?password=hunter&accountKey=hunter&token=hunter&sig=hunter&unknown=1",
 ];

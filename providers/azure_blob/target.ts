@@ -123,7 +123,9 @@ function build(
   refuse: (why: string) => TypeError,
 ): AzureTarget {
   if (!/^(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/.test(container)) {
-    throw refuse(`"${container}" is no name of a container: 3 to 63 lower-case letters, digits and single hyphens`);
+    // What has an @ in it is the rest of a password that was not encoded.
+    const what = container.includes("@") ? "what stands there" : `"${container}"`;
+    throw refuse(`${what} is no name of a container: 3 to 63 lower-case letters, digits and single hyphens`);
   }
   const value = key ?? (account === EMULATOR_ACCOUNT && signature === "" ? EMULATOR_KEY : undefined);
   if (value === undefined && signature === "") {
