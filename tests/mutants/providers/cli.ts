@@ -8,6 +8,7 @@ const TAKEOVER = "tests/cli/takeover_deno_test.ts";
 const SIGNALS = "tests/cli/signals_deno_test.ts";
 const RUN = "tests/cli/run_deno_test.ts";
 const JOBS = "tests/cli/jobs_deno_test.ts";
+const COMMANDS = "tests/cli/commands_deno_test.ts";
 const USAGE = "tests/cli/usage_deno_test.ts";
 
 /** Each must be noticed by the tests of `elect`. */
@@ -305,5 +306,47 @@ export const MUTANTS: readonly ProviderMutant[] = [
     find: 'if ("Deno" in globalThis) {',
     replace: 'if ("Nobody" in globalThis) {',
     test: { file: "tests/cli/streams_deno_test.ts", filter: "stands still, on deno" },
+  },
+  {
+    name: "a signal that is sent to all processes of a service ends the guard",
+    file: "cli/guard/guard_process.ts",
+    find: "onSignal(() => {});",
+    replace: 'for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) process.on(signal, () => {});',
+    test: { file: SIGNALS, filter: "the guard of elect run takes what is sent to all" },
+  },
+  {
+    name: "a line of the log is redacted as a whole, with its JSON and its fencing token",
+    file: "cli/output.ts",
+    find: "stream.write(`${line}\\n`);",
+    replace: "stream.write(`${redact(line)}\\n`);",
+    test: { file: COMMANDS, filter: "logTo" },
+  },
+  {
+    name: "the values in a log of JSON keep their secrets",
+    file: "cli/output.ts",
+    find: "toJson({ level: at, message, ...properties }, redact)",
+    replace: "toJson({ level: at, message, ...properties })",
+    test: { file: COMMANDS, filter: "logTo" },
+  },
+  {
+    name: "a group that cannot be read hides those that follow",
+    file: "cli/commands/groups.ts",
+    find: "if (!(error instanceof ProviderError)) throw error;",
+    replace: "if (error !== null) throw error;",
+    test: { file: COMMANDS, filter: "cannot be read" },
+  },
+  {
+    name: "a group that cannot be read leaves the exit code at 0",
+    file: "cli/commands/groups.ts",
+    find: "exitCode = EXIT.unavailable;",
+    replace: "exitCode = EXIT.done;",
+    test: { file: COMMANDS, filter: "cannot be read" },
+  },
+  {
+    name: "elect evict prints control characters of a record",
+    file: "cli/commands/evict.ts",
+    find: "const who = printable(leader.leaderId);",
+    replace: "const who = leader.leaderId;",
+    test: { file: COMMANDS, filter: "control characters" },
   },
 ];

@@ -317,4 +317,11 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "if (order > this.#metadata.written && this.#metadata.written > 0) return true;",
     test: { file: FILE, filter: "last metadata stays" },
   },
+  {
+    name: "a number that is a symbolic link to nowhere counts as absent",
+    file: "providers/file/directory.ts",
+    find: " ?? await absentIsNull(this.#files.lstat(path));\n    return stats === null ? null : Math",
+    replace: ";\n    return stats === null ? null : Math",
+    test: { file: SWEEP, filter: "leads nowhere" },
+  },
 ];
