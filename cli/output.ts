@@ -48,7 +48,7 @@ export function logTo(stream: Stream, level: LogLevel, json: boolean): Logger {
       : `elect: ${at}: ${redact(message)}${listed(properties)}`;
     stream.write(`${line}\n`);
   };
-  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+  return { debug: write("debug"), info: write("info"), warn: write("warn") };
 }
 
 /**

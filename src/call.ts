@@ -55,8 +55,21 @@ export function providerError(
 ): ProviderError {
   if (cause instanceof ProviderError) return cause;
   const why = redact(cause instanceof Error ? cause.message || cause.name : String(cause));
-  return new ProviderError(provider, operation, `Cannot ${VERBS[operation]} ${provider} "${thing}": ${why}`, { cause });
+  const permanent = typeof cause === "object" && cause !== null && PERMANENT.has(cause);
+  const message = `Cannot ${VERBS[operation]} ${provider} "${thing}": ${why}`;
+  return new ProviderError(provider, operation, message, { cause, permanent });
 }
+
+/**
+ * Marks what a driver threw as a failure that will not mend by itself, and returns it: the {@linkcode ProviderError} that is
+ * built for it is `permanent`.
+ */
+export function permanently<E extends object>(error: E): E {
+  PERMANENT.add(error);
+  return error;
+}
+
+const PERMANENT = new WeakSet<object>();
 
 const VERBS: Readonly<Record<ProviderOperation, string>> = {
   open: "open",

@@ -6,21 +6,24 @@
 
 import { LeaderElection } from "./election.ts";
 import { type ElectionOptions, resolveOptions } from "./options.ts";
+import type { Logger } from "./logger.ts";
 import { OwnedProvider } from "./participant/owned_provider.ts";
 import type { Provider } from "./provider.ts";
 import { openProvider } from "./registry.ts";
+import type { Clock } from "./time/clock.ts";
 
 /**
  * Enters an election, and starts to campaign unless `autoStart` is false.
  *
  * Given a URL, the election owns the provider that it opens: `stop` closes it. Given a provider, the caller keeps it.
  * Resolves when the first look has come to an end, so `isLeader` tells at once whether nobody else led; a backend that is
- * down is no error, it is looked for until it is found.
+ * down is no error, it is looked for until it is found. A first look that fails for good (`ProviderError.permanent`) is one.
  *
  * @param target a provider, or the URL of one, such as `"memory:"` or `"redis://localhost"`
  * @throws {TypeError} if no registered provider opens the URL, or an option is malformed
  * @throws {RangeError} if an option is out of range for the provider
  * @throws {ConfigError} if the timing would not be safe
+ * @throws {ProviderError} if the first look fails for good: wrong password, missing driver, unknown database
  *
  * @example
  * ```ts
@@ -36,9 +39,10 @@ import { openProvider } from "./registry.ts";
  * ```
  */
 export async function elect(target: string | URL | Provider, options: ElectionOptions): Promise<LeaderElection> {
-  const { signal } = resolveOptions(options);
+  const { signal, clock, logger } = resolveOptions(options);
   signal?.throwIfAborted();
-  const provider = typeof target === "string" || target instanceof URL ? await openOwned(target, options) : target;
+  const isUrl = typeof target === "string" || target instanceof URL;
+  const provider = isUrl ? await openOwned(target, clock, logger) : target;
   let election: LeaderElection | undefined;
   try {
     signal?.throwIfAborted();
@@ -54,7 +58,7 @@ export async function elect(target: string | URL | Provider, options: ElectionOp
   }
 }
 
-async function openOwned(url: string | URL, { clock, logger }: ElectionOptions): Promise<OwnedProvider> {
-  const open = () => openProvider(url, { clock, logger });
+async function openOwned(url: string | URL, clock: Clock, logger: Logger | null): Promise<OwnedProvider> {
+  const open = () => openProvider(url, { clock, logger: logger ?? undefined });
   return new OwnedProvider(await open(), open);
 }

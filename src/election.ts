@@ -28,6 +28,8 @@ export interface LeadershipStatus {
   readonly lastElectionAttempt: Date | null;
   /** When it will look again at the latest; null while it leads or is stopped. */
   readonly nextElectionAttempt: Date | null;
+  /** The last failure and when it was; null once a look or a heartbeat has succeeded since. */
+  readonly lastError: { readonly at: Date; readonly error: unknown } | null;
 }
 
 /** The outcome of `tryAcquireLeadership`. */
@@ -117,13 +119,14 @@ export class LeaderElection implements AsyncDisposable {
 
   /** A snapshot. */
   get status(): LeadershipStatus {
-    const { term, isStarted, leader, lastAttempt, nextAttempt } = this.#participant;
+    const { term, isStarted, leader, lastAttempt, nextAttempt, lastError } = this.#participant;
     return {
       role: !isStarted ? "stopped" : term !== null ? "leader" : "follower",
       currentLeader: leader,
       token: term?.token ?? null,
       lastElectionAttempt: lastAttempt,
       nextElectionAttempt: term === null ? nextAttempt : null,
+      lastError,
     };
   }
 
@@ -132,6 +135,7 @@ export class LeaderElection implements AsyncDisposable {
    * badly: a backend that is down is looked for until it is found. Does nothing when already started; after `stop` it
    * starts anew.
    *
+   * @throws {ProviderError} if the first look fails for good (`permanent`); then it has stopped
    * @param options `signal` stops the election when it aborts, now or later
    * @throws the reason of `signal`, if it has aborted
    */

@@ -39,12 +39,23 @@ export class ProviderError extends ElectionError {
   readonly provider: string;
   /** The operation that failed. */
   readonly operation: ProviderOperation;
+  /**
+   * True if the failure will not mend by itself: credentials, permissions, an unknown database, a missing driver, a malformed or
+   * foreign record, a time-out that the server refuses, TLS trust.
+   */
+  readonly permanent: boolean;
 
   /** Builds the error. `message` reads `Cannot <verb> <thing> "<name>": <why>` and holds no credentials. */
-  constructor(provider: string, operation: ProviderOperation, message: string, options?: ErrorOptions) {
+  constructor(
+    provider: string,
+    operation: ProviderOperation,
+    message: string,
+    options: ErrorOptions & { readonly permanent?: boolean } = {},
+  ) {
     super(message, options);
     this.provider = provider;
     this.operation = operation;
+    this.permanent = options.permanent ?? false;
   }
 }
 

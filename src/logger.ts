@@ -4,16 +4,16 @@
  * @module
  */
 
+import type { Clock } from "./time/clock.ts";
+
 /** A sink for messages, such as `console` or a logger of LogTape or pino's shape. Credentials never reach it. */
 export interface Logger {
-  /** Every call and its outcome; only with `enableDetailedLogging`. */
+  /** Every look and heartbeat, and its outcome; only with `enableDetailedLogging`. */
   debug(message: string, properties?: Record<string, unknown>): void;
   /** Terms that begin and end. */
   info(message: string, properties?: Record<string, unknown>): void;
   /** Calls that failed and will be tried again. */
   warn(message: string, properties?: Record<string, unknown>): void;
-  /** Failures that need a person. */
-  error(message: string, properties?: Record<string, unknown>): void;
 }
 
 /** How an election logs. */
@@ -22,18 +22,57 @@ export type Log = (level: "debug" | "info" | "warn", message: string, properties
 /** Returns what logs for one election, each message with its names; `debug` only where that is wanted. */
 export function logOf(
   { logger, detailed, electionGroup, participantId }: {
-    readonly logger: Logger | undefined;
+    readonly logger: Logger | null;
     readonly detailed: boolean;
     readonly electionGroup: string;
     readonly participantId: string;
   },
 ): Log {
   return (level, message, properties) => {
-    if (logger === undefined || (level === "debug" && !detailed)) return;
+    if (logger === null || (level === "debug" && !detailed)) return;
     try {
       logger[level](message, { electionGroup, participantId, ...properties });
     } catch {
       // A logger that fails must not take the election with it, and there is nobody else to tell.
     }
+  };
+}
+
+/** How long the same warning is counted instead of written, in milliseconds. */
+const QUIET_MS = 60_000;
+/** The number of different warnings that are remembered; beyond it the oldest is forgotten, and may be written again. */
+const REMEMBERED = 1_000;
+
+interface Told {
+  readonly at: number;
+  /** How often it came again since. */
+  again: number;
+}
+
+/**
+ * Returns the logger of those who give none: warnings go to `console.warn`, each distinct one at once and then at most once
+ * a minute with a count. Warnings are the same if message and error are, whatever the participant.
+ */
+export function warningsTo(write: (text: string) => void, clock: Clock): Logger {
+  const told = new Map<string, Told>();
+  return {
+    debug() {},
+    info() {},
+    warn(message, { electionGroup, error } = {}) {
+      const why = error === undefined ? "" : `: ${error instanceof Error ? error.message : error}`;
+      const key = `${message} ${electionGroup}${why}`;
+      const now = clock.monotonic();
+      const last = told.get(key);
+      if (last !== undefined && now - last.at < QUIET_MS) {
+        last.again++;
+        return;
+      }
+      told.delete(key);
+      told.set(key, { at: now, again: 0 });
+      const [oldest] = told.keys();
+      if (told.size > REMEMBERED && oldest !== undefined) told.delete(oldest);
+      const count = last !== undefined && last.again > 0 ? ` (${last.again} more times in between)` : "";
+      write(`@multilock/core: ${message} in election "${electionGroup}"${why}${count}`);
+    },
   };
 }

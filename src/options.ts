@@ -9,7 +9,7 @@ import process from "node:process";
 import { type Clock, systemClock } from "./time/clock.ts";
 import { type Duration, parseDuration } from "./time/duration.ts";
 import { ConfigError } from "./errors.ts";
-import type { Logger } from "./logger.ts";
+import { type Logger, warningsTo } from "./logger.ts";
 import { refuseUnknown } from "./spelling.ts";
 
 /** How an election is set up. Only `electionGroup` is required. Durations are milliseconds, or text such as `"5s"`. */
@@ -54,8 +54,11 @@ export interface ElectionOptions {
    * a rejection, and no answer within `requestTimeout` mean: step down, and do not campaign.
    */
   readonly healthCheck?: ((options: { signal: AbortSignal }) => boolean | Promise<boolean>) | undefined;
-  /** Where the election says what it does. @default nowhere */
-  readonly logger?: Logger | undefined;
+  /**
+   * The sink for what the election says. `null` silences it. @default warnings to `console.warn`, each distinct one at once and
+   * then at most once a minute
+   */
+  readonly logger?: Logger | null | undefined;
   /** Gives the logger also every look and heartbeat. @default false */
   readonly enableDetailedLogging?: boolean | undefined;
   /** The source of time. @default the clock of the machine */
@@ -112,7 +115,7 @@ export interface ElectionConfig {
   readonly validFor: number;
   readonly observer: boolean;
   readonly healthCheck: ElectionOptions["healthCheck"];
-  readonly logger: Logger | undefined;
+  readonly logger: Logger | null;
   readonly detailed: boolean;
   readonly clock: Clock;
   readonly random: () => number;
@@ -140,7 +143,7 @@ export function resolveOptions(options: ElectionOptions): ElectionConfig {
     ...timing,
     observer: options.observer ?? false,
     healthCheck: options.healthCheck,
-    logger: options.logger,
+    logger: options.logger === undefined ? CONSOLE : checkLogger(options.logger),
     detailed: options.enableDetailedLogging ?? false,
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
@@ -197,6 +200,20 @@ export function checkMetadata(metadata: Readonly<Record<string, string>>): Reado
     );
   }
   return Object.freeze({ ...metadata });
+}
+
+/** One for all elections of the process, so that a thousand of them do not say the same a thousand times. */
+const CONSOLE = warningsTo((text) => console.warn(text), systemClock);
+
+function checkLogger(logger: Logger | null): Logger | null {
+  if (logger === null) return null;
+  for (const level of ["debug", "info", "warn"] as const) {
+    if (typeof logger?.[level] === "function") continue;
+    throw new TypeError(
+      `Cannot use logger ${show(logger)}: it must be null, or have debug, info and warn as functions`,
+    );
+  }
+  return logger;
 }
 
 /** The size that the smallest backend can keep beside the record of a term. */

@@ -144,6 +144,7 @@ test("status tells the role, the token and the looks", async () => {
     token: null,
     lastElectionAttempt: null,
     nextElectionAttempt: null,
+    lastError: null,
   });
   await stage.start(a);
   await stage.start(b);

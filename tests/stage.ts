@@ -41,6 +41,7 @@ export class Stage {
       participantId,
       clock,
       random: () => 0.5,
+      logger: null,
       ...options,
     });
     return { election, provider };

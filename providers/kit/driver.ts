@@ -5,6 +5,7 @@
  */
 
 import process from "node:process";
+import { permanently } from "../../src/call.ts";
 
 /**
  * Loads a driver by its bare name: from the import map, `package.json` or `node_modules` of whoever uses the provider. In
@@ -46,5 +47,5 @@ function missing(name: string, cause: unknown): Error {
     : "bun" in process.versions
     ? `bun add ${name}`
     : `npm install ${name}`;
-  return new Error(`the driver "${name}" is not installed: ${cure}`, { cause });
+  return permanently(new Error(`the driver "${name}" is not installed: ${cure}`, { cause }));
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-export { abortable, callBackend, parseMetadata, providerError } from "../../src/call.ts";
+export { abortable, callBackend, parseMetadata, permanently, providerError } from "../../src/call.ts";
 export { ForwardingProvider } from "../../src/forwarding_provider.ts";
 export { redact } from "../../src/redact.ts";
 export { nearest, refuseUnknown } from "../../src/spelling.ts";

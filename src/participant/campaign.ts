@@ -11,7 +11,7 @@
 
 import { backoff, lookDelay } from "../time/backoff.ts";
 import { instant } from "../time/clock.ts";
-import type { ElectionError, LostReason } from "../errors.ts";
+import { type ElectionError, type LostReason, ProviderError } from "../errors.ts";
 import type { Log } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { LeaderInfo } from "../provider.ts";
@@ -31,6 +31,10 @@ export interface Surroundings {
   readonly metadata: Metadata;
   /** Builds the error of a call that cannot be served. */
   refusal(verb: string, why: string): ElectionError;
+  /** A call to the backend failed, and will be tried again. */
+  failed(message: string, error: unknown): void;
+  /** A call to the backend succeeded. */
+  succeeded(): void;
   /** The backend is about to be asked. */
   looks(): void;
   /** A look found `leader`. */
@@ -68,7 +72,7 @@ type Phase = { readonly name: "looking" | "waiting" | "over" } | Reign;
 
 /** The loop of one participant, from a `start` to the next `stop`. */
 export class Campaign {
-  /** Resolves when the first look has come to an end, well or badly. */
+  /** Resolves when the first look has come to an end, well or badly; rejects if it failed for good. */
   readonly ready: PromiseWithResolvers<void> = Promise.withResolvers();
   /** Resolves when the campaign has ended, and all that it held is given back. */
   readonly done: Promise<void>;
@@ -102,6 +106,7 @@ export class Campaign {
     this.#provider = around.provider;
     const onBroken = (error: unknown) => around.log("debug", "the hints broke off", { error });
     this.#lookout = new Lookout(around.config, around.provider, onBroken);
+    this.ready.promise.catch(() => {});
     this.done = this.#run();
   }
 
@@ -180,12 +185,13 @@ export class Campaign {
       this.#phase = { name: "looking" };
       const looked = Promise.withResolvers<void>();
       this.#looking = looked.promise;
-      const { grant, delayMs } = await this.#look();
+      const { grant, delayMs, error } = await this.#look();
       // S9: no term begins after a stop. S1: an answer that took as long as the lease is no right to lead. Nothing else can
       // happen between these checks and the beginning of the term.
       const reign = grant !== null && !signal.aborted && grant.term.isValid ? this.#begin(grant) : null;
       looked.resolve();
-      this.ready.resolve();
+      if (error instanceof ProviderError && error.permanent) this.ready.reject(error);
+      else this.ready.resolve();
       if (reign !== null) await this.#lead(reign);
       else if (grant !== null) this.#owed = grant.term.termId;
       else if (this.#attempts.length === 0) await this.#wait(delayMs);
@@ -201,7 +207,7 @@ export class Campaign {
   }
 
   /** Looks once, for all who have asked by now. Never rejects. */
-  async #look(): Promise<{ readonly grant: Grant | null; readonly delayMs: number }> {
+  async #look(): Promise<{ readonly grant: Grant | null; readonly delayMs: number; readonly error?: unknown }> {
     const { signal } = this.#stopped;
     const attempts = this.#attempts.splice(0);
     try {
@@ -214,6 +220,7 @@ export class Campaign {
       }
       const seen = obstacle === null ? await this.#acquire() : { leader: await this.#read() };
       this.#failures = 0;
+      this.#around.succeeded();
       if ("term" in seen) {
         // They are answered when the term has begun.
         this.#attempts.unshift(...attempts);
@@ -224,8 +231,8 @@ export class Campaign {
       return { grant: null, delayMs: this.#delayAfter(seen.leader) };
     } catch (error) {
       for (const attempt of attempts) attempt.reject(error);
-      if (!signal.aborted) this.#around.log("warn", "a look at the backend failed", { error });
-      return { grant: null, delayMs: lookDelay(++this.#failures, this.#around.config) };
+      if (!signal.aborted) this.#around.failed("a look at the backend failed", error);
+      return { grant: null, delayMs: lookDelay(++this.#failures, this.#around.config), error };
     }
   }
 
@@ -305,7 +312,8 @@ export class Campaign {
     this.nextLook = null;
     const heartbeat = new Heartbeat(term, metadata, config, this.#provider, {
       metadata: () => this.#around.metadata,
-      failed: (error) => log("warn", "a heartbeat failed", { termId: term.termId, error }),
+      failed: (error) => this.#around.failed("a heartbeat failed", error),
+      succeeded: () => this.#around.succeeded(),
       unhealthy: () => this.#giveUp("unhealthy"),
       over: (reason) => this.#end(reign, reason),
     });

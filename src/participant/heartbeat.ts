@@ -17,6 +17,8 @@ export interface HeartbeatEvents {
   metadata(): Metadata;
   /** A renewal failed with `error`, and will be tried again. */
   failed(error: unknown): void;
+  /** A renewal succeeded. */
+  succeeded(): void;
   /** The participant is not fit to lead any more. */
   unhealthy(): void;
   /** The term is over: the backend said so, or its deadline has passed. */
@@ -154,6 +156,7 @@ export class Heartbeat {
     if (!this.#term.isValid) return this.#events.over("expired");
     this.#term.extend(sent);
     this.#hasSucceeded = true;
+    this.#events.succeeded();
     this.checkDeadline();
   }
 

@@ -31,6 +31,8 @@ export class Participant {
   readonly waiters = new Waiters();
   /** Where changes are published. Each campaign has its own, so that the streams of a stopped one have ended. */
   hub: ChangeHub;
+  /** The last failure; null once a call has succeeded since. */
+  lastError: { readonly at: Date; readonly error: unknown } | null = null;
   /** When the lease was last asked for, or the leader looked for. */
   lastAttempt: Date | null = null;
   readonly #config: ElectionConfig;
@@ -50,7 +52,7 @@ export class Participant {
     this.#metadata = config.metadata;
     this.#view = new LeaderView(config.clock);
     this.hub = new ChangeHub(config.clock);
-    this.provider = new BoundedProvider(provider, config, (message, error) => this.#log("warn", message, { error }));
+    this.provider = new BoundedProvider(provider, config, (message, error) => this.#failed(message, error));
   }
 
   /** The term that is led; null while none is, or while it is being given up. */
@@ -83,6 +85,7 @@ export class Participant {
    * waits for the end of an earlier campaign.
    *
    * @throws the reason of a signal that has aborted already
+   * @throws {ProviderError} if the first look failed for good; then it has stopped
    */
   async start(signals: readonly AbortSignal[]): Promise<void> {
     for (const signal of signals) signal.throwIfAborted();
@@ -96,7 +99,12 @@ export class Participant {
     }
     const campaign = this.#campaign ?? this.#open();
     for (const signal of signals) campaign.stopWith(signal, this.#stopNow);
-    await campaign.ready.promise;
+    try {
+      await campaign.ready.promise;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
   }
 
   /** Ends the campaign, and closes a provider that is owned. */
@@ -174,6 +182,8 @@ export class Participant {
         return metadata();
       },
       refusal: (verb, why) => this.refusal(verb, why),
+      failed: (message, error) => this.#failed(message, error),
+      succeeded: () => void (this.lastError = null),
       looks: () => void (this.lastAttempt = new Date(this.#config.clock.wall())),
       sees: (leader) => this.#see(leader),
       acquired: () => this.#begun(),
@@ -199,6 +209,11 @@ export class Participant {
     this.#view.see(null);
     this.#publish("acquired", previous);
     this.waiters.check();
+  }
+
+  #failed(message: string, error: unknown): void {
+    this.lastError = { at: new Date(this.#config.clock.wall()), error };
+    this.#log("warn", message, { error });
   }
 
   /** Takes note of the leader that a look found. */

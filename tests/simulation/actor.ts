@@ -116,6 +116,7 @@ export class Actor implements CallObserver {
       ...stage.timing,
       electionGroup: GROUP,
       participantId: this.name,
+      logger: null,
       observer: plan.observer,
       healthCheck: (options) => this.#checkHealth(options),
       clock: process.clock,

@@ -1,0 +1,117 @@
+/** Nothing fails in silence: failures for good, the last error, and warnings that nobody asked for. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { permanently, providerError } from "../src/call.ts";
+import { elect } from "../src/elect.ts";
+import { LeaderElection } from "../src/election.ts";
+import { ProviderError } from "../src/errors.ts";
+import { warningsTo } from "../src/logger.ts";
+import type { Provider } from "../src/provider.ts";
+import { VirtualClock } from "../testing/virtual_clock.ts";
+import { Stage } from "./stage.ts";
+
+/** A provider whose `acquire` and `read` fail as `failure` says, as long as that is not null. */
+function failing(stage: Stage, failure: () => Error | null): Provider {
+  const store = stage.open();
+  const unless = <T>(work: () => Promise<T>) => {
+    const error = failure();
+    return error === null ? work() : Promise.reject(providerError("memory", "acquire", "g", error));
+  };
+  return stage.wrap(store, {
+    acquire: (request, options) => unless(() => store.acquire(request, options)),
+    renew: (lease, options) => unless(() => store.renew(lease, options)),
+    read: (group, options) => unless(() => store.read(group, options)),
+  });
+}
+
+test("providerError() is permanent for what was marked so, and for nothing else", () => {
+  assert.equal(providerError("p", "read", "g", permanently(new Error("wrong password"))).permanent, true);
+  assert.equal(providerError("p", "read", "g", new Error("refused")).permanent, false);
+  assert.equal(providerError("p", "read", "g", "text").permanent, false);
+});
+
+for (const observer of [false, true]) {
+  test(`start() rejects and has stopped, when the first look of ${observer ? "an observer" : "a participant"} fails for good`, async () => {
+    const stage = new Stage();
+    let failure: Error | null = permanently(new Error("wrong password"));
+    const election = new LeaderElection(failing(stage, () => failure), {
+      ...{ electionGroup: "g", clock: stage.clock, logger: null, observer },
+    });
+    const waiting = assert.rejects(election.waitForLeader(), /it was stopped/);
+    await assert.rejects(stage.finish(election.start()), (error) => error instanceof ProviderError && error.permanent);
+    await waiting;
+    assert.equal(election.status.role, "stopped");
+    assert.match(String(election.status.lastError?.error), /wrong password/);
+    assert.equal(stage.clock.pending, 0);
+    // Mended, it starts like new.
+    failure = null;
+    await stage.finish(election.start());
+    assert.equal(election.isLeader, !observer);
+    assert.equal(election.status.lastError, null);
+    await stage.finish(election.stop());
+  });
+}
+
+test("elect() rejects, when the first look fails for good", async () => {
+  const stage = new Stage();
+  const provider = failing(stage, () => permanently(new Error("unknown database")));
+  const electing = elect(provider, { electionGroup: "g", clock: stage.clock, logger: null });
+  await assert.rejects(stage.finish(electing), /unknown database/);
+});
+
+test("a backend that is down at the start is waited for, and a later failure for good ends nothing", async () => {
+  const stage = new Stage();
+  let failure: Error | null = new Error("connection refused");
+  const election = new LeaderElection(failing(stage, () => failure), {
+    ...{ electionGroup: "g", clock: stage.clock, logger: null },
+  });
+  await stage.finish(election.start());
+  assert.equal(election.status.role, "follower");
+  assert.match(String(election.status.lastError?.error), /connection refused/);
+  failure = permanently(new Error("the password was changed"));
+  await stage.clock.advance(60_000);
+  assert.equal(election.status.role, "follower");
+  assert.match(String(election.status.lastError?.error), /the password was changed/);
+  failure = null;
+  await stage.clock.advance(10_000);
+  assert.deepEqual([election.isLeader, election.status.lastError], [true, null]);
+  failure = permanently(new Error("the password was changed again"));
+  await stage.clock.advance(6_000);
+  assert.match(String(election.status.lastError?.error), /again/);
+  assert.equal(election.isLeader, true, "until its deadline");
+  failure = null;
+  await stage.clock.advance(6_000);
+  assert.equal(election.status.lastError, null);
+  await stage.finish(election.stop());
+});
+
+test("warnings are written at once, and then at most once a minute, with a count", async () => {
+  const clock = new VirtualClock();
+  const lines: string[] = [];
+  const logger = warningsTo((text) => void lines.push(text), clock);
+  const warn = (why: string) => logger.warn("a look failed", { electionGroup: "g", error: new Error(why) });
+  for (let i = 0; i < 3; i++) warn("refused");
+  warn("no route");
+  await clock.advance(59_000);
+  warn("refused");
+  assert.deepEqual(lines, [
+    '@multilock/core: a look failed in election "g": refused',
+    '@multilock/core: a look failed in election "g": no route',
+  ]);
+  await clock.advance(1_000);
+  warn("refused");
+  assert.match(lines[2] ?? "", /refused \(3 more times in between\)$/);
+  logger.info("nothing");
+  logger.debug("nothing");
+  assert.equal(lines.length, 3);
+});
+
+test("a logger that lacks a method is refused, and null silences", () => {
+  const stage = new Stage();
+  const make = (logger: unknown) => new LeaderElection(stage.open(), { electionGroup: "g", logger: logger as null });
+  for (const wrong of [{}, { warn() {} }, "console", 7]) assert.throws(() => make(wrong), /Cannot use logger/);
+  make(null);
+  make(console);
+  make(undefined);
+});
