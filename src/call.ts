@@ -55,7 +55,7 @@ export function providerError(
 ): ProviderError {
   if (cause instanceof ProviderError) return cause;
   const why = redact(cause instanceof Error ? cause.message || cause.name : String(cause));
-  const permanent = typeof cause === "object" && cause !== null && PERMANENT.has(cause);
+  const permanent = isPermanent(cause);
   const message = `Cannot ${VERBS[operation]} ${provider} "${thing}": ${why}`;
   return new ProviderError(provider, operation, message, { cause, permanent });
 }
@@ -70,6 +70,31 @@ export function permanently<E extends object>(error: E): E {
 }
 
 const PERMANENT = new WeakSet<object>();
+
+/** Certificates that are not trusted, by the codes of OpenSSL and Node, and permissions of the runtime. */
+const PERMANENT_CODES: ReadonlySet<unknown> = new Set([
+  "CERT_HAS_EXPIRED",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "ERR_ACCESS_DENIED",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+/** An error says it by its mark, its code or, in Deno, its name or words; or one of those that caused it does. */
+function isPermanent(cause: unknown): boolean {
+  for (
+    let [error, depth] = [cause, 0];
+    error instanceof Error && depth < 8;
+    [error, depth] = [error.cause, depth + 1]
+  ) {
+    const { code } = error as { code?: unknown };
+    if (PERMANENT.has(error) || PERMANENT_CODES.has(code) || error.name === "NotCapable") return true;
+    if (/invalid peer certificate/.test(error.message)) return true;
+  }
+  return false;
+}
 
 const VERBS: Readonly<Record<ProviderOperation, string>> = {
   open: "open",

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { test } from "node:test";
-import { abortable, callBackend, parseMetadata, providerError } from "../src/call.ts";
+import { abortable, callBackend, parseMetadata, permanently, providerError } from "../src/call.ts";
 import { ProviderError } from "../src/errors.ts";
 import { nobodyListens } from "./leaks.ts";
 
@@ -67,4 +67,22 @@ test("abortable() raises no unhandled rejection, when what was given up before f
 
 test("parseMetadata() takes no list for an object", () => {
   assert.deepEqual(parseMetadata('["a", "b"]'), {});
+});
+
+test("providerError() is permanent, when TLS or the runtime does not trust, or a cause says so", () => {
+  const coded = (code: string) => Object.assign(new Error("no"), { code });
+  const named = Object.assign(new Error("Requires net access"), { name: "NotCapable" });
+  for (
+    const cause of [
+      coded("SELF_SIGNED_CERT_IN_CHAIN"),
+      named,
+      new Error("outer", { cause: new Error("middle", { cause: permanently(new Error("inner")) }) }),
+      new Error("invalid peer certificate: UnknownIssuer"),
+    ]
+  ) {
+    assert.equal(providerError("p", "acquire", "g", cause).permanent, true, cause.message);
+  }
+  for (const cause of [coded("ECONNREFUSED"), coded("ETIMEDOUT"), new Error("reset"), "text", null]) {
+    assert.equal(providerError("p", "acquire", "g", cause).permanent, false);
+  }
 });

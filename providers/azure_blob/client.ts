@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import { loadDriver } from "../kit/driver.ts";
 import { Buffer } from "node:buffer";
 import { openConnections } from "../kit/http_agent.ts";
@@ -165,8 +166,21 @@ export async function unlessRefused<T>(codes: ReadonlySet<string>, work: () => P
 export function explain(error: unknown): unknown {
   const code = refusalOf(error);
   if (code === "" || !(error instanceof Error)) return error;
-  return new Error(`${code}: ${error.message.split("\n")[0]?.replace(`${code} `, "") ?? ""}`, { cause: error });
+  const explained = new Error(`${code}: ${error.message.split("\n")[0]?.replace(`${code} `, "") ?? ""}`, {
+    cause: error,
+  });
+  return FOR_GOOD.has(code) ? permanently(explained) : explained;
 }
+
+/** Keys, signatures and roles that are refused. */
+const FOR_GOOD: ReadonlySet<string> = new Set([
+  "AccountIsDisabled",
+  "AuthenticationFailed",
+  "AuthorizationFailure",
+  "AuthorizationPermissionMismatch",
+  "InvalidAuthenticationInfo",
+  "NoAuthenticationInformation",
+]);
 
 /** There is no such blob. */
 export const MISSING: ReadonlySet<string> = new Set(["BlobNotFound", "ContainerNotFound"]);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import { setImmediate } from "node:timers";
 import { Gate } from "./gate.ts";
 import { whenAllAbort } from "../kit/joined_renewals.ts";
@@ -107,6 +108,7 @@ export class ConsulClient {
       const { status } = response;
       const text = await response.text();
       if (status === 413) throw new TooLargeError(`413 ${text.trim().slice(0, 200)}`);
+      if ([401, 403].includes(status)) throw permanently(new Error(`${status} ${text.trim().slice(0, 200)}`));
       if (![200, 404, 409].includes(status)) throw new Error(`${status} ${text.trim().slice(0, 200)}`);
       return { status, body: text, index: indexOf(response.headers.get("x-consul-index")) };
     } catch (error) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import {
   type FileHandle,
   link,
@@ -179,7 +180,9 @@ export class GroupDirectory {
    */
   async refuseLink(): Promise<void> {
     const stats = await absentIsNull(this.#files.lstat(this.#path));
-    if (stats?.isSymbolicLink()) throw new Error(`${this.#path} is a symbolic link; it must be a directory`);
+    if (stats?.isSymbolicLink()) {
+      throw permanently(new Error(`${this.#path} is a symbolic link; it must be a directory`));
+    }
   }
 
   /** Touches the directory itself, which those who watch the root notice. Heartbeats touch files only. A hint, no more. */
@@ -280,7 +283,9 @@ async function checkTimes(file: FileHandle): Promise<void> {
   for (const time of [ODD_TIME_MS, UNCONFIRMED]) {
     await file.utimes(inSeconds(time), inSeconds(time));
     const { mtimeMs } = await file.stat();
-    if (Math.floor(mtimeMs) !== time) throw new Error("the file system does not keep times to the millisecond");
+    if (Math.floor(mtimeMs) !== time) {
+      throw permanently(new Error("the file system does not keep times to the millisecond"));
+    }
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import { hasCode } from "./host.ts";
 
 const WHY: readonly (readonly [code: string, why: string])[] = [
@@ -20,6 +21,9 @@ const WHY: readonly (readonly [code: string, why: string])[] = [
   ["ENFILE", "the machine has too many open files"],
 ];
 
+/** What only a person mends. A disk gets room again, and a directory may be made again. */
+const FOR_GOOD = ["EACCES", "EROFS", "ENOTDIR", "EEXIST", "ENOTSUP", "EPERM"];
+
 /** Awaits `work`, and puts into words why it failed. */
 export async function explain<T>(work: Promise<T>): Promise<T> {
   try {
@@ -27,6 +31,7 @@ export async function explain<T>(work: Promise<T>): Promise<T> {
   } catch (cause) {
     const why = WHY.find(([code]) => hasCode(cause, code))?.[1];
     if (why === undefined || !(cause instanceof Error)) throw cause;
-    throw new Error(`${why} (${cause.message})`, { cause });
+    const explained = new Error(`${why} (${cause.message})`, { cause });
+    throw FOR_GOOD.some((code) => hasCode(cause, code)) ? permanently(explained) : explained;
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import { SqlTable } from "../kit/sql_table.ts";
 import type { Connections, RunOptions } from "./connections.ts";
 import { sqlState } from "./sql_state.ts";
@@ -84,8 +85,16 @@ export class LeaseTable {
 const READ_ONLY = "the server is read-only: a standby, or default_transaction_read_only is on. " +
   "Leases need the primary";
 
+/** Refused users and passwords, unknown databases, missing rights, and a table that is not ours: none mends by itself. */
+const FOR_GOOD: readonly unknown[] = ["28000", "28P01", "3D000", "3F000", "42501", NO_COLUMN];
+
 /** Returns `error`, saying what it means for leases where the server's own words do not. */
-export function explain(error: unknown, { table, createTable }: Statements): unknown {
+export function explain(error: unknown, statements: Statements): unknown {
+  const explained = inWords(error, statements);
+  return explained instanceof Error && FOR_GOOD.includes(sqlState(error)) ? permanently(explained) : explained;
+}
+
+function inWords(error: unknown, { table, createTable }: Statements): unknown {
   const words = error instanceof Error ? error.message : String(error);
   switch (sqlState(error)) {
     case "25006":

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { parseMetadata } from "../../src/call.ts";
+import { parseMetadata, permanently } from "../../src/call.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import { messageOf } from "./link.ts";
 
@@ -23,10 +23,12 @@ export interface LeaseRecord {
 export function explain(error: unknown, key: string): unknown {
   const message = messageOf(error);
   if (/\bMOVED\b/.test(message)) {
-    return new Error(`the server belongs to a cluster: use redis+cluster: (${message})`, { cause: error });
+    return permanently(new Error(`the server belongs to a cluster: use redis+cluster: (${message})`, { cause: error }));
   }
+  if (error instanceof Error && /\b(WRONGPASS|NOAUTH|NOPERM)\b/.test(message)) return permanently(error);
   if (!/\b(WRONGTYPE|FOREIGN)\b/.test(message)) return error;
-  return new Error(`the key "${key}" is not a lease: ${message.replace(/^.*\bFOREIGN /, "")}`, { cause: error });
+  const why = `the key "${key}" is not a lease: ${message.replace(/^.*\bFOREIGN /, "")}`;
+  return permanently(new Error(why, { cause: error }));
 }
 
 /** Reads an answer that is a list. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import process from "node:process";
 import type { Clock } from "../../src/time/clock.ts";
 import type { DriverClient, DriverStream, MakeClient } from "./driver.ts";
@@ -69,7 +70,9 @@ async function setUp(link: Link, { credentials, database, mustBePrimary }: Setup
 
 async function expectOk(link: Link, command: string, ...args: string[]): Promise<void> {
   const answer = await link.send(command, ...args).catch((error: unknown) => {
-    throw new Error(`${command} was refused: ${messageOf(error)}`, { cause: error });
+    const refusal = new Error(`${command} was refused: ${messageOf(error)}`, { cause: error });
+    // A server that is busy, loading or cut off refuses for a while; a user or database that it does not know, for good.
+    throw /\b(WRONGPASS|NOAUTH|NOPERM|ERR)\b/.test(refusal.message) ? permanently(refusal) : refusal;
   });
   if (String(answer) !== "OK") throw new Error(`${command} was answered "${answer}"`);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import { IN_TRANSACTION, type Statements } from "./statements.ts";
 
 /** Returns the number that the server gave an error, or 0. */
@@ -37,7 +38,15 @@ export function isElsewhere(error: unknown): boolean {
  *
  * @param address where the server is, if that is known
  */
-export function explain(error: unknown, { table, createTable }: Statements, address?: string): unknown {
+export function explain(error: unknown, statements: Statements, address?: string): unknown {
+  const explained = inWords(error, statements, address);
+  return explained instanceof Error && FOR_GOOD.includes(errorNumber(error)) ? permanently(explained) : explained;
+}
+
+/** Missing rights, a table that is not ours, a refused login, a database that is not there: none mends by itself. */
+const FOR_GOOD = [229, 262, 2760, 207, 4060, 18452, 18456];
+
+function inWords(error: unknown, { table, createTable }: Statements, address?: string): unknown {
   const words = wordsOf(error);
   const place = address === undefined || words.includes(address) ? "" : `, from ${address}`;
   const why = meaningOf(error, table, createTable);

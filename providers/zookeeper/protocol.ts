@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import { type JuteReader, JuteWriter } from "./jute.ts";
 
 /** What a server knows of a node, as far as it is of use here. */
@@ -69,6 +70,7 @@ export class ZooKeeperError extends Error {
     const name = ERROR_NAMES[code] ?? `error ${code}`;
     super(detail === undefined ? name : `${name} (${detail})`);
     this.code = code;
+    if (FOR_GOOD.includes(code)) permanently(this);
   }
 }
 
@@ -82,6 +84,9 @@ export const ErrorCode = {
   authFailed: -115,
   sessionMoved: -118,
 } as const;
+
+/** Refused rights, credentials and access control lists, and a server that is too old: none mends by itself. */
+const FOR_GOOD = [-6, -102, -114, -115];
 
 const ERROR_NAMES: Readonly<Record<number, string>> = {
   [-4]: "the connection was lost",

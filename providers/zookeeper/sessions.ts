@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import type { Logger } from "../../src/logger.ts";
 import type { LatchNode } from "./latch_node.ts";
@@ -118,10 +119,9 @@ export class Sessions {
 export function checkTimeout({ client }: LatchSession, heartbeatTimeout: number): void {
   const needed = sessionTimeoutFor(heartbeatTimeout);
   if (client.sessionTimeout >= needed) return;
-  throw new Error(
-    `heartbeatTimeout ${heartbeatTimeout} needs a session of ${needed} ms, and the server grants ` +
-      `${client.sessionTimeout} ms: lower heartbeatTimeout, or raise maxSessionTimeout`,
-  );
+  const why = `heartbeatTimeout ${heartbeatTimeout} needs a session of ${needed} ms, and the server grants ` +
+    `${client.sessionTimeout} ms: lower heartbeatTimeout, or raise maxSessionTimeout`;
+  throw permanently(new Error(why));
 }
 
 /** Returns `items` in random order, so that the clients of an ensemble spread over its servers. */

@@ -6,6 +6,7 @@ import { after, test } from "node:test";
 import pg from "pg";
 import { type PostgresOptions, postgresProvider } from "../../providers/postgres.ts";
 import { buildStatements, quoteIdentifier } from "../../providers/postgres/statements.ts";
+import { elect } from "../../src/elect.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { openProvider } from "../../src/registry.ts";
 import type { Acquired, Held, Lease, Provider } from "../../src/provider.ts";
@@ -140,6 +141,13 @@ function testServer(url: string): void {
   ) {
     test(name, run);
   }
+
+  test("elect() rejects at once, when the database is not there", async () => {
+    const target = new URL(url);
+    target.pathname = "/no_such_database";
+    const electing = elect(target, { electionGroup: randomUUID(), logger: null });
+    await assert.rejects(electing, (error) => error instanceof ProviderError && error.permanent);
+  });
 
   test("every operation is one statement", async (t) => {
     const table = newTable();

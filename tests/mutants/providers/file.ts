@@ -241,8 +241,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "a symbolic link in place of a group's directory is followed",
     file: "providers/file/directory.ts",
-    find: "if (stats?.isSymbolicLink()) throw",
-    replace: "if (stats?.isFIFO()) throw",
+    find: "if (stats?.isSymbolicLink()) {",
+    replace: "if (stats?.isFIFO()) {",
     test: { file: SWEEP, filter: "symbolic link" },
   },
   {
@@ -292,8 +292,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "a file system that rounds times is used",
     file: "providers/file/directory.ts",
-    find: "if (Math.floor(mtimeMs) !== time) throw",
-    replace: "if (Number.isNaN(mtimeMs)) throw",
+    find: "if (Math.floor(mtimeMs) !== time) {",
+    replace: "if (Number.isNaN(mtimeMs)) {",
     test: { file: FILE, filter: "rounds times" },
   },
   {
