@@ -63,7 +63,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (BACKENDS.some(wanted) || wanted("unit")) await findRuntimes();
   const jobs: (() => Promise<void>)[] = [];
   // Those that take longest come first.
-  if (wanted("unit")) jobs.push(...RUNTIMES.map((runtime) => () => unitTests(runtime, files)));
+  if (wanted("unit")) jobs.push(...unitTests(files));
   for (const name of BACKENDS.filter(wanted)) jobs.push(() => backendTests(name, files));
   if (wanted("unit")) {
     for (const list of listNames().filter((name) => !BACKENDS.includes(name))) jobs.push(() => sampleMutants(list));
@@ -128,11 +128,24 @@ function staticChecks(): (() => Promise<void>)[] {
   });
 }
 
-async function unitTests(runtime: Runtime, files: readonly string[]): Promise<void> {
-  const unit = files.filter((file) => backendOf(file) === undefined);
-  await runTests("unit", runtime, unit.filter((file) => runsOn(file, runtime)), ["-A"]);
-  // Not checked, since Deno adds imports to the examples that they do not use.
-  if (runtime === "deno") await runTests("examples in docs", "deno", await documented(), ["-A", "--no-check", "--doc"]);
+/** What needs no server, in parts that end within their time each; those that take longest come first. */
+const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
+  { name: "proof", of: /^tests\/(simulation|model|linearizability|chaos\/)/ },
+  { name: "command line", of: /^tests\/cli\// },
+  { name: "file", of: /^tests\/providers\/file/ },
+  { name: "unit", of: /^/ },
+];
+
+function unitTests(files: readonly string[]): (() => Promise<void>)[] {
+  const left = files.filter((file) => backendOf(file) === undefined);
+  const jobs = PARTS.flatMap((part) => {
+    const { name } = part;
+    const mine = left.filter((file) => PARTS.find(({ of }) => of.test(file)) === part);
+    return RUNTIMES.map((runtime) => () =>
+      runTests(name, runtime, mine.filter((file) => runsOn(file, runtime)), ["-A"])
+    );
+  });
+  return [...jobs, async () => await runTests("examples in docs", "deno", await documented(), ["-A", "--doc"])];
 }
 
 function runsOn(file: string, runtime: Runtime): boolean {
