@@ -172,7 +172,7 @@ class ConsulProvider implements Provider {
         // let others in before we have told our caller, who may still be within the term.
         if (!looks.hasStoodStill(look)) return "lost";
         // Nobody leads by it, but a late heartbeat may be on its way. It must not revive what is called lost here.
-        return await key.giveBack(look) && "lost";
+        return await key.empty(look) && "lost";
       });
       return outcome ?? "lost";
     });
@@ -184,7 +184,7 @@ class ConsulProvider implements Provider {
   ): Promise<"released" | "notHolder"> {
     return this.#callGroup("release", electionGroup, signal, async (key) => {
       // Also if its session has ended or its time is over: a record that is not given back holds up the next term.
-      return await key.change(termId, (look) => key.giveBack(look)) === null ? "notHolder" : "released";
+      return await key.change(termId, (look) => key.empty(look)) === null ? "notHolder" : "released";
     });
   }
 

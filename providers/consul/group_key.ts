@@ -155,7 +155,7 @@ export class GroupKey {
    * Ends the term whose record `look` shows: on condition of its index, so that no late write of this term comes after. The
    * key stays, and with it the group; empty, it is free for everybody at once. Returns null if something was written since.
    */
-  async giveBack({ index, session }: Look): Promise<Look | null> {
+  async empty({ index, session }: Look): Promise<Look | null> {
     const give: Operation[] = session === ""
       ? [this.#key.clear(index)]
       : [this.#key.checkIndex(index), this.#key.unlock(session)];

@@ -198,24 +198,24 @@ export class Connections {
     // The connection may break while it is ours; the call then rejects, and the event would end the process.
     client.on("error", ignore);
     let out = true;
-    const giveBack = (fit: boolean) => {
+    const putBack = (fit: boolean) => {
       if (!out) return;
       out = false;
       client.removeListener("error", ignore);
       if (!fit || lane !== heartbeats || !reserve.keep(client)) client.release(!fit);
     };
     // Destroyed, the connection can neither send the rest of the call nor hand its late answer to another.
-    const onAbort = () => giveBack(false);
+    const onAbort = () => putBack(false);
     signal.addEventListener("abort", onAbort);
     try {
-      if (signal.aborted) giveBack(true);
+      if (signal.aborted) putBack(true);
       signal.throwIfAborted();
       refuseTransaction(client);
       const { rows } = await abortable(client.query(query()), signal);
-      giveBack(true);
+      putBack(true);
       return rows as readonly string[][];
     } catch (error) {
-      giveBack(isFit(error));
+      putBack(isFit(error));
       throw error;
     } finally {
       signal.removeEventListener("abort", onAbort);

@@ -64,7 +64,7 @@ export class Heartbeat {
     this.#config = config;
     this.#provider = provider;
     this.#events = events;
-    this.#next = provider.queue.timer(() => void this.#beat());
+    this.#next = provider.queue.timer(() => void this.#send());
     this.#deadline = provider.queue.timer(() => this.checkDeadline());
     this.#deadline.set(term.remaining);
     this.#scheduleNext(config.validFor - term.remaining);
@@ -104,7 +104,7 @@ export class Heartbeat {
   }
 
   /** Sends a heartbeat on schedule. Never rejects. */
-  async #beat(): Promise<void> {
+  async #send(): Promise<void> {
     if (this.#stopped) return;
     this.#checkHealth();
     const sent = instant(this.#config.clock);

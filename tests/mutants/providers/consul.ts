@@ -162,7 +162,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "a term that is called lost can be revived by a late heartbeat",
     "consul.ts",
     [
-      'return await key.giveBack(look) && "lost";',
+      'return await key.empty(look) && "lost";',
       'return "lost";',
     ],
     MAIN,

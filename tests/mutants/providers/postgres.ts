@@ -212,7 +212,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a call that its caller has given up goes on",
-      ...[CONNECTIONS, "const onAbort = () => giveBack(false);", "const onAbort = () => giveBack(true);"] as const,
+      ...[CONNECTIONS, "const onAbort = () => putBack(false);", "const onAbort = () => putBack(true);"] as const,
       "given up is not used again",
     ],
     [
