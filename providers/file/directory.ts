@@ -44,6 +44,7 @@ export class GroupDirectory {
   readonly #slots: Slots;
   /** Whether the file system keeps times as they are needed. */
   #keepsTimes = false;
+  #latestTimeMs = KEPT_BY_ALL_MS;
 
   /** Names the directory of `group` in `root`, without I/O. What opens a file waits for one of `slots`. */
   constructor(root: string, group: string, files: Files, slots: Slots) {
@@ -51,6 +52,14 @@ export class GroupDirectory {
     this.#path = join(root, directoryName(group));
     this.#files = files;
     this.#slots = slots;
+  }
+
+  /**
+   * The latest time to touch a file with. A file system keeps no time after its last one, such as 2038, and would show each
+   * later heartbeat as the one before. Room is left after it, where the clock stands still and heartbeats are counted.
+   */
+  get latestTimeMs(): number {
+    return this.#latestTimeMs;
   }
 
   /** Returns the path of a file, for people. */
@@ -89,13 +98,16 @@ export class GroupDirectory {
   /**
    * Writes a whole record under its unique name, where nobody looks for it, and waits until it is on the disk: what is
    * linked later is never a torn record, not even after a power failure. If it fails, or `signal` aborts, no file is left.
+   *
+   * @param wallMs the time of day
    */
-  async write(record: TermRecord, signal: AbortSignal): Promise<void> {
+  async write(record: TermRecord, signal: AbortSignal, wallMs: number): Promise<void> {
     // 0700 and 0600: a record tells who leads and what it says about itself.
     await makeDirectory(this.#path, this.#files);
     await this.refuseLink();
     signal.throwIfAborted();
     await this.#create(record.beat, JSON.stringify(record), signal, async (file) => {
+      if (wallMs > KEPT_BY_ALL_MS) this.#latestTimeMs = await latestTime(file, wallMs);
       if (this.#keepsTimes) await file.utimes(inSeconds(UNCONFIRMED), inSeconds(UNCONFIRMED));
       else await checkTimes(file);
       this.#keepsTimes = true;
@@ -270,6 +282,24 @@ async function create(
     await file.close();
   }
   return true;
+}
+
+/** No file system that keeps milliseconds ends before 2^31 seconds, in 2038. Long before that, to leave room for counting. */
+const KEPT_BY_ALL_MS = (2 ** 31 - 30 * 86_400) * 1_000;
+/** How far beyond the time of day a file system must keep times, for the time of day to be used. */
+const AHEAD_MS = 365 * 86_400_000;
+
+/** Returns the latest time to touch files with, when it is `wallMs`. The file is left with any time. */
+async function latestTime(file: FileHandle, wallMs: number): Promise<number> {
+  const ahead = Math.floor(wallMs) + AHEAD_MS;
+  try {
+    await file.utimes(inSeconds(ahead), inSeconds(ahead));
+    const { mtimeMs } = await file.stat();
+    return Math.floor(mtimeMs) === ahead ? ahead - AHEAD_MS / 2 : KEPT_BY_ALL_MS;
+  } catch {
+    // Some refuse what they cannot keep.
+    return KEPT_BY_ALL_MS;
+  }
 }
 
 /** Any time that is not a whole second. */

@@ -189,12 +189,14 @@ export class Group {
       throw new Error(`${this.#directory.pathOf(String(number - 1n))} is the last number there is`);
     }
     const beat = `${number}.${crypto.randomUUID()}`;
-    const acquiredAt = new Date(this.#clock.wall()).toISOString();
+    const wallMs = this.#clock.wall();
+    const acquiredAt = new Date(wallMs).toISOString();
     const [holder = null, ...heldBy] = await this.#surroundings.processes.identify(this.#surroundings.heldBy()) ?? [];
     signal.throwIfAborted();
     await this.#directory.write(
       { electionGroup, participantId, termId, beat, acquiredAt, heartbeatTimeout, metadata, holder, heldBy, after },
       signal,
+      wallMs,
     );
     let linked = false;
     try {
@@ -287,8 +289,9 @@ export class Group {
   /** Touches the file of a term under its unique name. False if it is gone: then so is the term, and no other was touched. */
   async #touch(holding: Holding): Promise<boolean> {
     // Later than all before, also when the clock stands still or falls back; and taken at once, before anything is awaited,
-    // so that of two touches under way each writes a value of its own.
-    const mtime = Math.max(Math.floor(this.#clock.wall()), holding.mtime + 1);
+    // so that of two touches under way each writes a value of its own. None that the file system would not keep.
+    const wall = Math.min(this.#clock.wall(), this.#directory.latestTimeMs);
+    const mtime = Math.max(Math.floor(wall), holding.mtime + 1);
     holding.mtime = mtime;
     if (!(await this.#heartbeats.touch(holding.beat, mtime))) return false;
     this.#observer.touched(holding.beat, mtime);

@@ -1,4 +1,4 @@
-/** What the file provider does when files, descriptors or disk space are scarce. */
+/** What the file provider does when files, descriptors, disk space or times are scarce. */
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -8,10 +8,10 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { fileProvider } from "../../providers/file.ts";
-import { nodeFiles } from "../../providers/file/directory.ts";
+import { type Files, nodeFiles } from "../../providers/file/directory.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { Slots } from "../../providers/file/slots.ts";
-import { sleep, systemClock } from "../../src/time/clock.ts";
+import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { type Call, filesWith, LEASE_MS, lose, newRoots, refusal, request, soon, until, win } from "./file/fixture.ts";
@@ -230,4 +230,49 @@ test("acquire() that asks again on a full disk is granted, since nothing has to 
   full = true;
   assert.deepEqual(await win(provider, asked), lease);
   assert.ok((await stat(join(directory, "g", "1"))).mtimeMs > mtimeMs);
+});
+
+for (const refuses of [false, true]) {
+  const how = refuses ? "refuses later ones" : "shows later ones as that";
+  test(`renew() is seen by others on a file system that keeps times until 2038 and ${how}, wherever the clock is`, async () => {
+    const last = 2 ** 31 - 1;
+    const kept = (time: unknown) => {
+      if (refuses && Number(time) > last) throw refusal("EINVAL");
+      return Math.min(Number(time), last);
+    };
+    const files = filesWith({
+      utimes: (real) => async (path, atime, mtime) => await real(path, kept(atime), kept(mtime)),
+      open: (real) => async (...args) => {
+        const file = await real(...args) as Awaited<ReturnType<Files["open"]>>;
+        const set = file.utimes.bind(file);
+        file.utimes = async (atime, mtime) => await set(kept(atime), kept(mtime));
+        return file;
+      },
+    });
+    const clock = new VirtualClock();
+    const directory = newRoot();
+    for (const startsAt of ["2026-01-01", "2038-01-19", "2500-01-01"]) {
+      let wall = Date.parse(startsAt);
+      const own: Clock = { monotonic: () => clock.monotonic(), wall: () => wall, setTimer: clock.setTimer.bind(clock) };
+      const [leader, follower] = [new FileProvider(directory, own, files), new FileProvider(directory, own, files)];
+      const lease = await win(leader);
+      for (const then of ["2027-01-01", "2038-01-20", "2040-01-01", "2500-01-01", "2026-01-01", "2500-01-01"]) {
+        wall = Date.parse(then);
+        assert.equal(await leader.renew(lease, soon()), "renewed");
+        await lose(follower);
+        clock.jump(LEASE_MS * 0.9);
+        await lose(follower);
+      }
+      assert.equal(await leader.release(lease, soon()), "released");
+    }
+  });
+}
+
+test("heartbeats show the time of day on a file system that keeps it, also after 2038", async () => {
+  const clock = new VirtualClock(Date.UTC(2040, 0, 1));
+  const provider = fileProvider({ directory: newRoot(), clock });
+  const lease = await win(provider);
+  clock.jump(1_000);
+  assert.equal(await provider.renew(lease, soon()), "renewed");
+  assert.deepEqual((await provider.read("g", soon()))?.lastHeartbeat, new Date(clock.wall()));
 });

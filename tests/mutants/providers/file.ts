@@ -136,8 +136,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "two touches set the same time, when the clock stands still",
     file: "providers/file/group.ts",
-    find: "const mtime = Math.max(Math.floor(this.#clock.wall()), holding.mtime + 1);",
-    replace: "const mtime = Math.floor(this.#clock.wall());",
+    find: "const mtime = Math.max(Math.floor(wall), holding.mtime + 1);",
+    replace: "const mtime = Math.floor(wall);",
     test: { file: FILE, filter: "wall clock stands still" },
   },
   {
@@ -323,5 +323,26 @@ export const MUTANTS: readonly ProviderMutant[] = [
     find: " ?? await absentIsNull(this.#files.lstat(path));\n    return stats === null ? null : Math",
     replace: ";\n    return stats === null ? null : Math",
     test: { file: SWEEP, filter: "leads nowhere" },
+  },
+  {
+    name: "heartbeats show the time of day, whether the file system keeps it or not",
+    file: "providers/file/group.ts",
+    find: "const wall = Math.min(this.#clock.wall(), this.#directory.latestTimeMs);",
+    replace: "const wall = this.#clock.wall();",
+    test: { file: LIMITS, filter: "until 2038" },
+  },
+  {
+    name: "a file system is taken to keep all times, if the clock is beyond those that all keep",
+    file: "providers/file/directory.ts",
+    find: "Math.floor(mtimeMs) === ahead ? ahead - AHEAD_MS / 2 : KEPT_BY_ALL_MS",
+    replace: "Number.isNaN(mtimeMs) ? KEPT_BY_ALL_MS : ahead",
+    test: { file: LIMITS, filter: "until 2038" },
+  },
+  {
+    name: "from 2038 on, heartbeats show no time of day any more",
+    file: "providers/file/directory.ts",
+    find: "if (wallMs > KEPT_BY_ALL_MS) this.#latestTimeMs = await latestTime(file, wallMs);",
+    replace: "if (wallMs > Infinity) this.#latestTimeMs = await latestTime(file, wallMs);",
+    test: { file: LIMITS, filter: "also after 2038" },
   },
 ];
