@@ -4,8 +4,8 @@
  * @module
  */
 
-import { lookup } from "node:dns/promises";
-import { connect, isIP, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
+import { type Attempt, attemptsAt, attemptsInstead, connectOptions, endAtSeveral } from "./addresses.ts";
 
 /** How long an address may leave a connection unanswered before the next one is tried beside it, in milliseconds. */
 const NEXT_ADDRESS_MS = 250;
@@ -16,7 +16,9 @@ export interface Destination {
   readonly host: string;
   readonly port: number;
   /** The addresses that are tried last. */
-  readonly suspects: ReadonlySet<string>;
+  readonly suspects?: ReadonlySet<string>;
+  /** Whether only addresses of IPv4, or of IPv6, will do: 4 or 6. */
+  readonly family?: number | undefined;
 }
 
 /**
@@ -24,46 +26,36 @@ export interface Destination {
  * once, one that is silent by the next after a quarter of a second, beside it.
  *
  * The runtimes' own ways differ: Deno's `fetch` stays with the first address, and its `net.connect` ends the process where
- * an address is not among its permissions.
+ * an address is not among its permissions (see `addresses.ts`).
  *
  * @param signal ends the attempts, all of them
  * @throws what went wrong with the last address, or the reason of `signal`
  */
-export async function dial({ host, port, suspects }: Destination, signal: AbortSignal): Promise<Socket> {
-  const addresses = isIP(host) === 0 ? await addressesOf(host) : [host];
+export async function dial({ host, port, suspects, family }: Destination, signal: AbortSignal): Promise<Socket> {
+  const attempts = await attemptsAt(host, family);
   signal.throwIfAborted();
-  const inOrder = addresses.toSorted((a, b) => Number(suspects.has(a)) - Number(suspects.has(b)));
-  return await new Race(inOrder, port, signal).winner;
-}
-
-/** Returns the addresses of a name. Where Deno may not look it up, but may connect to it, the name itself. */
-async function addressesOf(host: string): Promise<string[]> {
-  try {
-    return [...new Set((await lookup(host, { all: true })).map(({ address }) => address))];
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EPERM") return [host];
-    throw error;
-  }
+  const isSuspect = (attempt: Attempt) => Number(suspects?.has(attempt.host));
+  return await new Race(attempts.toSorted((a, b) => isSuspect(a) - isSuspect(b)), port, signal).winner;
 }
 
 /** One connection to each address, each begun when the one before has failed or is late; the first that is there stays. */
 class Race {
   readonly winner: Promise<Socket>;
   readonly #port: number;
-  readonly #waiting: string[];
+  readonly #waiting: Attempt[];
   readonly #running = new Set<Socket>();
   readonly #settle: { resolve(socket: Socket): void; reject(error: unknown): void };
   readonly #onAbort: () => void;
   readonly #signal: AbortSignal;
   #late: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(addresses: readonly string[], port: number, signal: AbortSignal) {
+  constructor(attempts: readonly Attempt[], port: number, signal: AbortSignal) {
     const { promise, resolve, reject } = Promise.withResolvers<Socket>();
     this.winner = promise;
     this.#settle = { resolve, reject };
     this.#port = port;
     this.#signal = signal;
-    this.#waiting = [...addresses];
+    this.#waiting = [...attempts];
     this.#onAbort = () => this.#lose(signal.reason);
     signal.addEventListener("abort", this.#onAbort, { once: true });
     this.#next(new Error("the name has no address"));
@@ -71,14 +63,16 @@ class Race {
 
   #next(error: unknown): void {
     clearTimeout(this.#late);
-    const host = this.#waiting.shift();
-    if (host === undefined) {
+    const attempt = this.#waiting.shift();
+    if (attempt === undefined) {
       if (this.#running.size === 0) this.#lose(error);
       return;
     }
     this.#late = setTimeout(() => this.#next(error), NEXT_ADDRESS_MS);
     try {
-      this.#enter(connect({ host, port: this.#port, autoSelectFamily: false }));
+      const socket = connect({ ...connectOptions(attempt), port: this.#port });
+      endAtSeveral(socket, attempt.host);
+      this.#enter(socket);
     } catch (denied) {
       // Deno throws at once where it may not.
       this.#next(denied);
@@ -94,7 +88,9 @@ class Race {
     });
     // It stays, so that an error of a connection that came too late has a listener.
     socket.on("error", (error) => {
-      if (this.#running.delete(socket)) this.#next(error);
+      if (!this.#running.delete(socket)) return;
+      this.#waiting.unshift(...attemptsInstead(error));
+      this.#next(error);
     });
   }
 

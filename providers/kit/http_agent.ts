@@ -6,9 +6,9 @@
 
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
-import { isIP, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import type { Socket } from "node:net";
 import { dial } from "./dial.ts";
+import { secure } from "./secure.ts";
 import { readTlsFiles, type TlsFiles } from "./tls_files.ts";
 
 /** How long a connection may take in all, in milliseconds: whoever wanted it has given up long before. */
@@ -54,12 +54,7 @@ export function openConnections(tls: TlsFiles | null): HttpConnections {
       const socket = await dial(to, signal);
       socket.setNoDelay(true);
       if (settings === null) return socket;
-      // The server's name must be a name: for an address, the certificate is held against `host`.
-      const servername = settings.servername ?? (isIP(to.host) === 0 ? to.host : undefined);
-      return await secured(
-        connectTls({ ...settings, socket, host: to.host, ...(servername !== undefined && { servername }) }),
-        signal,
-      );
+      return await secure(socket, to.host, settings, signal);
     } finally {
       clearTimeout(limit);
     }
@@ -97,26 +92,4 @@ export function openConnections(tls: TlsFiles | null): HttpConnections {
       agent.destroy();
     },
   };
-}
-
-/** Waits for the end of the handshake. */
-function secured(socket: Socket, signal: AbortSignal): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => socket.destroy(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    const end = () => signal.removeEventListener("abort", onAbort);
-    // It stays, so that an error which comes later than another end has a listener.
-    socket.on("error", (error) => {
-      end();
-      reject(error);
-    });
-    socket.once("close", () => {
-      end();
-      reject(new Error("the host closed the connection"));
-    });
-    socket.once("secureConnect", () => {
-      end();
-      resolve(socket);
-    });
-  });
 }

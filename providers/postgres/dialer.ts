@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Attempt, attemptsInstead, connectOptions, endAtSeveral } from "../kit/addresses.ts";
 import { loadDriver } from "../kit/driver.ts";
 import { lookup } from "node:dns/promises";
 import { isIP, Socket } from "node:net";
@@ -46,7 +47,12 @@ export interface DialerSettings {
 /** Where a connection may go. `host` is what a certificate must name, `address` where the packets go. */
 interface Candidate extends Host {
   readonly address: string | undefined;
+  /** Of a name the first address of this family, 4 or 6. */
+  readonly family?: number | undefined;
 }
+
+/** The first address of a name, whichever that is. */
+const ANY_FAMILY = 0;
 
 /** Makes the connections of one provider. */
 export class Dialer {
@@ -56,6 +62,8 @@ export class Dialer {
   readonly #sockets = new Set<Socket>();
   /** The candidate to begin with: the one after the last that did not work. */
   #first = 0;
+  /** What names stand for that may not be looked up, as it was told when they were connected to; until none of it works. */
+  readonly #told = new Map<string, readonly Attempt[]>();
 
   /** Makes it, without I/O. */
   constructor(settings: DialerSettings) {
@@ -86,9 +94,16 @@ export class Dialer {
         // Also if nobody waits any more: a call that is shorter than a share must not begin with this one for ever.
         if (this.#first === index) this.#first = (index + 1) % candidates.length;
         signal.throwIfAborted();
+        const instead = attemptsInstead(error);
+        if (candidate.host !== undefined && instead.length > 0) {
+          // Ends: a host that is in there is not left to the runtime again.
+          this.#told.set(candidate.host, instead);
+          return await this.dial(signal);
+        }
         failures.push({ where: nameOf(candidate), error: bound.aborted ? new Error("it does not answer") : error });
       }
     }
+    this.#told.clear();
     throw explainFailures(failures);
   }
 
@@ -98,8 +113,27 @@ export class Dialer {
   }
 
   async #candidates(signal: AbortSignal): Promise<Candidate[]> {
-    const found = await Promise.all(this.#settings.target.hosts.map((host) => abortable(addressesOf(host), signal)));
+    const found = await Promise.all(
+      this.#settings.target.hosts.map((host) => abortable(this.#addressesOf(host), signal)),
+    );
     return found.flat();
+  }
+
+  /**
+   * The addresses of a host that has several: the name alone would be left to the runtime, which may wait for ever for one that
+   * swallows packets. The name itself comes last, for runtimes whose permissions name it and not its addresses.
+   */
+  async #addressesOf(host: Host): Promise<Candidate[]> {
+    const byName: Candidate = { ...host, address: undefined };
+    if (host.host === undefined || host.host.startsWith("/") || isIP(host.host) !== 0) return [byName];
+    const found = await lookup(host.host, { all: true }).catch(() => null);
+    if (found === null) {
+      const told = this.#told.get(host.host);
+      return told ? told.map((each) => ({ ...host, address: each.host, family: each.family })) : [byName];
+    }
+    const addresses = [...new Set(found.map(({ address }) => address))];
+    if (addresses.length < 2) return [byName];
+    return [...addresses.map((address) => ({ ...host, address })), { ...byName, family: ANY_FAMILY }];
   }
 
   async #connect(Client: DriverClass, candidate: Candidate, signal: AbortSignal): Promise<Connection> {
@@ -158,15 +192,16 @@ export class Dialer {
   }
 
   /** A socket that goes to the candidate's address, whatever name the driver connects it to: that name is for the certificate. */
-  #socket({ address, host, port }: Candidate): Socket {
+  #socket({ address, host, port, family }: Candidate): Socket {
     const socket = new Socket();
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
     const to = address ?? host;
     if (to === undefined || to.startsWith("/")) return socket;
     const connect = socket.connect.bind(socket);
-    // One address at a time: Deno ends the process where, of several, one is not among its permissions.
-    const redirected = (driverPort: number) => connect({ port: port ?? driverPort, host: to, autoSelectFamily: false });
+    endAtSeveral(socket, to);
+    const redirected = (driverPort: number) =>
+      connect({ ...connectOptions({ host: to, family }), port: port ?? driverPort });
     return Object.assign(socket, { connect: redirected });
   }
 }
@@ -176,18 +211,6 @@ type DriverClass = new (options: Readonly<Record<string, unknown>>) => DriverCli
 async function loadClient(): Promise<DriverClass> {
   const { Client } = await loadDriver<{ Client: DriverClass }>("pg", () => import("pg"), () => import("npm:pg@^8"));
   return Client;
-}
-
-/**
- * The addresses of a host that has several: the name alone would be left to the runtime, which may wait for ever for one that swallows
- * packets. The name itself comes last, for runtimes whose permissions name it and not its addresses.
- */
-async function addressesOf(host: Host): Promise<Candidate[]> {
-  const byName: Candidate = { ...host, address: undefined };
-  if (host.host === undefined || host.host.startsWith("/") || isIP(host.host) !== 0) return [byName];
-  const found = await lookup(host.host, { all: true }).catch(() => []);
-  const addresses = [...new Set(found.map(({ address }) => address))];
-  return addresses.length < 2 ? [byName] : [...addresses.map((address) => ({ ...host, address })), byName];
 }
 
 /** @throws {Error} if the server of `client` takes no writes */

@@ -5,7 +5,10 @@
  * @module
  */
 
+import type { Socket } from "node:net";
+import { dial } from "../kit/dial.ts";
 import { loadDriver } from "../kit/driver.ts";
+import { secure } from "../kit/secure.ts";
 import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
 import type { Address } from "./target.ts";
 
@@ -55,16 +58,63 @@ export interface DriverSettings {
 /** Returns a function that makes clients. It loads the driver when it is first called. */
 export function clientMaker({ tls, socket }: DriverSettings): MakeClient {
   return async ({ host, port }) => {
-    // A name to expect is left to the runtime, which takes the host, but for an address expects no name and sends none.
     const security: TlsSettings & object = tls === null ? {} : { ...await readTlsFiles(tls.files), ...tls.options };
     const { Redis } = await loadDriver<typeof import("ioredis")>(
       "ioredis",
       () => import("ioredis"),
       () => import("npm:ioredis@^6"),
     );
-    const settings = { ...socket, host, port, ...(tls !== null && { tls: security }), ...SAFE };
+    const connector: object = socket["Connector"] || socket["path"] ? {} : { Connector: Dialer };
+    const settings = { ...socket, ...connector, host, port, ...(tls !== null && { tls: security }), ...SAFE };
     return new Redis(settings) as unknown as DriverClient;
   };
+}
+
+/** What a connector is told of its client's settings. */
+interface ConnectorSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly family?: number | null;
+  readonly tls?: TlsSettings;
+}
+
+/**
+ * Connects a client, in the place of the driver's own connector. That one leaves the choice among the addresses of a name to
+ * the runtime, and Deno ends the process where one of several is not among its permissions.
+ */
+class Dialer {
+  /** The driver asks for it where a stream has ended before it could listen. */
+  firstError: unknown;
+  readonly #settings: ConnectorSettings;
+  readonly #end = new AbortController();
+  #stream: Socket | null = null;
+
+  constructor(settings: ConnectorSettings) {
+    this.#settings = settings;
+  }
+
+  /** Returns a stream on which commands can be sent. */
+  async connect(): Promise<Socket> {
+    const { host, port, family, tls } = this.#settings;
+    const { signal } = this.#end;
+    const socket = await dial({ host, port, family: family || undefined }, signal);
+    const stream = tls ? await secure(socket, host, tls, signal) : socket;
+    if (signal.aborted) stream.destroy();
+    signal.throwIfAborted();
+    stream.once("error", (error) => this.firstError = error);
+    return this.#stream = stream;
+  }
+
+  /** Which server is there is looked at in `link.ts`. */
+  check(): boolean {
+    return true;
+  }
+
+  /** Ends the stream, and the attempts to make one. */
+  disconnect(): void {
+    this.#end.abort(new Error("the connection was closed"));
+    this.#stream?.destroy();
+  }
 }
 
 /** The driver's own defaults repeat, queue and reconnect. Each of these that is missing may write a lease late. */

@@ -5,6 +5,7 @@
  */
 
 import type { Clock } from "../../src/time/clock.ts";
+import { attemptsInstead } from "../kit/addresses.ts";
 import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
 import { Connection, type ConnectionEvents } from "./connection.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
@@ -51,7 +52,8 @@ export async function attachToOne(
   const inTurn = [...await endpoints.inTurn(signal)];
   const timeoutMs = Math.min(Math.max(request.timeout / inTurn.length, MIN_CONNECT_MS), MAX_CONNECT_MS);
   const failures: string[] = [];
-  // Ends: an address is followed at most once by its name, and a name by nothing.
+  // Ends: an address is followed at most once by its name, a name at most once by its addresses and families, and those by
+  // nothing.
   for (const endpoint of inTurn) {
     if (signal.aborted) break;
     try {
@@ -60,8 +62,11 @@ export async function attachToOne(
       return attached;
     } catch (error) {
       endpoints.failed(endpoint);
-      failures.push(error instanceof Error ? error.message : String(error));
       const { host, address } = endpoint;
+      const instead = attemptsInstead(error instanceof Error ? error.cause : undefined);
+      inTurn.push(...instead.map((each) => ({ ...endpoint, address: each.host, family: each.family })));
+      if (instead.length > 0) continue;
+      failures.push(error instanceof Error ? error.message : String(error));
       const byName = { ...endpoint, address: host };
       // Deno with the permission for the name alone: the runtime may look for an address itself.
       const isTried = inTurn.some((each) => each.address === host && each.port === endpoint.port);

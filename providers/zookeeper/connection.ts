@@ -7,6 +7,7 @@
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { Clock } from "../../src/time/clock.ts";
+import { connectOptions, endAtSeveral } from "../kit/addresses.ts";
 import type { TlsSettings } from "../kit/tls_files.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { concat, FrameDecoder, type JuteReader } from "./jute.ts";
@@ -35,6 +36,7 @@ export class Connection {
   constructor(endpoint: Endpoint, tls: TlsSettings | null, events: ConnectionEvents) {
     this.#events = events;
     this.#socket = open(endpoint, tls);
+    endAtSeveral(this.#socket, endpoint.address);
     this.#socket.setNoDelay(true);
     this.#socket.on("data", (chunk: Uint8Array) => this.#receive(chunk));
     this.#socket.on("drain", () => this.#ended === null && this.#events?.drain());
@@ -108,10 +110,11 @@ export class Connection {
   }
 }
 
-function open({ address, host, port }: Endpoint, tls: TlsSettings | null): Socket {
-  if (tls === null) return connect({ host: address, port });
+function open({ address, host, port, family }: Endpoint, tls: TlsSettings | null): Socket {
+  const to = { ...connectOptions({ host: address, family }), port };
+  if (tls === null) return connect(to);
   // The certificate is that of the name, whichever of its addresses this is. An address is no name that TLS could ask
   // for.
   const named = isIP(host) === 0 ? { servername: host } : {};
-  return connectTls({ host: address, port, ...named, ...tls });
+  return connectTls({ ...to, ...named, ...tls });
 }

@@ -20,6 +20,8 @@ export interface Server {
 export interface Endpoint extends Server {
   /** Its address, or its name where the runtime is to resolve it. */
   readonly address: string;
+  /** Of a name the first address of this family, 4 or 6. */
+  readonly family?: number | undefined;
 }
 
 /** Returns the addresses of a host name. */

@@ -4,6 +4,8 @@ import type { MutantTest, ProviderMutant } from "../provider_mutant.ts";
 
 const TESTS = "tests/providers/consul";
 const [MAIN, WATCH, RENEWALS] = [`${TESTS}_test.ts`, `${TESTS}_watch_test.ts`, `${TESTS}_renewals_test.ts`];
+/** What a name stands for, for every provider. */
+const NAMES = "tests/providers/addresses_deno_test.ts";
 const [TLS, ADDRESSES] = [`${TESTS}_tls_test.ts`, `${TESTS}_addresses_deno_test.ts`];
 
 /** The first four were found to survive once. */
@@ -279,20 +281,37 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "share one transaction and one renewal",
   ),
   mutant("only the first address of a name is tried", "kit/dial.ts", [
-    "this.#waiting = [...addresses];",
-    "this.#waiting = addresses.slice(0, 1);",
+    "this.#waiting = [...attempts];",
+    "this.#waiting = attempts.slice(0, 1);",
   ], ADDRESSES),
   mutant("an address that is silent holds up the next", "kit/dial.ts", [
     "this.#late = setTimeout(() => this.#next(error), NEXT_ADDRESS_MS);",
     "",
   ], ADDRESSES),
+  mutant(
+    "Deno is left to go on to an address that is not permitted",
+    "kit/addresses.ts",
+    [
+      "queueMicrotask(() => socket.destroy(new SeveralAddresses(host, found)));",
+      "return;",
+    ],
+    NAMES,
+    "redis: an address that is not permitted",
+  ),
+  mutant(
+    "a name that may not be looked up is one address",
+    "kit/addresses.ts",
+    ["autoSelectFamily: isIP(host) === 0 && family === undefined }", "autoSelectFamily: false }"],
+    NAMES,
+    "redis: an address that is not permitted",
+  ),
   mutant("an address that never answers is tried first again", "kit/http_agent.ts", [
     "if (address !== undefined) suspects.add(address);",
     "",
   ], ADDRESSES),
   mutant(
     "the server's certificate may have any name",
-    "kit/http_agent.ts",
+    "kit/secure.ts",
     [
       "settings.servername ?? ",
       "",

@@ -315,7 +315,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "only the first address of a name is tried",
-      ...[DIALER, "return addresses.length < 2 ? [byName]", "return addresses.length > 0 ? [byName]"] as const,
+      ...[DIALER, "if (addresses.length < 2) return [byName]", "if (addresses.length > 0) return [byName]"] as const,
       "second address",
     ],
   ],
