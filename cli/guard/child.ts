@@ -20,7 +20,9 @@ export type Environment = Readonly<Record<typeof VARIABLES[number], string>>;
  * Waits for a line on descriptor 3 before it becomes the command. If `elect` dies first, the pipe closes and the command
  * never begins: there is no moment in which it runs unguarded.
  */
-const GATE = `read -r ${VARIABLES.join(" ")} <&3 || exit 75; exec 3<&-; export ${VARIABLES.join(" ")}; exec "$@"`;
+const GATE = `read -r ${VARIABLES.join(" ")} <&3 || exit 75; exec 3<&-; export ${VARIABLES.join(" ")}; ` +
+  // What Deno tells its child of the descriptor is not for the command.
+  "unset DENO_EXTRA_STDIO_FDS; exec";
 
 /** A command that has a process, and begins when it is let. */
 export interface GatedChild extends Disposable {
@@ -54,10 +56,11 @@ export async function startGated(
   stuck: (members: readonly Member[]) => void,
 ): Promise<GatedChild> {
   const ignored = ignoredSignals().map((signal) => `trap '' ${signal.slice("SIG".length)}; `).join("");
-  const child = spawn("sh", ["-c", ignored + GATE, "elect", ...command], {
+  const { env, keeper } = keptEnvironment(process.env);
+  const child = spawn("sh", ["-c", `${ignored}${GATE}${keeper} "$@"`, "elect", ...command], {
     stdio: ["inherit", "inherit", "inherit", "pipe"],
     detached: true,
-    env: process.env,
+    env,
   });
   let isOver = false;
   let isGone = false;
@@ -90,4 +93,25 @@ export async function startGated(
     kill: (signal) => isGone ? "nobody" : signalGroup(pid, signal),
     [Symbol.dispose]: () => void gate.end(),
   };
+}
+
+/**
+ * Returns an environment for a shell that is about to become a command, and the words before the command that make it the
+ * original one again. Shells drop variables whose names they could not use, such as `spring.datasource.url`. These go
+ * under names of their own, so that their values are in no command line while the shell waits.
+ */
+function keptEnvironment(original: NodeJS.ProcessEnv): { env: NodeJS.ProcessEnv; keeper: string } {
+  const env: NodeJS.ProcessEnv = {};
+  const [unset, set]: [string[], string[]] = [[], []];
+  for (const [name, value] of Object.entries(original)) {
+    if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      env[name] = value;
+      continue;
+    }
+    const stand = `ELECT_KEPT_${set.length}`;
+    env[stand] = value;
+    unset.push(` -u ${stand}`);
+    set.push(` '${name.replaceAll("'", "'\\''")}='"$${stand}"`);
+  }
+  return { env, keeper: set.length === 0 ? "" : ` env${unset.join("")} --${set.join("")}` };
 }

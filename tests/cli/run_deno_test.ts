@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { childrenOf, elect, eventually, isAlive, type Running, start, temporary } from "./elect.ts";
+import {
+  childrenOf,
+  elect,
+  electOn,
+  eventually,
+  isAlive,
+  onEachRuntime,
+  type Running,
+  start,
+  temporary,
+} from "./elect.ts";
 
 const HEARTBEAT_TIMEOUT_MS = 4_000;
 const HEARTBEAT_INTERVAL_MS = 400;
@@ -197,4 +207,31 @@ Deno.test("elect run leaves neither command nor guard behind, when it is killed 
     running.kill("SIGKILL");
     await eventually(() => [guard, ...commands].every((pid) => !isAlive(pid)), "the end of guard and command");
   }
+});
+
+onEachRuntime("elect run gives its command the environment of elect", async (runtime) => {
+  await using place = await temporary();
+  // Some are no names for a shell: those of Java's settings, of the functions that bash exports, and worse.
+  const own = {
+    "--x": "1",
+    "spring.url": "x y",
+    "BASH_FUNC_f%%": "() { echo hi; }",
+    "it's.$(a)": "'\"$x\n*",
+    "a-b": "",
+  };
+  // Not through the options of a Deno command, which refuses such names.
+  const under = ["env", ...Object.entries({ ...own, PLAIN: "$(b)" }).map(([name, value]) => `${name}=${value}`)];
+  under.splice(1, 0, "--");
+  const env = { ELECT_PROVIDER: place.url };
+  const { code, stdout } = await electOn(["run", "nightly", "--", "cat", "/proc/self/environ"], {
+    env,
+    runtime,
+    under,
+  });
+  assert.equal(code, 0);
+  const lines = stdout.split("\0");
+  for (const [name, value] of Object.entries({ ...own, PLAIN: "$(b)", ELECT_TOKEN: "1" })) {
+    assert.ok(lines.includes(`${name}=${value}`), `${name} in ${stdout}`);
+  }
+  assert.ok(!lines.some((line) => /^(ELECT_KEPT|DENO_EXTRA)_/.test(line)), stdout);
 });

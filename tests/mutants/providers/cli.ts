@@ -142,8 +142,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "the command hears hang-ups that nohup has had ignored",
     file: "cli/guard/child.ts",
-    find: "ignored + GATE",
-    replace: "GATE",
+    find: "${ignored}${GATE}",
+    replace: "${GATE}",
     test: { file: SIGNALS, filter: "nohup has had it ignored, on deno" },
   },
   {
@@ -348,5 +348,12 @@ export const MUTANTS: readonly ProviderMutant[] = [
     find: "const who = printable(leader.leaderId);",
     replace: "const who = leader.leaderId;",
     test: { file: COMMANDS, filter: "control characters" },
+  },
+  {
+    name: "the command loses the variables whose names its gate cannot use",
+    file: "cli/guard/child.ts",
+    find: "${GATE}${keeper}",
+    replace: "${GATE}",
+    test: { file: RUN, filter: "environment of elect, on deno" },
   },
 ];
