@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
+import { ProviderError } from "../../src/errors.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
 import { patience, slowness } from "./slowness.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
@@ -191,7 +192,10 @@ export async function until<T>(
   }
 }
 
-/** Asks for the lease until it is granted. */
+/**
+ * Asks for the lease until it is granted. A call that fails is made again, under the same term id: a connection that has
+ * long been idle may be closed by the server just as it is used.
+ */
 export function winSoon(
   stage: Stage,
   provider: Provider,
@@ -199,8 +203,11 @@ export function winSoon(
   limitMs: number = stage.freeBy,
 ): Promise<Lease> {
   return until(`the lease of "${request.electionGroup}" is granted`, limitMs, stage.pause, async () => {
-    const answer = await provider.acquire(request, soon());
-    return answer.acquired ? checkLease(answer, request) : undefined;
+    const answer = await provider.acquire(request, soon()).catch((error: unknown) => {
+      if (error instanceof ProviderError) return null;
+      throw error;
+    });
+    return answer?.acquired ? checkLease(answer, request) : undefined;
   });
 }
 
