@@ -235,3 +235,13 @@ onEachRuntime("elect run gives its command the environment of elect", async (run
   }
   assert.ok(!lines.some((line) => /^(ELECT_KEPT|DENO_EXTRA)_/.test(line)), stdout);
 });
+
+Deno.test("elect run leaves nothing in the register of this host, when its command has ended", async () => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url };
+  const path = `${place.path}/leases/~commands`;
+  const { code, stdout } = await elect(["run", "nightly", "--", "ls", path], { env });
+  assert.equal(code, 0);
+  assert.match(stdout, /^[0-9a-f.]+\n$/, "it is entered while it runs");
+  assert.deepEqual([...Deno.readDirSync(path)], []);
+});

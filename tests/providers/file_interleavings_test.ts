@@ -15,6 +15,7 @@ import { FileProvider } from "../../providers/file/provider.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
+import { type Call, filesWith } from "./file/fixture.ts";
 import { Actor, type Play } from "./file/stepped_files.ts";
 
 const LEASE_MS = 10_000;
@@ -129,6 +130,35 @@ test("acquire() withdraws beside a late renewal, and the group is free again a l
   await lose(contender);
   time.jump(LEASE_MS * 0.102);
   assert.equal((await win(contender)).token, 3n);
+});
+
+test("acquire() and read() whose answers from the disk come a lease late do not take a living leader for dead", async () => {
+  for (const what of ["acquire", "read"] as const) {
+    for (const late of ["readdir", "stat"] as const) {
+      const directory = join(parent, crypto.randomUUID());
+      const time = new VirtualClock();
+      const leading = fileProvider({ directory, clock: time });
+      const lease = await win(leading);
+      let waits = false;
+      const goOn = async () => {
+        if (!waits) return;
+        waits = false;
+        for (let beat = 0; beat < 3; beat++) {
+          time.jump(LEASE_MS * 0.5);
+          assert.equal(await leading.renew(lease, soon()), "renewed");
+        }
+      };
+      const files = filesWith({ [late]: (real: Call): Call => (path, ...rest) => real(path, ...rest).finally(goOn) });
+      const other = new FileProvider(directory, time, files);
+      // Seen once, so that it is known since when the record stands still.
+      await lose(other);
+      waits = true;
+      if (what === "acquire") await lose(other);
+      else assert.equal((await other.read("g", soon()))?.termId, lease.termId);
+      assert.equal(waits, false);
+      assert.equal(await leading.renew(lease, soon()), "renewed", `${what}() with a late ${late}`);
+    }
+  }
 });
 
 /** Makes the record of a term look like that of a process that has died. */

@@ -356,4 +356,11 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "${GATE}",
     test: { file: RUN, filter: "environment of elect, on deno" },
   },
+  {
+    name: "a command that has ended stays in the register",
+    file: "cli/commands/run.ts",
+    find: "await strikeOff?.();",
+    replace: "void strikeOff;",
+    test: { file: RUN, filter: "leaves nothing in the register" },
+  },
 ];

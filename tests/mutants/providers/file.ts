@@ -345,4 +345,11 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "if (wallMs > Infinity) this.#latestTimeMs = await latestTime(file, wallMs);",
     test: { file: LIMITS, filter: "also after 2038" },
   },
+  {
+    name: "how long a record stands still is counted to when it is judged, not to when it was looked at",
+    file: "providers/file/observer.ts",
+    find: "return asOf - since >= lasts * (1 + CLOCK_RATE_ERROR)",
+    replace: "return this.#clock.monotonic() - since >= lasts * (1 + CLOCK_RATE_ERROR)",
+    test: { file: INTERLEAVINGS, filter: "come a lease late" },
+  },
 ];
