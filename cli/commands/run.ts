@@ -62,6 +62,9 @@ async function run(invocation: Invocation): Promise<number> {
   const { election, config } = electionOf(provider, invocation);
   await using _stop = election;
   if (isLocalByDefault(invocation)) tell.local();
+  if (/^memory:/i.test(targetOf(invocation))) {
+    tell.caveat("keeps its lease in its own memory, where no other elect sees it; name another place with --provider");
+  }
   for (const caveat of caveatsOf(invocation.command)) tell.caveat(caveat);
   const reserve = reserveOf(config);
   const register = new Register(registerDirectory(targetOf(invocation)));

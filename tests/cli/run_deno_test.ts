@@ -243,5 +243,11 @@ Deno.test("elect run leaves nothing in the register of this host, when its comma
   const { code, stdout } = await elect(["run", "nightly", "--", "ls", path], { env });
   assert.equal(code, 0);
   assert.match(stdout, /^[0-9a-f.]+\n$/, "it is entered while it runs");
-  assert.deepEqual([...Deno.readDirSync(path)], []);
+  assert.deepEqual(await Array.fromAsync(Deno.readDir(path)), []);
+});
+
+Deno.test("elect run says that no other sees its lease, when that is in its own memory", async () => {
+  const { code, stdout, stderr } = await elect(["run", "nightly", "--provider", "memory:x", "--", "echo", "led"]);
+  assert.deepEqual([code, stdout], [0, "led\n"]);
+  assert.match(stderr, /^elect: keeps its lease in its own memory, where no other elect sees it.*\n$/);
 });

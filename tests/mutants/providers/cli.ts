@@ -363,4 +363,11 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "void strikeOff;",
     test: { file: RUN, filter: "leaves nothing in the register" },
   },
+  {
+    name: "a lease in the memory of one elect is kept without a word",
+    file: "cli/commands/run.ts",
+    find: "if (/^memory:/i.test(targetOf(invocation))) {",
+    replace: "if (/^memory:\\0/i.test(targetOf(invocation))) {",
+    test: { file: RUN, filter: "in its own memory" },
+  },
 ];
