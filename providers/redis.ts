@@ -29,7 +29,7 @@
  * @module
  */
 
-import { callBackend, providerError } from "../src/call.ts";
+import { abortable, callBackend, providerError } from "../src/call.ts";
 import { type Clock, systemClock } from "../src/time/clock.ts";
 import { type Duration, parseDuration } from "../src/time/duration.ts";
 import type { ProviderOperation } from "../src/errors.ts";
@@ -128,6 +128,8 @@ class RedisProvider implements Provider {
   readonly #parts: RedisParts;
   /** The key of the set of groups; null where there can be none. */
   #groupsKey: string | null;
+  /** Ends what goes over connections of its own. */
+  readonly #closing = new AbortController();
 
   constructor(parts: RedisParts) {
     this.#parts = parts;
@@ -215,7 +217,7 @@ class RedisProvider implements Provider {
       "groups",
       prefix,
       signal,
-      async () => await listGroups(commands.router, prefix, this.#groupsKey, signal),
+      () => this.#untilClosed(signal, (end) => listGroups(commands.router, prefix, this.#groupsKey, end)),
     );
   }
 
@@ -230,11 +232,12 @@ class RedisProvider implements Provider {
       "healthCheck",
       prefix,
       signal,
-      async () => await checkServers(commands.router, prefix, signal),
+      () => this.#untilClosed(signal, (end) => checkServers(commands.router, prefix, end)),
     );
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new Error("the provider is closed"));
     this.#parts.subscriptions.close();
     this.#parts.commands.close();
     return Promise.resolve();
@@ -253,6 +256,13 @@ class RedisProvider implements Provider {
       }
     }
     return await this.#run(signal, ACQUIRE, keys, args);
+  }
+
+  /** Runs `work` with a signal that aborts when nobody waits for it any more, or the provider is closed. */
+  async #untilClosed<T>(signal: AbortSignal, work: (end: AbortSignal) => Promise<T>): Promise<T> {
+    const { signal: closing } = this.#closing;
+    closing.throwIfAborted();
+    return await abortable(work(AbortSignal.any([signal, closing])), closing);
   }
 
   #run(signal: AbortSignal, script: Script, keys: string[], args: (string | number)[]): Promise<Answer> {

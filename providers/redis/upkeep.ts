@@ -111,6 +111,8 @@ async function onEachPrimary(
     const onAbort = () => link.close(signal.reason);
     signal.addEventListener("abort", onAbort);
     try {
+      // It may have been given up while the connection was made: then nothing is sent.
+      signal.throwIfAborted();
       await work(link, primaries.length > 1);
     } finally {
       signal.removeEventListener("abort", onAbort);

@@ -193,6 +193,13 @@ const IN_CONNECTIONS: readonly ProviderMutant[] = [
     test: tests("silence", "a connection that cannot be made"),
   },
   {
+    name: "a provider that is closed leaves its checks and lists under way",
+    file: "providers/redis.ts",
+    find: 'this.#closing.abort(new Error("the provider is closed"));',
+    replace: "",
+    test: tests("silence", "a provider that is closed ends its checks"),
+  },
+  {
     name: "the driver queues while it is offline and sends again",
     file: "providers/redis/driver.ts",
     find: "  enableOfflineQueue: false,\n  autoResendUnfulfilledCommands: false,\n",

@@ -51,6 +51,24 @@ function testServer(url: string): void {
     await again?.return?.();
   });
 
+  test(
+    "a provider that is closed ends its checks and lists, and their connections, to a silent server",
+    LONG,
+    async () => {
+      await using proxy = await startProxy(url);
+      proxy.silent = true;
+      // Of itself it would wait for longer than this test may take.
+      const provider = open({ url: proxy.url, socketTimeout: "10m" });
+      const calls = [provider.healthCheck(soon(30_000)), provider.groups?.(soon(30_000))];
+      await until("both are connected", () => proxy.open() === 2);
+      await provider[Symbol.asyncDispose]();
+      for (const call of calls) await assert.rejects(call ?? Promise.resolve(), /the provider is closed/);
+      await until("no connection is left", () => proxy.open() === 0);
+      await assert.rejects(provider.healthCheck(soon()), /the provider is closed/);
+      assert.equal(proxy.connections(), 2, "nothing is asked by a provider that is closed");
+    },
+  );
+
   test("a graceful hand-off is quick again, a lease after the connection for hints died", LONG, async () => {
     await using proxy = await startProxy(url);
     const prefix = `dead-${crypto.randomUUID()}:`;
