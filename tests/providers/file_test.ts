@@ -403,6 +403,16 @@ test("acquire() refuses a file system that rounds times: it would hide heartbeat
   await assert.rejects(provider.healthCheck(soon()), /does not keep times/);
 });
 
+test("release() of a lease that has expired releases nothing, and leaves no mark", async () => {
+  const directory = newRoot();
+  const clock = new VirtualClock();
+  const provider = fileProvider({ directory, clock });
+  const lease = await win(provider, request("g"));
+  clock.jump(LEASE_MS * 1.01);
+  assert.equal(await provider.release(lease, soon()), "notHolder");
+  assert.deepEqual((await readdir(join(directory, "g"))).filter((name) => name.endsWith(".released")), []);
+});
+
 test("read() and watch() write nothing, and make no directory", async () => {
   const directory = newRoot();
   const provider = fileProvider({ directory });

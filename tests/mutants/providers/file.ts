@@ -352,4 +352,11 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "return this.#clock.monotonic() - since >= lasts * (1 + CLOCK_RATE_ERROR)",
     test: { file: INTERLEAVINGS, filter: "come a lease late" },
   },
+  {
+    name: "a lease that has expired can be released",
+    file: "providers/file/group.ts",
+    find: "if (look?.record?.termId !== termId || await this.#observer.judge(look) !== null) return",
+    replace: "if (look?.record?.termId !== termId) return",
+    test: { file: FILE, filter: "of a lease that has expired" },
+  },
 ];
