@@ -161,6 +161,20 @@ test("acquire() and read() whose answers from the disk come a lease late do not 
   }
 });
 
+test("renew() counts the lease from when it was asked, when its answers from the disk come late", async () => {
+  const time = new VirtualClock();
+  const actor = new Actor();
+  const leading = new FileProvider(join(parent, crypto.randomUUID()), time, actor.files);
+  const lease = await win(leading);
+  const renewal = await actor.begin(() => leading.renew(lease, soon()));
+  await renewal.until("readdir");
+  time.jump(LEASE_MS * 0.6);
+  assert.equal(await renewal.finish(), "renewed");
+  time.jump(LEASE_MS * 0.6);
+  actor.release();
+  assert.equal(await leading.renew(lease, soon()), "lost");
+});
+
 /** Makes the record of a term look like that of a process that has died. */
 async function bury(directory: string, number: number): Promise<boolean> {
   const self = await ownHolder();

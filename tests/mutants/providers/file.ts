@@ -359,4 +359,11 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "if (look?.record?.termId !== termId) return",
     test: { file: FILE, filter: "of a lease that has expired" },
   },
+  {
+    name: "a lease counts from the answer to its renewal",
+    file: "providers/file/group.ts",
+    find: "holding.touchedAt = Math.max(holding.touchedAt, askedAt);",
+    replace: "holding.touchedAt = this.#clock.monotonic();",
+    test: { file: INTERLEAVINGS, filter: "from when it was asked" },
+  },
 ];
