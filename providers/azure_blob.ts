@@ -20,7 +20,7 @@
 
 import { callBackend } from "../src/call.ts";
 import type { ProviderOperation } from "../src/errors.ts";
-import type { Logger } from "../src/logger.ts";
+import { type Logger, tell } from "../src/logger.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -201,11 +201,7 @@ class AzureBlobProvider implements Provider {
   }
 
   #warn(electionGroup: string, error: unknown): void {
-    try {
-      this.#logger?.warn("Azure refuses the metadata: the lease is renewed without", { electionGroup, error });
-    } catch {
-      // A logger that fails must not cost the lease, and there is nobody else to tell.
-    }
+    tell(this.#logger, "warn", "Azure refuses the metadata: the lease is renewed without", { electionGroup, error });
   }
 
   release(

@@ -26,7 +26,7 @@
 import { callBackend } from "../src/call.ts";
 import { type Clock, systemClock } from "../src/time/clock.ts";
 import type { ProviderOperation } from "../src/errors.ts";
-import type { Logger } from "../src/logger.ts";
+import { type Logger, tell } from "../src/logger.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -100,11 +100,7 @@ export function consulProvider(options: ConsulOptions = {}): Provider {
   const transport = fetch === undefined ? openTransport(tls) : { fetch, close() {} };
   const client = new ConsulClient({ origin, dc, token: options.token ?? token, transport });
   const onTooLarge = (electionGroup: string, error: Error) => {
-    try {
-      logger?.warn("Consul refuses the metadata: the lease is renewed without", { electionGroup, error });
-    } catch {
-      // A logger that fails must not cost the lease, and there is nobody else to tell.
-    }
+    tell(logger, "warn", "Consul refuses the metadata: the lease is renewed without", { electionGroup, error });
   };
   return new ConsulProvider({
     ...{ client, clock, keys: new Keys(prefix), sessions: new Sessions(client, clock), looks: new Looks(clock) },

@@ -54,7 +54,7 @@ export function providerError(
   cause: unknown,
 ): ProviderError {
   if (cause instanceof ProviderError) return cause;
-  const why = redact(cause instanceof Error ? cause.message || cause.name : String(cause));
+  const why = redact(reasonOf(cause));
   const permanent = isPermanent(cause);
   const message = `Cannot ${VERBS[operation]} ${provider} "${thing}": ${why}`;
   return new ProviderError(provider, operation, message, { cause, permanent });
@@ -94,6 +94,15 @@ function isPermanent(cause: unknown): boolean {
     if (/invalid peer certificate/.test(error.message)) return true;
   }
   return false;
+}
+
+/** Anything can be thrown, also what cannot be made into text. */
+function reasonOf(cause: unknown): string {
+  try {
+    return String(cause instanceof Error ? cause.message || cause.name : cause);
+  } catch {
+    return "something without a text was thrown";
+  }
 }
 
 const VERBS: Readonly<Record<ProviderOperation, string>> = {

@@ -39,15 +39,17 @@ import type { Clock } from "./time/clock.ts";
  * ```
  */
 export async function elect(target: string | URL | Provider, options: ElectionOptions): Promise<LeaderElection> {
-  const { signal, clock, logger } = resolveOptions(options);
+  const { signal, clock, logger, participantId, metadata } = resolveOptions(options);
   signal?.throwIfAborted();
+  // Copied before anything is awaited: who called may use the objects again, for another group or another place.
+  const own: ElectionOptions = { ...options, participantId, metadata };
   const isUrl = typeof target === "string" || target instanceof URL;
-  const provider = isUrl ? await openOwned(target, clock, logger) : target;
+  const provider = isUrl ? await openOwned(String(target), clock, logger) : target;
   let election: LeaderElection | undefined;
   try {
     signal?.throwIfAborted();
-    election = new LeaderElection(provider, options);
-    if (options.autoStart ?? true) await election.start();
+    election = new LeaderElection(provider, own);
+    if (own.autoStart ?? true) await election.start();
     signal?.throwIfAborted();
     return election;
   } catch (error) {
@@ -58,7 +60,7 @@ export async function elect(target: string | URL | Provider, options: ElectionOp
   }
 }
 
-async function openOwned(url: string | URL, clock: Clock, logger: Logger | null): Promise<OwnedProvider> {
+async function openOwned(url: string, clock: Clock, logger: Logger | null): Promise<OwnedProvider> {
   const open = () => openProvider(url, { clock, logger: logger ?? undefined });
   return new OwnedProvider(await open(), open);
 }

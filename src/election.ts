@@ -6,6 +6,7 @@
 
 import type { LeadershipChangeType } from "./changes/change.ts";
 import type { LeadershipChanges } from "./changes/stream.ts";
+import { checkCallOptions, checkMethods } from "./call_options.ts";
 import { type Duration, parseDuration } from "./time/duration.ts";
 import { checkMetadata, type ElectionConfig, type ElectionOptions, resolveOptions } from "./options.ts";
 import { Participant } from "./participant/participant.ts";
@@ -78,17 +79,18 @@ export class LeaderElection implements AsyncDisposable {
   /**
    * Checks the options, and does no more: {@linkcode LeaderElection.start} begins.
    *
-   * @throws {TypeError} if an option is malformed
+   * @throws {TypeError} if an option is malformed, or `provider` is none
    * @throws {RangeError} if an option is out of range, also that of the provider
    * @throws {ConfigError} if the timing would not be safe
    */
   constructor(provider: Provider, options: ElectionOptions) {
     const config = this.#config = resolveOptions(options);
+    checkMethods("provider", provider, ["acquire", "renew", "release", "read"], "; elect() takes a URL as well");
     const { minTimeout, maxTimeout = Infinity } = provider.capabilities;
     if (config.heartbeatTimeout < minTimeout || config.heartbeatTimeout > maxTimeout) {
+      const range = maxTimeout === Infinity ? `at least ${minTimeout}` : `between ${minTimeout} and ${maxTimeout}`;
       throw new RangeError(
-        `Cannot use heartbeatTimeout ${config.heartbeatTimeout} with ${provider.name}: ` +
-          `it must be between ${minTimeout} and ${maxTimeout} ms`,
+        `Cannot use heartbeatTimeout ${config.heartbeatTimeout} with ${provider.name}: it must be ${range} ms`,
       );
     }
     this.#participant = new Participant(provider, config);
@@ -140,13 +142,14 @@ export class LeaderElection implements AsyncDisposable {
    * @throws the reason of `signal`, if it has aborted
    */
   async start(options: WaitOptions = {}): Promise<void> {
+    checkCallOptions("start", options, ["signal"]);
     const signals = [options.signal, this.#config.signal].filter((signal) => signal !== undefined);
     await this.#participant.start(signals);
   }
 
   /**
-   * Stops: steps down gracefully if leading, ends every stream and rejects every wait. Resolves when all is done, within
-   * `drainTimeout` + `lockTimeout` + 3 * `requestTimeout` however the backend hangs.
+   * Stops: steps down gracefully if leading, drains the work of `run`, ends every stream and rejects every wait. Resolves
+   * when all is done, within `drainTimeout` + `lockTimeout` + 3 * `requestTimeout` however the backend hangs.
    */
   stop(): Promise<void> {
     return this.#participant.stop();
@@ -165,7 +168,7 @@ export class LeaderElection implements AsyncDisposable {
    * @throws {ProviderError} if the backend failed: whether the lease was granted is unknown, and will be found out
    */
   async tryAcquireLeadership(options: WaitOptions = {}): Promise<AttemptOutcome> {
-    options.signal?.throwIfAborted();
+    checkCallOptions("tryAcquireLeadership", options, ["signal"]).signal?.throwIfAborted();
     if (this.#config.observer) throw this.#participant.refusal("acquire the lease", "it only observes");
     const answer = await this.#participant.waiters.race(this.#participant.try(), options.signal);
     if ("term" in answer) return { outcome: "elected", term: answer.term };
@@ -179,12 +182,14 @@ export class LeaderElection implements AsyncDisposable {
    * @throws {TypeError | RangeError} if `cooldown` is not a duration
    */
   async releaseLeadership(options: ReleaseOptions = {}): Promise<void> {
+    checkCallOptions<ReleaseOptions & WaitOptions>("releaseLeadership", options, ["cooldown"]);
     const { cooldown = this.#config.electionInterval } = options;
     await this.#participant.release(parseDuration(cooldown, "cooldown"));
   }
 
   /** Asks the backend who leads. Never writes. @throws {ProviderError} if the backend failed */
   async getCurrentLeader(options: WaitOptions = {}): Promise<LeaderInfo | null> {
+    checkCallOptions("getCurrentLeader", options, ["signal"]);
     return await this.#participant.provider.read(options.signal);
   }
 
@@ -194,7 +199,7 @@ export class LeaderElection implements AsyncDisposable {
    * @throws {ElectionError} when the election stops, if it has been stopped, or if it only observes
    */
   waitForLeadership(options: WaitOptions = {}): Promise<Term> {
-    return this.#participant.waitForTerm(options.signal);
+    return refusalOf("waitForLeadership", options) ?? this.#participant.waitForTerm(options.signal);
   }
 
   /**
@@ -203,11 +208,17 @@ export class LeaderElection implements AsyncDisposable {
    * @throws {ElectionError} when the election stops, or if it has been stopped
    */
   waitForLeader(options: WaitOptions = {}): Promise<LeaderInfo> {
-    return this.#participant.wait(() => this.#participant.leader, options.signal);
+    return refusalOf("waitForLeader", options) ??
+      this.#participant.wait(() => this.#participant.leader, options.signal);
   }
 
-  /** Subscribes, at once, to what happens from now on. The stream ends when the election stops. */
+  /**
+   * Subscribes, at once, to what happens from now on. The stream ends when the election stops.
+   *
+   * @throws {TypeError} if `types` is no array of types of changes
+   */
   changes(options: ChangesOptions = {}): LeadershipChanges {
+    checkCallOptions("changes", options, ["types", "signal"]);
     return this.#participant.hub.subscribe({ ...options, leading: this.isLeader });
   }
 
@@ -221,8 +232,13 @@ export class LeaderElection implements AsyncDisposable {
    *
    * @throws {ElectionError} when the election stops, unless `work` returned all the same
    */
-  run<T>(work: (term: Term) => Promise<T>, options: RunOptions = {}): Promise<T | undefined> {
-    return runWhileLeading(this.#participant, this.#config.electionInterval, work, options);
+  async run<T>(work: (term: Term) => Promise<T>, options: RunOptions = {}): Promise<T | undefined> {
+    if (typeof work !== "function") throw new TypeError("Cannot run work that is no function");
+    const { once } = checkCallOptions("run", options, ["signal", "once"]);
+    if (once !== undefined && typeof once !== "boolean") {
+      throw new TypeError(`Cannot use once "${once}" of run: it must be true or false`);
+    }
+    return await runWhileLeading(this.#participant, this.#config.electionInterval, work, options);
   }
 
   /**
@@ -233,5 +249,15 @@ export class LeaderElection implements AsyncDisposable {
    */
   async updateMetadata(metadata: Record<string, string>): Promise<void> {
     await this.#participant.updateMetadata(checkMetadata(metadata));
+  }
+}
+
+/** Rejects malformed options of a wait. Waits are not `async`: a term is handed out in the turn in which it begins. */
+function refusalOf(call: string, options: WaitOptions): Promise<never> | undefined {
+  try {
+    checkCallOptions(call, options, ["signal"]);
+    return undefined;
+  } catch (error) {
+    return Promise.reject(error);
   }
 }

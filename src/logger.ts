@@ -29,13 +29,27 @@ export function logOf(
   },
 ): Log {
   return (level, message, properties) => {
-    if (logger === null || (level === "debug" && !detailed)) return;
-    try {
-      logger[level](message, { electionGroup, participantId, ...properties });
-    } catch {
-      // A logger that fails must not take the election with it, and there is nobody else to tell.
-    }
+    if (level === "debug" && !detailed) return;
+    tell(logger, level, message, { electionGroup, participantId, ...properties });
   };
+}
+
+/**
+ * Tells `logger`, if there is one. Neither one that throws nor one whose promise rejects may take with it who tells, and
+ * there is nobody else to tell of that.
+ */
+export function tell(
+  logger: Logger | null | undefined,
+  level: "debug" | "info" | "warn",
+  message: string,
+  properties: Record<string, unknown>,
+): void {
+  try {
+    const told: unknown = logger?.[level](message, properties);
+    if (told instanceof Promise) told.catch(() => {});
+  } catch {
+    // The caller goes on.
+  }
 }
 
 /** How long the same warning is counted instead of written, in milliseconds. */

@@ -9,6 +9,7 @@ import process from "node:process";
 import { type Clock, systemClock } from "./time/clock.ts";
 import { type Duration, parseDuration } from "./time/duration.ts";
 import { ConfigError } from "./errors.ts";
+import { checkMethods, checkSignal } from "./call_options.ts";
 import { type Logger, warningsTo } from "./logger.ts";
 import { refuseUnknown } from "./spelling.ts";
 
@@ -65,7 +66,7 @@ export interface ElectionOptions {
   readonly clock?: Clock | undefined;
   /** The source of jitter, at least 0 and less than 1. @default Math.random */
   readonly random?: (() => number) | undefined;
-  /** Stops the election when it aborts. */
+  /** Stops the election when it aborts, started or not. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -173,6 +174,7 @@ export function checkMetadata(metadata: Readonly<Record<string, string>>): Reado
   if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
     throw new TypeError(`Cannot use metadata ${show(metadata)}: it must be an object of strings`);
   }
+  // Read once: what a getter returns later, and what a `toJSON` makes of it, was not checked.
   const entries = Object.entries(metadata);
   if (entries.length > 100) {
     throw new RangeError(`Cannot use metadata of ${entries.length} entries: it must have at most 100`);
@@ -193,13 +195,14 @@ export function checkMetadata(metadata: Readonly<Record<string, string>>): Reado
       throw new TypeError(`Cannot use metadata of key ${show(key)}: it must be well-formed Unicode without U+0000`);
     }
   }
-  const bytes = new TextEncoder().encode(JSON.stringify(metadata)).length;
+  const copy = Object.fromEntries(entries);
+  const bytes = new TextEncoder().encode(JSON.stringify(copy)).length;
   if (bytes > MAX_METADATA_BYTES) {
     throw new RangeError(
       `Cannot use metadata of ${bytes} bytes: as JSON in UTF-8 it must have at most ${MAX_METADATA_BYTES}`,
     );
   }
-  return Object.freeze({ ...metadata });
+  return Object.freeze(copy);
 }
 
 /** One for all elections of the process, so that a thousand of them do not say the same a thousand times. */
@@ -281,9 +284,8 @@ function checkTypes(options: ElectionOptions): void {
       throw new TypeError(`Cannot use ${name} ${show(options[name])}: it must be a function`);
     }
   }
-  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
-    throw new TypeError(`Cannot use signal ${show(options.signal)}: it must be an AbortSignal`);
-  }
+  if (options.clock) checkMethods("clock", options.clock, ["monotonic", "wall", "setTimer"]);
+  checkSignal("signal", options.signal);
 }
 
 function show(value: unknown): string {

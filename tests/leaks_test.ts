@@ -61,6 +61,19 @@ test(`terms that change hands leave nothing behind, ${ROUNDS} times`, async () =
   nobodyListens(signal);
 });
 
+test(`calls that are answered leave nothing on a signal that lasts, ${ROUNDS} times`, async () => {
+  const provider = memoryProvider({ name: "leaks-lasting" });
+  await using election = new LeaderElection(provider, { electionGroup: "leaks" });
+  const { signal } = new AbortController();
+  await election.start({ signal });
+  await heapStaysFlat(ROUNDS, async () => {
+    await election.tryAcquireLeadership({ signal });
+    await election.waitForLeadership({ signal });
+    await election.getCurrentLeader({ signal });
+    await election.changes({ signal }).return();
+  });
+});
+
 test("calls that are given up leave no listener on the caller's signal", async () => {
   const provider = memoryProvider({ name: "leaks-signal" });
   await using election = new LeaderElection(provider, { electionGroup: "leaks", observer: true });

@@ -102,6 +102,7 @@ test("operators throw at once and close the source, when their argument is not v
     [(stream) => stream.throttle("1 s" as "1s"), "TypeError", /^Cannot use throttle "1 s"/],
     [(stream) => stream.debounce(-1), "RangeError", /^Cannot use debounce "-1"/],
     [(stream) => stream.buffer({}), "TypeError", /^Cannot buffer without limits: give "count", "time" or both$/],
+    [(stream) => stream.buffer({ count: 1, tme: "1s" } as { count: number }), "TypeError", /did you mean "time"\?$/],
     [(stream) => stream.buffer({ count: 0 }), "RangeError", /^Cannot use buffer count "0"/],
     [(stream) => stream.buffer({ count: 1.5 }), "RangeError", /^Cannot use buffer count "1.5"/],
     [(stream) => stream.buffer({ time: "soon" as "1s" }), "TypeError", /^Cannot use buffer time "soon"/],
@@ -121,6 +122,8 @@ test("forEach() and onTransition() reject and close the source, when their argum
   const hub = new ChangeHub(new VirtualClock());
   const callbacks = { lost: "x" as unknown as () => void };
   await assert.rejects(hub.subscribe({ leading: false }).onTransition(callbacks), { name: "TypeError" });
+  const misspelt = { acquried() {} } as { acquired?(): void };
+  await assert.rejects(hub.subscribe({ leading: false }).onTransition(misspelt), /did you mean "acquired"\?$/);
   assert.equal(hub.active, false);
 });
 

@@ -54,6 +54,17 @@ test("metadata over its limits is refused", () => {
   assert.throws(() => checkMetadata({ k: "v".repeat(4_001) }), /4001 characters .* at most 4000/);
   assert.throws(() => checkMetadata({ k: 1 } as unknown as Record<string, string>), TypeError);
   assert.throws(() => checkMetadata([] as unknown as Record<string, string>), TypeError);
+  const values = Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, "v".repeat(4_000)]));
+  assert.throws(() => checkMetadata(values), /of 68\d\d\d bytes: as JSON in UTF-8 it must have at most 65536/);
+  const disguised = Object.assign(Object.create({ toJSON: () => ({}) }), values);
+  assert.throws(() => checkMetadata(disguised), RangeError);
+  let reads = 0;
+  const changing = {
+    get k() {
+      return reads++ === 0 ? "v" : "v".repeat(99_999);
+    },
+  };
+  assert.deepEqual(checkMetadata(changing), { k: "v" });
   for (const half of [{ k: "\ud800" }, { "\ud800": "v" }]) assert.throws(() => checkMetadata(half), /well-formed/);
   for (const zero of [{ k: "a\0" }, { "\0": "v" }]) assert.throws(() => checkMetadata(zero), /U\+0000/);
 });
@@ -120,11 +131,10 @@ test("every malformed option is refused by the constructor, before any call", ()
 test("the constructor refuses a lease that the provider cannot keep", () => {
   const stage = new Stage();
   const memory = stage.open();
-  const provider = {
-    ...memory,
-    capabilities: { ...memory.capabilities, minTimeout: 15_000, maxTimeout: 60_000 },
-    name: "slow",
-  } as typeof memory;
+  const provider: typeof memory = Object.create(memory, {
+    capabilities: { value: { ...memory.capabilities, minTimeout: 15_000, maxTimeout: 60_000 } },
+    name: { value: "slow" },
+  });
   assert.throws(
     () => new LeaderElection(provider, { ...base, heartbeatTimeout: "10s" }),
     /heartbeatTimeout 10000 with slow: it must be between 15000 and 60000 ms/,

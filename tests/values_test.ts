@@ -59,6 +59,21 @@ test("callBackend() wraps what the driver throws, without credentials", async ()
   });
 });
 
+test("callBackend() rejects with a ProviderError, whatever was thrown", async () => {
+  const odd = [undefined, null, 0, Symbol("odd"), Object.create(null), { toString: () => assert.fail() }];
+  for (const thrown of odd) {
+    const call = (work: () => Promise<void>) => callBackend("x", "read", "g", new AbortController().signal, work);
+    const expected = { name: "ProviderError", message: /^Cannot read the leader from x "g": / };
+    await assert.rejects(call(() => Promise.reject(thrown)), expected);
+    await assert.rejects(
+      call(() => {
+        throw thrown;
+      }),
+      expected,
+    );
+  }
+});
+
 test("abortable() does not wait for what ignores its signal, nor leave a rejection unhandled", async () => {
   const controller = new AbortController();
   const late = Promise.withResolvers<void>();

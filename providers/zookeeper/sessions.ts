@@ -6,7 +6,7 @@
 
 import { permanently } from "../../src/call.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import type { Logger } from "../../src/logger.ts";
+import { type Logger, tell } from "../../src/logger.ts";
 import type { LatchNode } from "./latch_node.ts";
 import { LatchSession } from "./latch_session.ts";
 import type { ZooKeeperTarget } from "./target.ts";
@@ -91,9 +91,9 @@ export class Sessions {
         onEnded(ended);
       },
       onSlower: (granted) =>
-        logger?.warn("the ensemble notices a crash later than asked", { asked: sessionTimeout, granted }),
+        tell(logger, "warn", "the ensemble notices a crash later than asked", { asked: sessionTimeout, granted }),
       onUnrecorded: ({ group: electionGroup, participantId }, error) =>
-        logger?.warn("others do not see the metadata of the leader", { electionGroup, participantId, error }),
+        tell(logger, "warn", "others do not see the metadata of the leader", { electionGroup, participantId, error }),
     });
     this.#open.set(sessionTimeout, session);
     return session;

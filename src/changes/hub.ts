@@ -49,10 +49,13 @@ export class ChangeHub {
    * Subscribes, now: what is published from here on will be delivered, whenever it is read. After `close` the stream has
    * ended already.
    *
-   * @throws {TypeError} if `types` names no type of change
+   * @throws {TypeError} if `types` is no array, or names no type of change
    */
   subscribe(options: SubscribeOptions): LeadershipChanges {
     const { types, signal, leading } = options;
+    if (types !== undefined && !Array.isArray(types)) {
+      throw new TypeError(`Cannot subscribe to types "${types}": they must be an array, such as ["acquired", "lost"]`);
+    }
     for (const type of types ?? []) {
       if (!TYPES.includes(type)) {
         throw new TypeError(`Cannot subscribe to "${type}": the types of changes are ${TYPES.join(", ")}`);

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { refuseUnknown } from "../spelling.ts";
 import { isLeadershipChange, type LeadershipChange, transitionOf } from "./change.ts";
 
 /** The source that an operator reads from: one `next` at a time. `return` ends it, also while a `next` waits, which then is done. */
@@ -106,6 +107,7 @@ export async function transitions<C extends LeadershipChange>(
   callbacks: Transitions<C>,
 ): Promise<void> {
   try {
+    refuseUnknown("callback of onTransition", Object.keys(callbacks), ["acquired", "lost"]);
     for (const callback of [callbacks.acquired, callbacks.lost]) {
       if (callback !== undefined) checkFunction("call", callback);
     }

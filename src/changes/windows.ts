@@ -9,6 +9,7 @@
 
 import type { Clock } from "../time/clock.ts";
 import { type Duration, parseDuration } from "../time/duration.ts";
+import { refuseUnknown } from "../spelling.ts";
 import { transitionOf } from "./change.ts";
 import { DONE, type Source } from "./operators.ts";
 
@@ -47,6 +48,7 @@ export function debounced<T>(source: Source<T>, duration: Duration, clock: Clock
 
 /** Delivers values in batches. */
 export function buffered<T>(source: Source<T>, limits: BufferLimits, clock: Clock): Source<T[]> {
+  refuseUnknown("limit of buffer", Object.keys(limits ?? {}), ["count", "time"]);
   const { count, time } = limits ?? {};
   if (count === undefined && time === undefined) {
     throw new TypeError(`Cannot buffer without limits: give "count", "time" or both`);

@@ -104,15 +104,18 @@ export class BoundedProvider {
     return this.#provider.watch?.(electionGroup, { signal, participantId: observer ? undefined : participantId });
   }
 
-  /** Asks the `healthCheck` callback, if there is one, within `requestTimeout`. No clear yes is a no. Never rejects. */
-  async isHealthy(): Promise<boolean> {
+  /**
+   * Asks the `healthCheck` callback, if there is one, within `requestTimeout` and while `outer` lasts. No clear yes is a no.
+   * Never rejects.
+   */
+  async isHealthy(outer: AbortSignal = this.#cancelled.signal): Promise<boolean> {
     const { healthCheck, requestTimeout } = this.#config;
     if (healthCheck === undefined) return true;
     try {
       const check = async (signal: AbortSignal) => await healthCheck({ signal });
-      return await this.#call("healthCheck", requestTimeout, check, this.#cancelled.signal) === true;
+      return await this.#call("healthCheck", requestTimeout, check, outer) === true;
     } catch (error) {
-      this.#onError("the health check failed", error);
+      if (!outer.aborted) this.#onError("the health check failed", error);
       return false;
     }
   }

@@ -243,7 +243,8 @@ export class Campaign {
     // S7: a new term does not begin before the work of the old one has settled.
     if (work.size > 0) return "the work of the last term has not settled";
     if (!isAsked && this.#cooling > 0) return "it cools down";
-    return await this.#provider.isHealthy() ? null : "the health check failed";
+    // A stop waits for no check: what it says does not matter any more.
+    return await this.#provider.isHealthy(this.#stopped.signal) ? null : "the health check failed";
   }
 
   get #cooling(): number {
@@ -342,7 +343,7 @@ export class Campaign {
     const { clock, drainTimeout, retryBaseDelay, electionInterval } = this.#around.config;
     await reign.ending.promise;
     this.#drainUntil = clock.monotonic() + drainTimeout;
-    await this.#drain(term);
+    await this.#drain(drainTimeout, term.over);
     heartbeat.stop();
     if (term.isValid) this.#drainUntil = -Infinity;
     term.end(term.reason ?? "released");
@@ -353,12 +354,11 @@ export class Campaign {
     reign.done.resolve();
   }
 
-  /** Waits for the work to settle: no longer than `drainTimeout`, nor than the term lasts. */
-  async #drain(term: LeaseTerm): Promise<void> {
-    const { config, work } = this.#around;
+  /** Waits for the work to settle: no longer than `boundMs`, nor than until `over` resolves. */
+  async #drain(boundMs: number, ...over: Promise<void>[]): Promise<void> {
     const drained = new AbortController();
-    const bound = this.#provider.queue.pause(config.drainTimeout, drained.signal);
-    await Promise.race([Promise.all(work), bound, term.over]);
+    const bound = this.#provider.queue.pause(boundMs, drained.signal);
+    await Promise.race([Promise.all(this.#around.work), bound, ...over]);
     drained.abort();
   }
 
@@ -387,7 +387,10 @@ export class Campaign {
     this.#phase = { name: "over" };
     this.nextLook = null;
     for (const attempt of this.#attempts.splice(0)) attempt.reject(this.#stopped.signal.reason);
-    await this.#payBack();
-    if (this.#unanswered !== null) await this.#provider.release(this.#unanswered.termId);
+    // The work of a term that has expired drains as well. A lease that it outlives is free by then without a release.
+    if (this.#draining > 0) await this.#drain(Math.min(this.#draining, this.#around.config.heartbeatTimeout));
+    const unanswered = this.#unanswered;
+    // At the same time: a backend that hangs is waited for once.
+    await Promise.all([this.#payBack(), unanswered && this.#provider.release(unanswered.termId)]);
   }
 }

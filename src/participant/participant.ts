@@ -42,7 +42,6 @@ export class Participant {
   readonly #work = new Set<Promise<void>>();
   #metadata: Metadata;
   #phase: Phase = { name: "idle" };
-  /** How many times `stop` was called. */
   #stops = 0;
 
   /** Makes a participant that is not started. */
@@ -53,6 +52,14 @@ export class Participant {
     this.#view = new LeaderView(config.clock);
     this.hub = new ChangeHub(config.clock);
     this.provider = new BoundedProvider(provider, config, (message, error) => this.#failed(message, error));
+    // Before the first start there is nothing to end but waits, streams, and a provider that is owned.
+    if (config.signal?.aborted) this.#stopNow();
+    else config.signal?.addEventListener("abort", this.#stopNow, { once: true });
+  }
+
+  /** How many times `stop` was called. What began before the last one has no part in what a later start begins. */
+  get stops(): number {
+    return this.#stops;
   }
 
   /** The term that is led; null while none is, or while it is being given up. */
@@ -90,13 +97,13 @@ export class Participant {
   async start(signals: readonly AbortSignal[]): Promise<void> {
     for (const signal of signals) signal.throwIfAborted();
     const stops = this.#stops;
-    for (const signal of signals) signal.addEventListener("abort", this.#stopNow, { once: true });
+    // A listener of its own: another start may listen to the same signal for longer than this one waits.
+    const stopNow = () => this.#stopNow();
+    for (const signal of signals) signal.addEventListener("abort", stopNow, { once: true });
     while (this.#phase.name === "stopping") await this.#phase.done;
+    for (const signal of signals) signal.removeEventListener("abort", stopNow);
     // S9: another stop came while this start waited for the end of an earlier one. The last word counts.
-    if (this.#stops !== stops) {
-      for (const signal of signals) signal.removeEventListener("abort", this.#stopNow);
-      return;
-    }
+    if (this.#stops !== stops) return;
     const campaign = this.#campaign ?? this.#open();
     for (const signal of signals) campaign.stopWith(signal, this.#stopNow);
     try {
@@ -113,6 +120,7 @@ export class Participant {
     if (this.#phase.name === "stopped") return Promise.resolve();
     if (this.#phase.name === "stopping") return this.#phase.done;
     const campaign = this.#campaign;
+    if (campaign === null) this.#config.signal?.removeEventListener("abort", this.#stopNow);
     // The state changes before anybody hears of it.
     const done = Promise.withResolvers<void>();
     this.#phase = { name: "stopping", campaign, done: done.promise };

@@ -16,7 +16,7 @@ export interface RunOptions {
 }
 
 /** The part of a participant that work needs. */
-type Host = Pick<Participant, "release" | "keepWork" | "waitForTerm">;
+type Host = Pick<Participant, "release" | "keepWork" | "waitForTerm" | "stops" | "refusal">;
 
 /**
  * See `LeaderElection.run`. Each piece of work is told to the participant, so that the lease outlives it and no new term
@@ -28,7 +28,10 @@ export async function runWhileLeading<T>(
   work: (term: Term) => Promise<T>,
   { signal, once = true }: RunOptions,
 ): Promise<T | undefined> {
+  const { stops } = host;
   while (!signal?.aborted) {
+    // S9: work may outlast the stop that told it to end, and find that somebody has started again.
+    if (host.stops !== stops) throw host.refusal("run", "it was stopped");
     let term: LeaseTerm;
     try {
       term = await host.waitForTerm(signal);
@@ -47,9 +50,9 @@ export async function runWhileLeading<T>(
       await host.release(cooldownMs, term);
       if (!result.ok) throw result.error;
       if (once) return result.value;
-    } else if (signal?.aborted || result.interrupted === "stopped") {
+    } else if (signal?.aborted || host.stops !== stops) {
       // Nothing will run it again, so what it returned all the same is the result.
-      if (signal?.aborted) await host.release(cooldownMs, term);
+      await host.release(cooldownMs, term);
       if (result.ok) return result.value;
       if (signal?.aborted) return undefined;
     }

@@ -103,14 +103,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the drain skipped",
     file: CAMPAIGN,
-    find: "await Promise.race([Promise.all(work), bound, term.over]);",
+    find: "await Promise.race([Promise.all(this.#around.work), bound, ...over]);",
     replace: "",
   },
   {
     name: "the drain without a bound",
     file: CAMPAIGN,
-    find: "await Promise.race([Promise.all(work), bound, term.over]);",
-    replace: "await Promise.all(work);",
+    find: "await Promise.race([Promise.all(this.#around.work), bound, ...over]);",
+    replace: "await Promise.all(this.#around.work);",
   },
   {
     name: "the lease released before the term is over",
@@ -133,8 +133,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a start() that waits outlives a later stop()",
     file: PARTICIPANT,
-    find: "if (this.#stops !== stops) {",
-    replace: "if (this.#stops < 0) {",
+    find: "if (this.#stops !== stops) return;",
+    replace: "",
   },
   {
     name: "no heartbeats after a stop and a start",
@@ -146,8 +146,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an acquire of unknown outcome is forgotten on stop",
     file: CAMPAIGN,
-    find: "if (this.#unanswered !== null) await this.#provider.release(this.#unanswered.termId);",
-    replace: "",
+    find: "await Promise.all([this.#payBack(), unanswered && this.#provider.release(unanswered.termId)]);",
+    replace: "await this.#payBack();",
   },
   {
     name: "a stop() that waits for calls without a bound",
@@ -269,8 +269,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a try that does not wait for the end of a step-down",
     file: CAMPAIGN,
-    find: "    await this.#drain(term);\n",
-    replace: "    if (this.#attempts.length > 0) return;\n    await this.#drain(term);\n",
+    find: "    await this.#drain(drainTimeout, term.over);\n",
+    replace: "    if (this.#attempts.length > 0) return;\n    await this.#drain(drainTimeout, term.over);\n",
   },
   {
     name: "a release that ends whatever term is led by then",

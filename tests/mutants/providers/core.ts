@@ -27,8 +27,8 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
   ["src/call.ts", "tests/values_test.ts", [
     [
       "errors of drivers with their passwords",
-      "redact(cause instanceof Error ? cause.message",
-      "(cause instanceof Error ? cause.message",
+      "redact(reasonOf(cause))",
+      "reasonOf(cause)",
     ],
     ["metadata that is not text", 'typeof entry[1] === "string"', 'typeof entry[1] !== "object"'],
     ["garbage in the record is an error", "    return {};\n  }\n}", "    throw new TypeError();\n  }\n}"],
@@ -70,7 +70,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     ],
     ["101 entries of metadata", "entries.length > 100", "entries.length > 101"],
     ["half characters in metadata", "!key.isWellFormed() || ", ""],
-    ["metadata that its owner changes afterwards", "return Object.freeze({ ...metadata });", "return metadata;"],
+    ["metadata that its owner changes afterwards", "return Object.freeze(copy);", "return metadata;"],
     [
       "names with a line feed at their end",
       "/^[A-Za-z0-9_.-]{1,255}$/.test(name)",

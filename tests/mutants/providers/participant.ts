@@ -8,6 +8,7 @@ const PARTICIPANT = "src/participant/participant.ts";
 const WORK = "src/participant/work.ts";
 const PROVIDER = "src/participant/bounded_provider.ts";
 const REQUESTS = "tests/election_requests_test.ts";
+const MISUSE = "tests/election_misuse_test.ts";
 
 /** Each must be noticed by the unit tests. */
 export const MUTANTS: readonly ProviderMutant[] = [
@@ -35,7 +36,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "a start() that was given up leaves its listener",
     file: PARTICIPANT,
-    find: 'for (const signal of signals) signal.removeEventListener("abort", this.#stopNow);',
+    find: 'for (const signal of signals) signal.removeEventListener("abort", stopNow);',
     replace: "",
     test: { file: REQUESTS, filter: "that waits for a stop does not start" },
   },
@@ -105,7 +106,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "start({ signal }) that waits for a stop does not hear its signal",
     file: PARTICIPANT,
-    find: '    for (const signal of signals) signal.addEventListener("abort", this.#stopNow, { once: true });\n',
+    find: '    for (const signal of signals) signal.addEventListener("abort", stopNow, { once: true });\n',
     replace: "",
     test: { file: REQUESTS, filter: "the last word counts" },
   },
@@ -164,5 +165,103 @@ export const MUTANTS: readonly ProviderMutant[] = [
     find: "    if (signal?.aborted) {\n      await host.release(cooldownMs, term);\n      return undefined;\n    }\n",
     replace: "",
     test: { file: REQUESTS, filter: "begins no work" },
+  },
+  {
+    name: "a start() that gives up takes the listener of another",
+    file: PARTICIPANT,
+    find: "const stopNow = () => this.#stopNow();",
+    replace: "const stopNow = this.#stopNow;",
+    test: { file: MISUSE, filter: "when another start gives up" },
+  },
+  {
+    name: "the signal of the options is not heard before the first start",
+    file: PARTICIPANT,
+    find: '    else config.signal?.addEventListener("abort", this.#stopNow, { once: true });\n',
+    replace: "",
+    test: { file: MISUSE, filter: "that was never started" },
+  },
+  {
+    name: "an election whose signal had aborted waits for ever",
+    file: PARTICIPANT,
+    find: "if (config.signal?.aborted) this.#stopNow();",
+    replace: "if (config.signal?.aborted) return;",
+    test: { file: MISUSE, filter: "that was never started" },
+  },
+  {
+    name: "a run goes on in a campaign that began after its stop",
+    file: WORK,
+    find: '    if (host.stops !== stops) throw host.refusal("run", "it was stopped");\n',
+    replace: "",
+    test: { file: MISUSE, filter: "a run ends with the stop" },
+  },
+  {
+    name: "what work returned after a stop is lost, when its term had ended before",
+    file: WORK,
+    find: "signal?.aborted || host.stops !== stops) {",
+    replace: 'signal?.aborted || result.interrupted === "stopped") {',
+    test: { file: MISUSE, filter: "a run ends with the stop" },
+  },
+  {
+    name: "stop() does not wait for the work of a term that has expired",
+    file: CAMPAIGN,
+    find: "if (this.#draining > 0) await this.#drain(Math.min",
+    replace: "if (this.#draining > Infinity) await this.#drain(Math.min",
+    test: { file: MISUSE, filter: "drains the work of a term that has expired" },
+  },
+  {
+    name: "stop() waits for two releases that hang, one after the other",
+    file: CAMPAIGN,
+    find: "await Promise.all([this.#payBack(), unanswered && this.#provider.release(unanswered.termId)]);",
+    replace: "await this.#payBack();\n    if (unanswered) await this.#provider.release(unanswered.termId);",
+    test: { file: MISUSE, filter: "keeps its bound" },
+  },
+  {
+    name: "stop() waits for a health check",
+    file: CAMPAIGN,
+    find: "isHealthy(this.#stopped.signal)",
+    replace: "isHealthy()",
+    test: { file: MISUSE, filter: "keeps its bound" },
+  },
+  {
+    name: "elect() goes by options that its caller has changed since",
+    file: "src/elect.ts",
+    find: "new LeaderElection(provider, own)",
+    replace: "new LeaderElection(provider, options)",
+    test: { file: MISUSE, filter: "elect() goes by" },
+  },
+  {
+    name: "elect() opens a URL again that its caller has changed since",
+    file: "src/elect.ts",
+    find: "await openOwned(String(target), own)",
+    replace: "await openOwned(target as string, own)",
+    test: { file: MISUSE, filter: "elect() goes by" },
+  },
+  {
+    name: "a logger whose promise rejects ends the process",
+    file: "src/logger.ts",
+    find: "    if (told instanceof Promise) told.catch(() => {});\n",
+    replace: "",
+    test: { file: MISUSE, filter: "a logger whose promises reject" },
+  },
+  {
+    name: "options of calls that do not exist are accepted",
+    file: "src/call_options.ts",
+    find: "  refuseUnknown(`option of ${call}`, Object.keys(options), known);\n",
+    replace: "",
+    test: { file: MISUSE, filter: "options of a call" },
+  },
+  {
+    name: "signals of calls that are none are accepted",
+    file: "src/call_options.ts",
+    find: "  checkSignal(`signal of ${call}`, options.signal);\n",
+    replace: "",
+    test: { file: MISUSE, filter: "leaves the campaign of a follower alone" },
+  },
+  {
+    name: "a signal that stands where options should is never heard",
+    file: "src/call_options.ts",
+    find: " || options instanceof AbortSignal",
+    replace: "",
+    test: { file: MISUSE, filter: "options of a call" },
   },
 ];
