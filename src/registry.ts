@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checkMethods } from "./call_options.ts";
 import type { Clock } from "./time/clock.ts";
 import type { Logger } from "./logger.ts";
 import type { Provider } from "./provider.ts";
@@ -116,7 +117,9 @@ export async function openProvider(url: string | URL, options: OpenOptions = {})
   const scheme = schemeOf(target);
   const definition = findByScheme(scheme) ?? providers().find((each) => each.matches?.(target));
   if (definition === undefined) throw new TypeError(explainUnknown(target, scheme));
-  return await definition.open(target, options);
+  const provider = await definition.open(target, options);
+  checkMethods(`what "${definition.name}" opens`, provider, ["acquire", "renew", "release", "read"]);
+  return provider;
 }
 
 function findByScheme(scheme: string): ProviderDefinition | undefined {

@@ -272,6 +272,57 @@ test("L5: stop() keeps its bound, when every call hangs, a lease is owed and ano
   assert.ok(took <= lockTimeout + 3 * requestTimeout, `${took} ms`);
 });
 
+test("a stream of hints that breaks as soon as it is live is opened ever more slowly, and at once after it was up for long", async () => {
+  const stage = new Stage();
+  await stage.start(stage.actor("a"));
+  let opened = 0;
+  let upMs = 0;
+  const provider = stage.wrap(stage.open(), {
+    async *watch() {
+      opened++;
+      yield;
+      if (upMs > 0) await new Promise<void>((resolve) => stage.clock.setTimer(resolve, upMs));
+    },
+  });
+  const b = new LeaderElection(provider, { electionGroup: "g", clock: stage.clock, random: () => 0.5 });
+  await stage.finish(b.start());
+  await stage.during(60_000, () => {});
+  assert.ok(opened < 40, `${opened} times in a minute`);
+  upMs = 6_000;
+  await stage.during(60_000, () => {});
+  opened = 0;
+  await stage.during(61_000, () => {});
+  assert.equal(opened, 10);
+  await stage.finish(b.stop());
+});
+
+test("start() resolves and the election goes on, when what opens it hangs, fails or opens no provider", async () => {
+  const stage = new Stage();
+  let open = (): unknown => stage.open();
+  let opened = 0;
+  registerProvider({ name: "fickle", protocols: ["fickle:"], open: () => (opened++, open() as Provider) });
+  const options = { electionGroup: "g", clock: stage.clock, logger: null };
+  const election = await stage.finish(elect("fickle:", options));
+  const wrong = [
+    () => new Promise(() => {}),
+    () => Promise.reject(new Error("no driver")),
+    () => undefined,
+    () => ({}),
+  ];
+  for (const next of wrong) {
+    await stage.finish(election.stop());
+    open = next;
+    const before = opened;
+    const start = election.start().catch(() => {});
+    while (opened < before + 2) await stage.clock.advance(10);
+    await stage.finish(start);
+    assert.deepEqual([election.isLeader, election.status.role], [false, "follower"]);
+    open = () => stage.open();
+    await stage.finish(election.waitForLeadership());
+  }
+  await stage.finish(election.stop());
+});
+
 function controlled(): { signal: AbortSignal; abort: () => void } {
   const controller = new AbortController();
   return { signal: controller.signal, abort: () => controller.abort() };

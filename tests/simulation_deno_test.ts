@@ -61,8 +61,8 @@ Deno.test("hunt() reports a mutant whose text is not there, or there twice", asy
     { name: "gone", file, find: "no such text", replace: "" },
     { name: "twice", file, find: "monotonic", replace: "" },
   ], 1);
-  ok(/stands in src\/clock.ts 0 times/.test(gone?.what ?? ""));
-  ok(/stands in src\/clock.ts \d+ times, not once/.test(twice?.what ?? ""));
+  ok(/stands in src\/time\/clock.ts 0 times/.test(gone?.what ?? ""));
+  ok(/stands in src\/time\/clock.ts \d+ times, not once/.test(twice?.what ?? ""));
 });
 
 /** The failing history, cut down, and the command that shows it again. */

@@ -5,7 +5,7 @@
  */
 
 import { backoff } from "../time/backoff.ts";
-import { abortable, callBackend, providerError } from "../call.ts";
+import { callBackend, providerError } from "../call.ts";
 import { elapsedSince, instant } from "../time/clock.ts";
 import type { ProviderOperation } from "../errors.ts";
 import type { ElectionConfig } from "../options.ts";
@@ -37,9 +37,15 @@ export class BoundedProvider {
     this.#onError = onError;
   }
 
-  /** Opens the provider if this election owns it and has closed it. @throws what opening it threw, or the reason of `signal` */
+  /**
+   * Opens the provider if this election owns it and has closed it, within `requestTimeout`.
+   *
+   * @throws what opening it threw, or the reason of `signal`
+   */
   async connect(signal: AbortSignal): Promise<void> {
-    if (this.#provider instanceof OwnedProvider) await abortable(this.#provider.connect(signal), signal);
+    const provider = this.#provider;
+    if (!(provider instanceof OwnedProvider) || provider.isOpen) return;
+    await this.#call("open", this.#config.requestTimeout, (bound) => provider.connect(bound), signal);
   }
 
   /** Ends every renewal, read and check that is under way: nobody waits for them any more. */

@@ -81,12 +81,12 @@ export class Lookout {
   /** Never rejects. A watch that ignores its signal is left behind: it can do no more than hold its own promise. */
   async #follow(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted; failures++) {
+      const opened = this.#config.clock.monotonic();
       try {
         const hints = this.#provider.watch(signal);
         if (hints === undefined) return;
         for await (const _ of hints) {
           if (signal.aborted) return;
-          failures = 0;
           this.#live = true;
           this.hint();
         }
@@ -95,6 +95,8 @@ export class Lookout {
       }
       if (signal.aborted) return;
       this.#live = false;
+      // A stream that breaks as soon as it is live is no success, or it would be opened again and again without a pause.
+      if (this.#config.clock.monotonic() - opened >= this.#config.retryMaxDelay) failures = 0;
       // Polling at the interval stood still while hints came; it must not wait for the end of that long wait.
       this.hint();
       await this.#provider.queue.pause(backoff(failures, this.#config), signal);

@@ -18,6 +18,11 @@ export class OwnedProvider extends ForwardingProvider {
     this.#open = open;
   }
 
+  /** Whether it need not be opened. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   /**
    * Opens a provider if the last one was closed. One that comes after `signal` has aborted is closed at once: nobody would
    * close it later.

@@ -219,8 +219,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the first failure to look ends the campaign",
     file: CAMPAIGN,
-    find: "return { grant: null, delayMs: lookDelay(++this.#failures, this.#around.config) };",
-    replace: "return { grant: null, delayMs: 2 ** 30 };",
+    find: "return { grant: null, delayMs: lookDelay(++this.#failures, this.#around.config), error };",
+    replace: "return { grant: null, delayMs: 2 ** 30, error };",
   },
   {
     name: "tokens start anew after a release",
