@@ -29,6 +29,15 @@ export const CATALOG = {
     sample: "file:///var/lib/app/elections",
     permissions: ["--allow-read=DIR,/proc", "--allow-write=DIR"],
   },
+  sqlite: {
+    name: "sqlite",
+    title: "SQLite",
+    watch: true,
+    module: "sqlite",
+    protocols: ["sqlite:"],
+    sample: "sqlite:///var/lib/app/elections.db",
+    permissions: ["--allow-read=DIR", "--allow-write=DIR"],
+  },
   postgres: {
     name: "postgres",
     title: "PostgreSQL",

@@ -1,0 +1,178 @@
+/**
+ * Elections among the processes of one host, in a SQLite database of their own: `sqlite:///var/lib/app/elections.db`. No
+ * server and no driver: `node:sqlite` of Deno, of Node from 22.5 on, and of Bun.
+ *
+ * One row per group, which is never deleted. Its version changes with every write.
+ *
+ * - **Token**: a 64-bit integer in the row, on the disk before anybody leads under it. If somebody removes the file, the
+ *   leader loses its lease with its next heartbeat; processes that live through it go on counting from what they have seen,
+ *   but among processes that start afterwards tokens begin at 1 again.
+ * - **Clock**: each observer's own monotonic one. A lease has expired when its row was seen to stand still for a whole
+ *   lease; so one who has just started waits that long. Stepping the wall clock of the host moves nothing.
+ * - **Locks** of other processes are waited for without blocking: up to `busyTimeout`, in tries that fail at once.
+ * - **Not promised**: anything between hosts. A network file system breaks the locks and the log of SQLite, and with them the
+ *   promise that there is one leader.
+ * - **Foreign files** are refused, and left as they are: the database must be one that this provider has made.
+ * - **A heartbeat** costs a look at the file's name and one statement, which does not wait for the disk, but holds up the
+ *   process while it runs: some tens of microseconds. A grant waits for the disk, and holds up the process for that long.
+ *   On a full disk both fail.
+ *
+ * @module
+ */
+
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { callBackend, providerError } from "../src/call.ts";
+import type { ProviderOperation } from "../src/errors.ts";
+import type {
+  Acquired,
+  AcquireRequest,
+  CallOptions,
+  Held,
+  LeaderInfo,
+  Lease,
+  Provider,
+  ProviderCapabilities,
+  RenewOptions,
+} from "../src/provider.ts";
+import { redact } from "../src/redact.ts";
+import { registerProvider } from "../src/registry.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
+import { type Duration, parseDuration } from "../src/time/duration.ts";
+import { CATALOG } from "./catalog.ts";
+import { checkOptions, readParameters } from "./kit/parameters.ts";
+import { type Connection, Database } from "./sqlite/database.ts";
+import { Hints } from "./sqlite/hints.ts";
+import { Leases } from "./sqlite/leases.ts";
+
+/** How to open the provider: by `url` or by `path`. */
+export interface SqliteOptions {
+  /** The file as a URL: `sqlite:///dir/file.db`, percent-encoded where it must be; or `sqlite:./file.db`, from the working directory. */
+  readonly url?: string | URL | undefined;
+  /** The file as a path. The first `acquire` makes it, with mode 0600; its directory must be there. */
+  readonly path?: string | undefined;
+  /** How long a call waits for the locks of other processes. In a URL: `?busyTimeout=2s`. @default "5s" */
+  readonly busyTimeout?: Duration | undefined;
+  /** Measures how long a row stands still. @default the clock of the machine */
+  readonly clock?: Clock | undefined;
+}
+
+/**
+ * Opens a provider that keeps leases in a SQLite database.
+ *
+ * @throws {TypeError | RangeError} if not exactly one of `url` and `path` is given, if the URL names no file of this host, or
+ * if a setting is malformed or does not exist
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { sqliteProvider } from "@multilock/core/sqlite";
+ *
+ * await using provider = sqliteProvider({ url: "sqlite:///var/lib/app/elections.db" });
+ * assert(provider.capabilities.timeAuthority === "host");
+ * ```
+ */
+export function sqliteProvider(options: SqliteOptions): Provider {
+  const given = checkOptions("sqlite", options, ["url", "path", "busyTimeout", "clock"]);
+  if ((given.url === undefined) === (given.path === undefined) || given.path === "") {
+    throw new TypeError("Cannot open sqlite provider: give either a url or a path");
+  }
+  const inUrl = given.url === undefined ? {} : readUrl(String(given.url));
+  const { path = "", busyTimeout = "5s", clock = systemClock } = { ...inUrl, ...given };
+  return new SqliteProvider(resolve(path), clock, parseDuration(busyTimeout, "busyTimeout"));
+}
+
+function readUrl(url: string): { readonly path: string; readonly busyTimeout?: number } {
+  const [, path, query = ""] = /^sqlite:((?:\/\/)?\/[^/?#][^?#]*|\.{1,2}\/[^?#]+)(?:\?([^#]*))?$/i.exec(url) ?? [];
+  const settings = readParameters("sqlite", new URLSearchParams(query), { busyTimeout: "duration" });
+  try {
+    if (path === undefined) throw new Error("it must be sqlite:///PATH or sqlite:./PATH; in a path, write ? as %3F");
+    // First, since not every runtime minds a broken escape in the path of a URL.
+    const decoded = decodeURIComponent(path);
+    return { path: path.startsWith("/") ? fileURLToPath(`file:${path}`) : decoded, ...settings };
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new TypeError(redact(`Cannot open sqlite provider "${url}": ${why}`), { cause });
+  }
+}
+
+class SqliteProvider implements Provider {
+  readonly name = "sqlite";
+  readonly capabilities: ProviderCapabilities = {
+    watch: true,
+    timeAuthority: "host",
+    minTimeout: 100,
+    durability: "Tokens survive crashes and power failures, which may cost leases; removing the file forgets them.",
+  };
+  readonly #database: Database;
+  readonly #leases: Leases;
+  readonly #hints: Hints;
+  readonly #closing = new AbortController();
+
+  constructor(path: string, clock: Clock, busyTimeout: number) {
+    this.#database = new Database(path, clock, busyTimeout);
+    this.#leases = new Leases(clock);
+    this.#hints = new Hints(clock, (electionGroups) => this.#look(electionGroups));
+  }
+
+  acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
+    const step = (connection: Connection) => this.#leases.acquire(connection, request);
+    return this.#call("acquire", signal, () => this.#database.writeOrCreate(signal, step));
+  }
+
+  renew({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
+    const step = (connection: Connection) => this.#leases.renew(connection, electionGroup, termId, metadata);
+    return this.#call("renew", signal, async () => await this.#database.write(signal, step) ?? "lost");
+  }
+
+  release(
+    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
+    { signal }: CallOptions,
+  ): Promise<"released" | "notHolder"> {
+    const step = (connection: Connection) => this.#leases.release(connection, electionGroup, termId);
+    return this.#call("release", signal, async () => await this.#database.write(signal, step) ?? "notHolder");
+  }
+
+  read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
+    const step = (connection: Connection) => this.#leases.read(connection, electionGroup);
+    return this.#call("read", signal, () => this.#database.read(signal, step));
+  }
+
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+    try {
+      yield* this.#hints.watch(electionGroup, signal);
+    } catch (cause) {
+      throw providerError(this.name, "watch", this.#database.path, cause);
+    }
+  }
+
+  groups({ signal }: CallOptions): Promise<string[]> {
+    const step = (connection: Connection) => this.#leases.groups(connection);
+    return this.#call("groups", signal, async () => await this.#database.read(signal, step) ?? []);
+  }
+
+  healthCheck({ signal }: CallOptions): Promise<void> {
+    return this.#call("healthCheck", signal, () => this.#database.probe(signal));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new Error("the provider is closed"));
+    this.#hints.close();
+    this.#database.close();
+    return Promise.resolve();
+  }
+
+  #call<T>(operation: ProviderOperation, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return callBackend(this.name, operation, this.#database.path, signal, work);
+  }
+
+  async #look(electionGroups: readonly string[]): Promise<readonly string[]> {
+    const step = (connection: Connection) => this.#leases.states(connection, electionGroups);
+    return await this.#database.read(this.#closing.signal, step) ?? electionGroups.map(() => "");
+  }
+}
+
+registerProvider({
+  ...CATALOG.sqlite,
+  open: (url, { clock }) => sqliteProvider({ url, clock }),
+});

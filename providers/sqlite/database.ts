@@ -1,0 +1,271 @@
+/**
+ * The file of a database: how it comes to be, that it is ours, and statements that wait for others without blocking.
+ *
+ * @module
+ */
+
+import { constants } from "node:fs";
+import { access, link, open, rm, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import process from "node:process";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { type Clock, sleep } from "../../src/time/clock.ts";
+
+/** Marks a file as ours, where SQLite has a place for that: "ELCT". */
+const APPLICATION_ID = 0x454c_4354;
+/** What is in the file. Another number is another layout, and is refused. */
+const LAYOUT = 1;
+/** The longest pause between two tries, in milliseconds. */
+const MAX_PAUSE_MS = 25;
+/** Codes of SQLite: another connection has the lock; and the same, while a write-ahead log is being opened. */
+const [BUSY, PROTOCOL] = [5, 15];
+
+/** The mark is written by the transaction that makes the table, and before the log is used: it is in the file itself. */
+const SCHEMA = `
+  BEGIN;
+  PRAGMA application_id = ${APPLICATION_ID};
+  PRAGMA user_version = ${LAYOUT};
+  CREATE TABLE elections (
+    election_group TEXT PRIMARY KEY,
+    token INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    term_id TEXT,
+    leader_id TEXT NOT NULL,
+    acquired_at INTEGER NOT NULL,
+    heartbeat_at INTEGER NOT NULL,
+    heartbeat_timeout INTEGER NOT NULL,
+    metadata TEXT NOT NULL
+  ) STRICT;
+  COMMIT;
+  PRAGMA journal_mode = WAL;
+`;
+
+/** One open file. */
+export class Connection {
+  /** Which file it is: another one may get its name. */
+  readonly id: string;
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  /** Takes over `db`. */
+  constructor(id: string, db: DatabaseSync) {
+    this.id = id;
+    this.#db = db;
+  }
+
+  /** Runs a statement that is kept for the next time. Integers are of type bigint. */
+  rows(sql: string, ...values: (string | number | bigint | null)[]): unknown[] {
+    return this.#prepare(sql).all(...values);
+  }
+
+  /** Runs a statement that writes, and returns how many rows it changed. */
+  write(sql: string, ...values: (string | number | bigint | null)[]): number {
+    return Number(this.#prepare(sql).run(...values).changes);
+  }
+
+  /**
+   * As {@linkcode write}, and waits for the disk: what was written before is on it then, too. A token must not be granted
+   * again after a power failure; a heartbeat that is missing does no harm.
+   */
+  writeThrough(sql: string, ...values: (string | number | bigint | null)[]): number {
+    this.write("PRAGMA synchronous = FULL");
+    try {
+      return this.write(sql, ...values);
+    } finally {
+      this.write("PRAGMA synchronous = NORMAL");
+    }
+  }
+
+  /** Lets go of the file. */
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      statement.setReadBigInts(true);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+/** A database by its path. Opened at first use, and again when another file has got its name. */
+export class Database {
+  /** Where it is. */
+  readonly path: string;
+  readonly #clock: Clock;
+  readonly #busyTimeout: number;
+  #connection: Connection | null = null;
+  #lastWrite: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  /** Does no I/O. `busyTimeout` is how long a call waits for the locks of others, in milliseconds. */
+  constructor(path: string, clock: Clock, busyTimeout: number) {
+    this.path = path;
+    this.#clock = clock;
+    this.#busyTimeout = busyTimeout;
+  }
+
+  /**
+   * Runs `step`, which is synchronous and has one statement that writes at most. One that found the database locked has
+   * done nothing: it runs again, after a pause in which the process does other work. Null where there is no file.
+   */
+  read<T>(signal: AbortSignal, step: (connection: Connection) => T): Promise<T | null> {
+    return this.#run(() => this.#connect(), signal, step);
+  }
+
+  /** As {@linkcode read}, one after the other in the order of the calls, so that what was asked last stays. */
+  write<T>(signal: AbortSignal, step: (connection: Connection) => T): Promise<T | null> {
+    return this.#inTurn(() => this.#run(() => this.#connect(), signal, step));
+  }
+
+  /** As {@linkcode write}, and makes the file where there is none. */
+  writeOrCreate<T>(signal: AbortSignal, step: (connection: Connection) => T): Promise<T> {
+    return this.#inTurn(() => this.#run(() => this.#connectOrCreate(), signal, step));
+  }
+
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const mine = this.#lastWrite.then(run);
+    this.#lastWrite = mine.catch(() => {});
+    return mine;
+  }
+
+  async #run<C extends Connection | null, T>(
+    connect: () => Promise<C>,
+    signal: AbortSignal,
+    step: (connection: Connection) => T,
+  ): Promise<T | Extract<C, null>> {
+    const start = this.#clock.monotonic();
+    for (let pauseMs = 1;; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
+      // Whoever asked may have gone meanwhile: nothing is done then.
+      signal.throwIfAborted();
+      try {
+        const connection = await connect();
+        signal.throwIfAborted();
+        return connection === null ? connection as Extract<C, null> : step(connection);
+      } catch (error) {
+        if (!isBusy(error) || this.#clock.monotonic() - start >= this.#busyTimeout) throw error;
+      }
+      await sleep(this.#clock, pauseMs * (0.5 + Math.random()), signal);
+    }
+  }
+
+  /** Checks that the database can be written, or made. */
+  async probe(signal: AbortSignal): Promise<void> {
+    const isThere = await this.read(signal, (connection) => {
+      connection.write("BEGIN IMMEDIATE");
+      connection.write("ROLLBACK");
+      return true;
+    });
+    if (isThere === null) await access(dirname(this.path), constants.W_OK);
+  }
+
+  /** Closes it for good. */
+  close(): void {
+    this.#closed = true;
+    this.#forget();
+  }
+
+  async #connectOrCreate(): Promise<Connection> {
+    for (;;) {
+      const connection = await this.#connect();
+      if (connection !== null) return connection;
+      await create(this.path, (await import("node:sqlite")).DatabaseSync);
+    }
+  }
+
+  async #connect(): Promise<Connection | null> {
+    const { DatabaseSync } = await import("node:sqlite");
+    const id = await identify(this.path);
+    if (this.#closed) throw new Error("the provider is closed");
+    if (id !== null && this.#connection?.id === id) return this.#connection;
+    this.#forget();
+    if (id === null) return null;
+    // No pause in what follows, so that nobody opens a second one.
+    refuseForeign(this.path, DatabaseSync);
+    const db = new DatabaseSync(this.path);
+    try {
+      db.exec("PRAGMA busy_timeout = 0; PRAGMA synchronous = NORMAL");
+      return this.#connection = new Connection(id, db);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  #forget(): void {
+    this.#connection?.close();
+    this.#connection = null;
+  }
+}
+
+/** Returns which file has the name; null where none has. */
+async function identify(path: string): Promise<string | null> {
+  try {
+    const { dev, ino } = await stat(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/**
+ * Makes a database under another name, and gives it its own when it is complete: nobody ever sees a part of one. Of all who
+ * try, one wins.
+ */
+async function create(path: string, Sqlite: typeof DatabaseSync): Promise<void> {
+  const draft = `${path}.${crypto.randomUUID()}`;
+  try {
+    await writeFile(draft, "", { flag: "wx", mode: 0o600 });
+    const db = new Sqlite(draft);
+    try {
+      db.exec(SCHEMA);
+    } finally {
+      db.close();
+    }
+    await link(draft, path).catch((error: unknown) => {
+      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    });
+    await syncDirectory(dirname(path));
+  } finally {
+    for (const end of ["", "-wal", "-shm", "-journal"]) await rm(draft + end, { force: true });
+  }
+}
+
+/** Brings the name of a new file to the disk, where a directory can be opened for that. */
+async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === "win32") return;
+  await using directory = await open(path, "r");
+  await directory.sync();
+}
+
+/**
+ * Looks at a file without a right to change it: opening a stranger's database would roll back or write what it left
+ * unfinished. By SQLite, since closing a file that was opened beside it would end the locks of this process.
+ *
+ * @throws {Error} if it is not ours
+ */
+function refuseForeign(path: string, Sqlite: typeof DatabaseSync): void {
+  const db = new Sqlite(path, { readOnly: true });
+  try {
+    const [id, layout] = ["application_id", "user_version"].map((name) => db.prepare(`PRAGMA ${name}`).get()?.[name]);
+    if (id !== APPLICATION_ID) throw new Error("the file is not a database of elections; it is left as it is");
+    if (layout !== LAYOUT) throw new Error(`the file has layout ${layout}, which this version does not know`);
+  } finally {
+    db.close();
+  }
+}
+
+/** Returns whether a lock of somebody else was in the way. Deno's `exec` tells by the message alone. */
+function isBusy(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { errcode } = error as { errcode?: unknown };
+  // An extended code has the plain one in its last byte.
+  if (typeof errcode === "number") return (errcode & 0xff) === BUSY || (errcode & 0xff) === PROTOCOL;
+  return /database is locked|locking protocol/.test(error.message);
+}

@@ -1,0 +1,173 @@
+/** Leases in a SQLite database. */
+
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { DatabaseSync } from "node:sqlite";
+import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { type SqliteOptions, sqliteProvider } from "../../providers/sqlite.ts";
+import { ProviderError } from "../../src/errors.ts";
+import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
+import { openProvider } from "../../src/registry.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
+import { conformanceCases } from "../../testing/conformance.ts";
+import { VirtualClock } from "../../testing/virtual_clock.ts";
+import { heldCalls } from "../testing/held_calls.ts";
+
+const LEASE_MS = 10_000;
+const parent = await mkdtemp(join(tmpdir(), "elect sqlite \u00fc "));
+after(() => rm(parent, { recursive: true, force: true }));
+
+function newPath(): string {
+  return join(parent, `${crypto.randomUUID()}.db`);
+}
+
+function request(electionGroup: string, changes: Partial<AcquireRequest> = {}): AcquireRequest {
+  const termId = crypto.randomUUID();
+  return { electionGroup, participantId: "p", termId, heartbeatTimeout: LEASE_MS, metadata: {}, ...changes };
+}
+
+function soon(): { signal: AbortSignal } {
+  return { signal: AbortSignal.timeout(30_000) };
+}
+
+async function win(provider: Provider, asked: AcquireRequest): Promise<Lease> {
+  const answer = await provider.acquire(asked, soon());
+  assert.ok(answer.acquired, "the lease must be granted");
+  return answer.lease;
+}
+
+async function lose(provider: Provider, asked: AcquireRequest): Promise<void> {
+  const answer = await provider.acquire(asked, soon());
+  assert.ok(!answer.acquired, "the lease must not be granted");
+}
+
+const shared = newPath();
+const open = (options?: SqliteOptions) => sqliteProvider({ ...options, path: shared });
+const target = { name: "sqlite", open, heartbeatTimeout: 400, detour: heldCalls(open) };
+for (const { name, run } of conformanceCases(target)) test(`sqlite: ${name}`, run);
+
+test("a URL names the file, percent-encoded, and its settings; what names none is refused", async () => {
+  const path = join(parent, "50% \u65e5\u672c?.db");
+  const url = pathToFileURL(path).href.replace("file:", "sqlite:");
+  {
+    await using provider = await openProvider(`${url}?busyTimeout=200ms`);
+    await win(provider, request("g"));
+  }
+  await using same = sqliteProvider({ path });
+  assert.deepEqual(await same.groups?.(soon()), ["g"]);
+  for (
+    const bad of [
+      "sqlite:",
+      "sqlite::memory:",
+      "sqlite://host/a.db",
+      "sqlite:///a#b",
+      "sqlite:///%E0%A4%A",
+      "sqlite:///",
+    ]
+  ) {
+    assert.throws(() => sqliteProvider({ url: bad }), TypeError, bad);
+  }
+  assert.throws(() => sqliteProvider({ url: "sqlite:///a.db?busytimeout=1s" }), /did you mean "busyTimeout"/);
+  assert.throws(() => sqliteProvider({ path: "/a.db", clok: systemClock } as SqliteOptions), /did you mean "clock"/);
+  assert.throws(() => sqliteProvider({}), TypeError);
+  assert.throws(() => sqliteProvider({ path: "" }), TypeError);
+  assert.throws(() => sqliteProvider({ path: "/a.db", url: "sqlite:///a.db" }), TypeError);
+});
+
+test("looking makes no file; acquire() makes one that is complete, and of its user alone", async () => {
+  const path = newPath();
+  await using provider = sqliteProvider({ path });
+  assert.equal(await provider.read("g", soon()), null);
+  assert.deepEqual(await provider.groups?.(soon()), []);
+  await provider.healthCheck(soon());
+  await assert.rejects(stat(path));
+  await Promise.all(["a", "b", "c"].map((group) => win(provider, request(group))));
+  const names = (await readdir(parent)).filter((name) => join(parent, name).startsWith(path));
+  assert.deepEqual(names.filter((name) => !/\.db(-wal|-shm)?$/.test(name)), [], "no draft stays");
+  if (process.platform === "win32") return;
+  for (const name of names) assert.equal((await stat(join(parent, name))).mode & 0o777, 0o600, name);
+});
+
+test("a file that is not ours, or that is broken, is refused, and left as it is", async () => {
+  const [text, empty, foreign, broken] = [newPath(), newPath(), newPath(), newPath()];
+  await writeFile(text, "no database at all\n".repeat(500));
+  await writeFile(empty, "");
+  const db = new DatabaseSync(foreign);
+  db.exec("CREATE TABLE elections (election_group TEXT)");
+  db.close();
+  await using ours = sqliteProvider({ path: broken });
+  await win(ours, request("g"));
+  await ours[Symbol.asyncDispose]();
+  await writeFile(broken, (await readFile(broken)).fill(0x55, 100));
+  for (const path of [text, empty, foreign, broken]) {
+    const before = await readFile(path);
+    await using provider = sqliteProvider({ path });
+    const isOurs = (error: unknown) => error instanceof ProviderError && error.message.includes(path);
+    await assert.rejects(provider.acquire(request("g"), soon()), isOurs);
+    await assert.rejects(provider.read("g", soon()), isOurs);
+    assert.deepEqual(await readFile(path), before, path);
+  }
+});
+
+test("acquire() takes over after a whole lease on its own clock, whatever its wall clock does", async () => {
+  const path = newPath();
+  const time = new VirtualClock();
+  const jumping = { ...time.skewed({}), wall: () => time.wall() + Math.sin(time.monotonic()) * 1e9 };
+  await using holder = sqliteProvider({ path, clock: time.skewed({}) });
+  await using contender = sqliteProvider({ path, clock: jumping });
+  const lease = await win(holder, request("g"));
+  // It has not seen the row before, so the lease begins with the first look.
+  time.jump(LEASE_MS * 5);
+  await lose(contender, request("g"));
+  time.jump(LEASE_MS);
+  await lose(contender, request("g"));
+  assert.equal(await holder.renew(lease, soon()), "renewed");
+  time.jump(LEASE_MS * 0.001);
+  await lose(contender, request("g"));
+  time.jump(LEASE_MS * 1.001 - 1);
+  await lose(contender, request("g"));
+  time.jump(1);
+  assert.equal((await win(contender, request("g"))).token, 2n);
+  assert.equal(await holder.renew(lease, soon()), "lost");
+});
+
+test("a locked database holds up no other work, and is an error when it stays so", async () => {
+  const path = newPath();
+  await using provider = sqliteProvider({ path, busyTimeout: 300 });
+  const lease = await win(provider, request("g"));
+  const other = new DatabaseSync(path);
+  try {
+    other.exec("BEGIN IMMEDIATE");
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 5);
+    await assert.rejects(provider.renew(lease, soon()), /locked/);
+    clearInterval(timer);
+    assert.ok(ticks > 5, `the process did other work ${ticks} times`);
+    const aborting = new AbortController();
+    const given = provider.release(lease, { signal: aborting.signal });
+    const reason = new Error("given up");
+    setTimeout(() => aborting.abort(reason), 20);
+    await assert.rejects(given, (error) => error === reason);
+    const waiting = provider.renew(lease, soon());
+    await sleep(systemClock, 20);
+    other.exec("ROLLBACK");
+    assert.equal(await waiting, "renewed", "nothing of the release was sent later");
+  } finally {
+    other.close();
+  }
+});
+
+test("a file that is removed costs its leader the lease, and those who live through it no token", async () => {
+  const path = newPath();
+  await using provider = sqliteProvider({ path });
+  const lease = await win(provider, request("g"));
+  for (const end of ["", "-wal", "-shm"]) await rm(path + end, { force: true });
+  assert.equal(await provider.renew(lease, soon()), "lost");
+  await using other = sqliteProvider({ path });
+  await win(other, request("h"));
+  assert.equal((await win(provider, request("g"))).token, 2n);
+});
