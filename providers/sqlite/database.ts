@@ -4,8 +4,7 @@
  * @module
  */
 
-import { constants } from "node:fs";
-import { access, link, open, rm, stat, writeFile } from "node:fs/promises";
+import { link, open, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
@@ -68,11 +67,12 @@ export class Connection {
    * again after a power failure; a heartbeat that is missing does no harm.
    */
   writeThrough(sql: string, ...values: (string | number | bigint | null)[]): number {
-    this.write("PRAGMA synchronous = FULL");
+    // Not kept: this pragma takes effect when it is prepared, not when it is run.
+    this.#db.exec("PRAGMA synchronous = FULL");
     try {
       return this.write(sql, ...values);
     } finally {
-      this.write("PRAGMA synchronous = NORMAL");
+      this.#db.exec("PRAGMA synchronous = NORMAL");
     }
   }
 
@@ -161,7 +161,7 @@ export class Database {
       connection.write("ROLLBACK");
       return true;
     });
-    if (isThere === null) await access(dirname(this.path), constants.W_OK);
+    if (isThere === null) await tryDirectory(this.path);
   }
 
   /** Closes it for good. */
@@ -234,6 +234,16 @@ async function create(path: string, Sqlite: typeof DatabaseSync): Promise<void> 
     await syncDirectory(dirname(path));
   } finally {
     for (const end of ["", "-wal", "-shm", "-journal"]) await rm(draft + end, { force: true });
+  }
+}
+
+/** Makes a file beside the one to come, and removes it: Deno has no other way to ask whether that is allowed. */
+async function tryDirectory(path: string): Promise<void> {
+  const draft = `${path}.${crypto.randomUUID()}`;
+  try {
+    await writeFile(draft, "", { flag: "wx", mode: 0o600 });
+  } finally {
+    await rm(draft, { force: true });
   }
 }
 
