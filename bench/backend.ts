@@ -1,7 +1,7 @@
 /**
  * The backends that the benchmarks measure, and the bare calls beside which they stand.
  *
- * `memory` and `file` are always there; any other is measured when `ELECT_TEST_<NAME>_URL` names its server.
+ * `memory`, `file` and `sqlite` are always there; any other is measured when `ELECT_TEST_<NAME>_URL` names its server.
  *
  * @module
  */
@@ -80,6 +80,7 @@ export const unbounded = { signal: new AbortController().signal };
 function urlOf(name: string): string | null {
   if (name === "memory") return "memory:bench";
   if (name === "file") return temporaryDirectory();
+  if (name === "sqlite") return temporaryDirectory().replace(/^file:(.*)\/leases\/$/, "sqlite:$1/leases.db");
   return Deno.env.get(`ELECT_TEST_${name.toUpperCase()}_URL`) ?? null;
 }
 

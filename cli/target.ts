@@ -17,6 +17,7 @@ import { redact } from "../src/redact.ts";
 import { cardFor } from "../src/registry.ts";
 import type { Invocation } from "./args.ts";
 import { asUsage } from "./exit.ts";
+import { MODULES } from "./modules.ts";
 import { logTo } from "./output.ts";
 import { standardError } from "./streams.ts";
 
@@ -25,16 +26,6 @@ export type Target = Pick<Invocation, "provider" | "imports" | "json" | "logLeve
 
 /** How long a command waits for one answer of a backend, in milliseconds. */
 export const PATIENCE_MS = 5_000;
-
-/** The modules of the providers that `mod.ts` does not bring, by their names. Loaded when asked for. */
-const MODULES: Readonly<Record<string, () => Promise<unknown>>> = {
-  postgres: () => import("../providers/postgres.ts"),
-  sqlserver: () => import("../providers/sqlserver.ts"),
-  redis: () => import("../providers/redis.ts"),
-  "azure-blob": () => import("../providers/azure_blob.ts"),
-  consul: () => import("../providers/consul.ts"),
-  zookeeper: () => import("../providers/zookeeper.ts"),
-};
 
 /** Loads every provider of this package, and the modules of `--import`. */
 export async function loadAllProviders(invocation: Target): Promise<void> {

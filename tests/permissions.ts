@@ -10,10 +10,11 @@ export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = Object.f
   CARDS.map(({ name, permissions }) => [name, permissions]),
 );
 
-/** The providers that need a server. */
-export const BACKENDS: readonly string[] = Object.keys(PERMISSIONS).filter((name) =>
-  name !== "memory" && name !== "file"
-);
+/** The providers that need a server: those whose card has a port. */
+export const BACKENDS: readonly string[] = CARDS.filter(({ port }) => port !== undefined).map(({ name }) => name);
+
+/** Those that need none. */
+export const EMBEDDED: readonly string[] = CARDS.filter(({ port }) => port === undefined).map(({ name }) => name);
 
 /** Returns every `HOST:PORT` in a URL or connection string. */
 export function addressesIn(url: string): string[] {

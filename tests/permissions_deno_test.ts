@@ -2,13 +2,15 @@
 
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
-import { PERMISSIONS } from "./permissions.ts";
+import { EMBEDDED, PERMISSIONS } from "./permissions.ts";
 
-for (const name of ["memory", "file"]) {
+for (const name of EMBEDDED) {
   Deno.test(`provider ${name} conforms, with no more than its permissions`, async () => {
     const directory = await Deno.makeTempDir({ prefix: "elect-permissions-" });
     try {
-      const url = name === "memory" ? "memory:permissions" : `${pathToFileURL(directory)}/`;
+      const url = name === "memory"
+        ? "memory:permissions"
+        : `${name}${pathToFileURL(directory).href.slice("file".length)}/x`;
       const flags = (PERMISSIONS[name] ?? []).map((flag) => flag.replace("DIR", directory));
       const args = ["test", "--no-prompt", ...flags, "tests/embedded_conformance.ts", "--", url];
       const { success, stdout } = await new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" } }).output();

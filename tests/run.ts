@@ -13,7 +13,7 @@
 import process from "node:process";
 import { attack } from "./mutants/attack.ts";
 import { draw, listNames, loadList } from "./mutants/lists.ts";
-import { BACKENDS, testFlags } from "./permissions.ts";
+import { BACKENDS, EMBEDDED, testFlags } from "./permissions.ts";
 import { prepareBackend, type ReadyBackend, stopBackends } from "./runner/backends.ts";
 import { endAll, execute, ROOT } from "./runner/command.ts";
 import { type Counts, countTests, NONE, sum } from "./runner/junit.ts";
@@ -49,7 +49,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 await main(Deno.args);
 
 async function main(args: readonly string[]): Promise<void> {
-  const groups = ["static", "unit", ...BACKENDS];
+  const groups = ["static", "unit", ...EMBEDDED, ...BACKENDS];
   const unknown = args.filter((arg) => !groups.includes(arg));
   if (unknown.length > 0) {
     console.error(`Cannot test "${unknown.join(" ")}": known are ${groups.join(", ")}`);
@@ -60,10 +60,19 @@ async function main(args: readonly string[]): Promise<void> {
   const installed = await execute({ argv: [deno, "install"] });
   if (!installed.ok) report("install", "deno", { ...NONE, failed: 1 }, installed.output);
   const files = await findTests();
-  if (BACKENDS.some(wanted) || wanted("unit")) await findRuntimes();
+  // Without a server they belong to the unit tests, unless they are asked for by name.
+  const embedded = EMBEDDED.filter((name) => args.includes(name) && !wanted("unit"));
+  const expectsTests = BACKENDS.some(wanted) || embedded.length > 0 || wanted("unit");
+  if (expectsTests) await findRuntimes();
   const jobs: (() => Promise<void>)[] = [];
   // Those that take longest come first.
   if (wanted("unit")) jobs.push(...unitTests(files));
+  for (const name of embedded) {
+    const own = files.filter((file) => isOf(name, file));
+    jobs.push(
+      ...RUNTIMES.map((runtime) => () => runTests(name, runtime, own.filter((each) => runsOn(each, runtime)), ["-A"])),
+    );
+  }
   for (const name of BACKENDS.filter(wanted)) jobs.push(() => backendTests(name, files));
   if (wanted("unit")) {
     for (const list of listNames().filter((name) => !BACKENDS.includes(name))) jobs.push(() => sampleMutants(list));
@@ -72,7 +81,7 @@ async function main(args: readonly string[]): Promise<void> {
   await work(jobs);
   await stopBackends();
   await Deno.remove(reports, { recursive: true });
-  summarize(BACKENDS.some(wanted) || wanted("unit"));
+  summarize(expectsTests);
 }
 
 async function work(jobs: (() => Promise<void>)[]): Promise<void> {
@@ -105,10 +114,12 @@ async function findTests(directory = "tests"): Promise<string[]> {
 
 /** The backend whose server a test file needs: `redis` for `tests/providers/redis_test.ts` and `redis_tls_test.ts`. */
 function backendOf(file: string): string | undefined {
-  return BACKENDS.find((name) =>
-    new RegExp(`^tests/providers/${name.replaceAll("-", "_")}(_[a-z_]+)?_test\\.ts$`).test(file) ||
-    file.startsWith(`tests/providers/${name.replaceAll("-", "_")}/`)
-  );
+  return BACKENDS.find((name) => isOf(name, file));
+}
+
+function isOf(name: string, file: string): boolean {
+  return new RegExp(`^tests/providers/${name.replaceAll("-", "_")}(_[a-z_]+)?_test\\.ts$`).test(file) ||
+    file.startsWith(`tests/providers/${name.replaceAll("-", "_")}/`);
 }
 
 function staticChecks(): (() => Promise<void>)[] {

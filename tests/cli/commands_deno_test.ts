@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { logTo } from "../../cli/output.ts";
+import { CARDS } from "../../providers/catalog.ts";
 import { elect, eventually, start, temporary } from "./elect.ts";
 
 /** Parses output of one JSON object per line. */
@@ -76,7 +77,7 @@ Deno.test("elect providers lists every provider of the package, and those that -
   const { code, stdout } = await elect(["providers", "--json", "--import", module]);
   assert.equal(code, 0);
   const listed = new Map(objects(stdout).map(({ name, capabilities }) => [name, capabilities]));
-  for (const name of ["memory", "file", "postgres", "sqlserver", "redis", "azure-blob", "consul", "zookeeper"]) {
+  for (const { name } of CARDS) {
     assert.ok(listed.get(name), `${name} and its capabilities among ${stdout}`);
   }
   assert.ok(listed.has("third-party"));
