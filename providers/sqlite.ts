@@ -1,21 +1,21 @@
 /**
- * Elections among the processes of one host, in a SQLite database of their own: `sqlite:///var/lib/app/elections.db`. No
- * server and no driver: `node:sqlite` of Deno, of Node from 22.5 on, and of Bun.
+ * Elections among the processes of one host, in a SQLite database of their own: `sqlite:///var/lib/app/elections.db`.
+ * No server and no driver: `node:sqlite` of Deno, of Node from 22.5 on, and of Bun.
  *
  * One row per group, which is never deleted. Its version changes with every write.
  *
- * - **Token**: a 64-bit integer in the row, on the disk before anybody leads under it. If somebody removes the file, the
- *   leader loses its lease with its next heartbeat; processes that live through it go on counting from what they have seen,
- *   but among processes that start afterwards tokens begin at 1 again.
+ * - **Token**: a 64-bit integer in the row, on the disk before anybody leads under it. If somebody removes the file,
+ *   the leader loses its lease with its next heartbeat; processes that live through it go on counting from what they
+ *   have seen, but among processes that start afterwards tokens begin at 1 again.
  * - **Clock**: each observer's own monotonic one. A lease has expired when its row was seen to stand still for a whole
  *   lease; so one who has just started waits that long. Stepping the wall clock of the host moves nothing.
  * - **Locks** of other processes are waited for without blocking: up to `busyTimeout`, in tries that fail at once.
- * - **Not promised**: anything between hosts. A network file system breaks the locks and the log of SQLite, and with them the
- *   promise that there is one leader.
+ * - **Not promised**: anything between hosts. A network file system breaks the locks and the log of SQLite, and with
+ *   them the promise that there is one leader.
  * - **Foreign files** are refused, and left as they are: the database must be one that this provider has made.
- * - **A heartbeat** costs a look at the file's name and one statement, which does not wait for the disk, but holds up the
- *   process while it runs: some tens of microseconds. A grant waits for the disk, and holds up the process for that long.
- *   On a full disk both fail.
+ * - **A heartbeat** costs a look at the file's name and one statement, which does not wait for the disk, but holds up
+ *   the process while it runs: some tens of microseconds. A grant waits for the disk, and holds up the process for that
+ *   long. On a full disk both fail.
  *
  * @module
  */
@@ -47,7 +47,10 @@ import { Leases } from "./sqlite/leases.ts";
 
 /** How to open the provider: by `url` or by `path`. */
 export interface SqliteOptions {
-  /** The file as a URL: `sqlite:///dir/file.db`, percent-encoded where it must be; or `sqlite:./file.db`, from the working directory. */
+  /**
+   * The file as a URL: `sqlite:///dir/file.db`, percent-encoded where it must be; or `sqlite:./file.db`, from the
+   * working directory.
+   */
   readonly url?: string | URL | undefined;
   /** The file as a path. The first `acquire` makes it, with mode 0600; its directory must be there. */
   readonly path?: string | undefined;
@@ -60,8 +63,8 @@ export interface SqliteOptions {
 /**
  * Opens a provider that keeps leases in a SQLite database.
  *
- * @throws {TypeError | RangeError} if not exactly one of `url` and `path` is given, if the URL names no file of this host, or
- * if a setting is malformed or does not exist
+ * @throws {TypeError | RangeError} if not exactly one of `url` and `path` is given, if the URL names no file of this
+ *   host, or if a setting is malformed or does not exist
  *
  * @example
  * ```ts

@@ -19,7 +19,9 @@ const MAX_PAUSE_MS = 25;
 /** Codes of SQLite: another connection has the lock; and the same, while a write-ahead log is being opened. */
 const [BUSY, PROTOCOL] = [5, 15];
 
-/** The mark is written by the transaction that makes the table, and before the log is used: it is in the file itself. */
+/**
+ * The mark is written by the transaction that makes the table, and before the log is used: it is in the file itself.
+ */
 const SCHEMA = `
   BEGIN;
   PRAGMA application_id = ${APPLICATION_ID};
@@ -63,8 +65,8 @@ export class Connection {
   }
 
   /**
-   * As {@linkcode write}, and waits for the disk: what was written before is on it then, too. A token must not be granted
-   * again after a power failure; a heartbeat that is missing does no harm.
+   * As {@linkcode write}, and waits for the disk: what was written before is on it then, too. A token must not be
+   * granted again after a power failure; a heartbeat that is missing does no harm.
    */
   writeThrough(sql: string, ...values: (string | number | bigint | null)[]): number {
     // Not kept: this pragma takes effect when it is prepared, not when it is run.
@@ -215,8 +217,8 @@ async function identify(path: string): Promise<string | null> {
 }
 
 /**
- * Makes a database under another name, and gives it its own when it is complete: nobody ever sees a part of one. Of all who
- * try, one wins.
+ * Makes a database under another name, and gives it its own when it is complete: nobody ever sees a part of one. Of all
+ * who try, one wins.
  */
 async function create(path: string, Sqlite: typeof DatabaseSync): Promise<void> {
   const draft = `${path}.${crypto.randomUUID()}`;

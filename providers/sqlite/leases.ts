@@ -53,14 +53,16 @@ const RELEASE = `UPDATE elections SET version = version + 1, term_id = NULL, met
 /**
  * What one process does and has seen.
  *
- * Why a take-over is safe: a renewal changes the version, so the last one was committed before the version was first seen;
- * the holder counts its time from before that. A whole lease later, on the observer's monotonic clock and with a margin for
- * its rate, the holder's time is over. The grant is conditional on the version, so a renewal in between makes it fail; and a
- * renewal is conditional on the term, so that it fails after the grant.
+ * Why a take-over is safe: a renewal changes the version, so the last one was committed before the version was first
+ * seen; the holder counts its time from before that. A whole lease later, on the observer's monotonic clock and with a
+ * margin for its rate, the holder's time is over. The grant is conditional on the version, so a renewal in between
+ * makes it fail; and a renewal is conditional on the term, so that it fails after the grant.
  */
 export class Leases {
   readonly #clock: Clock;
-  /** The largest token of each group that was ever seen: those who live through the loss of the file go on from there. */
+  /**
+   * The largest token of each group that was ever seen: those who live through the loss of the file go on from there.
+   */
   readonly #tokens = new Map<string, bigint>();
   readonly #sights = new Map<string, Sight>();
   /** The file that was looked at. What stood still in another one says nothing. */
