@@ -7,16 +7,13 @@ import { CARDS } from "../providers/catalog.ts";
 import { cardFor } from "../src/registry.ts";
 import { addressesIn, BACKENDS, PERMISSIONS, testFlags } from "./permissions.ts";
 import { COMPOSE_URLS } from "./servers/compose.ts";
-import { synced } from "./sync.ts";
+import { ownFiles, synced } from "./sync.ts";
 
 const root = new URL("../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
 const modules = readdirSync(new URL("providers/", root)).filter((file) =>
   file.endsWith(".ts") && file !== "catalog.ts"
 );
-
-/** The files of servers that are not named like their backend. */
-const SERVERS: Readonly<Record<string, string>> = { "azure-blob": "azurite", sqlserver: "compose" };
 
 for (const file of modules) {
   const name = file.slice(0, -".ts".length).replaceAll("_", "-");
@@ -42,11 +39,8 @@ for (const file of modules) {
     assert.match(read(path), /conformanceCases\(/);
   });
 
-  test(`provider ${name} has its page, its bench file and, if it needs one, its server`, () => {
-    const own = file.replace(".ts", "");
-    const paths = [`docs/backends/${name}.md`, `bench/backends/${file}`];
-    if (BACKENDS.includes(name)) paths.push(`tests/servers/${SERVERS[name] ?? own}.ts`);
-    for (const path of paths) assert.ok(existsSync(new URL(path, root)), `there is no ${path}`);
+  test(`provider ${name} has its page, its bench file, its mutants and, if it needs one, its server`, () => {
+    for (const path of ownFiles(name)) assert.ok(existsSync(new URL(path, root)), `there is no ${path}`);
   });
 }
 

@@ -143,7 +143,7 @@ function staticChecks(): (() => Promise<void>)[] {
 const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
   { name: "proof", of: /^tests\/(simulation|model|linearizability|chaos\/)/ },
   { name: "command line", of: /^tests\/cli\// },
-  { name: "file", of: /^tests\/providers\/file/ },
+  { name: "embedded", of: /^tests\/providers\/(memory|file|sqlite)/ },
   { name: "unit", of: /^/ },
 ];
 

@@ -9,6 +9,8 @@ export { abortable, callBackend, parseMetadata, permanently, providerError } fro
 export { ForwardingProvider } from "../../src/forwarding_provider.ts";
 export { redact } from "../../src/redact.ts";
 export { nearest, refuseUnknown } from "../../src/spelling.ts";
+export { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
+export { type Duration, parseDuration } from "../../src/time/duration.ts";
 export { CLOCK_RATE_ERROR, type Evidence, LeaseEvidence, type SeenRecord } from "./lease_evidence.ts";
 export {
   checkOptions,

@@ -171,3 +171,21 @@ test("a file that is removed costs its leader the lease, and those who live thro
   await win(other, request("h"));
   assert.equal((await win(provider, request("g"))).token, 2n);
 });
+
+test("renew() never moves the heartbeat back, when the wall clock of the host is set back", async () => {
+  const time = new VirtualClock();
+  let behind = 0;
+  const clock = {
+    monotonic: () => time.monotonic(),
+    wall: () => time.wall() - behind,
+    setTimer: (callback: () => void, delayMs: number) => time.setTimer(callback, delayMs),
+  };
+  await using provider = sqliteProvider({ path: newPath(), clock });
+  const lease = await win(provider, request("g"));
+  time.jump(1_000);
+  assert.equal(await provider.renew(lease, soon()), "renewed");
+  const before = (await provider.read("g", soon()))?.lastHeartbeat;
+  behind = 3_600_000;
+  assert.equal(await provider.renew(lease, soon()), "renewed");
+  assert.deepEqual((await provider.read("g", soon()))?.lastHeartbeat, before);
+});

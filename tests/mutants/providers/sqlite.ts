@@ -1,0 +1,52 @@
+/** Defects of `sqlite:`. */
+
+import type { ProviderMutant } from "../provider_mutant.ts";
+
+const LEASES = "providers/sqlite/leases.ts";
+const TEST = "tests/providers/sqlite_test.ts";
+
+/** Each must be noticed by the tests of the provider. */
+export const MUTANTS: readonly ProviderMutant[] = [
+  mutant(
+    "a renewal by group, whoever holds it",
+    "  WHERE election_group = ? AND term_id = ?`;\nconst RELEASE",
+    "  WHERE election_group = ? AND term_id <> ?`;\nconst RELEASE",
+  ),
+  mutant(
+    "a release by group, whoever holds it",
+    "metadata = '{}'\n  WHERE election_group = ? AND term_id = ?`;",
+    "metadata = '{}'\n  WHERE election_group = ? AND term_id IS NOT NULL AND ? <> ''`;",
+  ),
+  mutant(
+    "a renewal that leaves the version alone",
+    "const RENEW = `UPDATE elections SET version = version + 1, heartbeat_at",
+    "const RENEW = `UPDATE elections SET heartbeat_at",
+  ),
+  mutant("a heartbeat that moves back", "heartbeat_at = max(heartbeat_at, ?)", "heartbeat_at = ?"),
+  mutant("tokens start anew", "const token = (this.#tokens.get(electionGroup) ?? 0n) + 1n;", "const token = 1n;"),
+  mutant(
+    "a lease is free after half its time",
+    "return row.termId === null || asOf - since >= lasts(row);",
+    "return row.termId === null || asOf - since >= lasts(row) / 2;",
+  ),
+  mutant(
+    "a lease never expires",
+    "return row.termId === null || asOf - since >= lasts(row);",
+    "return row.termId === null;",
+  ),
+  mutant(
+    "a standstill is counted from the first look, whatever was written since",
+    "const isSame = row !== null && earlier?.row?.version === row.version && earlier.row.termId === row.termId;",
+    "const isSame = row !== null && earlier?.row !== null && earlier !== undefined;",
+  ),
+  mutant("a term that asks again is refused", "if (row?.termId === termId) {", 'if (row?.termId === "") {'),
+  mutant(
+    "metadata that a renewal carries is dropped",
+    "const json = metadata === undefined ? null : JSON.stringify(metadata);",
+    "const json = metadata === undefined ? null : null;",
+  ),
+];
+
+function mutant(name: string, find: string, replace: string): ProviderMutant {
+  return { name, file: LEASES, find, replace, test: { file: TEST } };
+}
