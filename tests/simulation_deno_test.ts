@@ -12,7 +12,7 @@ const FROM = Number(Deno.env.get("ELECT_SIMULATION_FROM") ?? 1);
 /** How many seeds go to a thread at a time. */
 const CHUNK = 250;
 /** Within how many seeds each mutant must be found. */
-const MOST_SEEDS = 2_000;
+const MOST_SEEDS = 8_000;
 
 Deno.test(`simulate() finds nothing, in ${SEEDS} seeds from ${FROM}`, async () => {
   const root = new URL("../", import.meta.url).href;

@@ -264,7 +264,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a try that asks beside the loop",
     file: CAMPAIGN,
     find: "    this.#attempts.push(attempt);\n",
-    replace: "    void this.#acquire().then(() => attempt.resolve({ leader: null }), attempt.reject);\n",
+    replace: "    void this.#provider.acquire(crypto.randomUUID(), this.#around.metadata)\n" +
+      "      .then(() => attempt.resolve({ leader: null }), attempt.reject);\n",
   },
   {
     name: "a try that does not wait for the end of a step-down",

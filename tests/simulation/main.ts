@@ -33,7 +33,7 @@ async function writeTable(): Promise<void> {
   const text = await Deno.readTextFile(PROOF);
   const [before, after] = [text.indexOf(BEGIN), text.indexOf(END)];
   if (before < 0 || after < before) throw new Error(`Cannot write the table: ${BEGIN} is not in docs/proof.md`);
-  const table = formatTable(await hunt(MUTANTS, 2_000));
+  const table = formatTable(await hunt(MUTANTS, 8_000));
   await Deno.writeTextFile(PROOF, `${text.slice(0, before + BEGIN.length)}\n\n${table}\n\n${text.slice(after)}`);
 }
 
