@@ -32,6 +32,14 @@ const WORKERS = 2;
 /** How many mutants of each list are drawn, and after how long none is planted any more, in milliseconds. */
 const SAMPLE = { count: 2, limitMs: 120_000 };
 
+/** What needs no server, in parts that end within their time each; those that take longest come first. */
+const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
+  { name: "proof", of: /^tests\/(simulation|model|linearizability|chaos\/)/ },
+  { name: "command line", of: /^tests\/cli\// },
+  { name: "embedded", of: /^tests\/providers\/(memory|file|sqlite)/ },
+  { name: "unit", of: /^/ },
+];
+
 const deno = Deno.execPath();
 const reports = await Deno.makeTempDir({ prefix: "elect-test-reports-" });
 const results: Result[] = [];
@@ -138,14 +146,6 @@ function staticChecks(): (() => Promise<void>)[] {
     report(what, "deno", ok ? NONE : { ...NONE, failed: 1 }, output);
   });
 }
-
-/** What needs no server, in parts that end within their time each; those that take longest come first. */
-const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
-  { name: "proof", of: /^tests\/(simulation|model|linearizability|chaos\/)/ },
-  { name: "command line", of: /^tests\/cli\// },
-  { name: "embedded", of: /^tests\/providers\/(memory|file|sqlite)/ },
-  { name: "unit", of: /^/ },
-];
 
 function unitTests(files: readonly string[]): (() => Promise<void>)[] {
   const left = files.filter((file) => backendOf(file) === undefined);
