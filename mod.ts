@@ -1,10 +1,10 @@
 /**
- * Leader election for Deno, Bun and Node: many instances of a service run, exactly one leads, and when it dies another takes
- * over. The lease lives in a backend that you already have.
+ * Leader election for Deno, Bun and Node: many instances of a service run, exactly one leads, and when it dies another
+ * takes over. The lease lives in a backend that you already have.
  *
- * The promise: no two participants' `isLeader` is true at the same instant, whatever pauses and delays, as long as their
- * clocks run at rates that differ by no more than `clockRateError`; each term has a fencing token larger than all before;
- * `term.signal` aborts before anybody else can lead, also while the backend hangs.
+ * The promise: no two participants' `isLeader` is true at the same instant, whatever pauses and delays, as long as
+ * their clocks run at rates that differ by no more than `clockRateError`; each term has a fencing token larger than all
+ * before; `term.signal` aborts before anybody else can lead, also while the backend hangs.
  *
  * The limit: nothing stops work that ignores `term.signal`. A resource that refuses tokens lower than it has seen
  * is safe even then. And a backend that loses what it acknowledged (see each provider) can grant a lease twice.

@@ -1,5 +1,5 @@
 /**
- * What a command is, and how its command line is read.
+ * The shape of a command, and the reading of its command line.
  *
  * @module
  */
@@ -14,13 +14,13 @@ import { LOG_LEVELS, type LogLevel } from "./output.ts";
 
 /** One command of `elect`. */
 export interface Command {
-  /** What it is called. */
+  /** The name of the command. */
   readonly name: string;
-  /** What follows the name, such as `"GROUP -- COMMAND..."`. */
+  /** The text that follows the name, such as `"GROUP -- COMMAND..."`. */
   readonly usage: string;
-  /** What it does, in one line. */
+  /** The effect of the command, in one line. */
   readonly summary: string;
-  /** What else one should know: paragraphs of the help. */
+  /** The paragraphs of the help: all else that one should know. */
   readonly details: string;
   /** A command line that works. */
   readonly example: string;
@@ -36,7 +36,7 @@ export interface Invocation {
   readonly group: string;
   /** The argument that the command takes, a group or another; empty for a command that takes none. */
   readonly argument: string;
-  /** What follows `--`. */
+  /** The words that follow `--`. */
   readonly command: readonly string[];
   readonly provider: string | undefined;
   readonly imports: readonly string[];

@@ -63,7 +63,9 @@ function commandCalled(name: string): Command {
   );
 }
 
-/** Adds where the backend was looked for, unless the error says so: a host that does not answer is most often misspelt. */
+/**
+ * Adds where the backend was looked for, unless the error says so: a host that does not answer is most often misspelt.
+ */
 function named(error: unknown, target: () => string): unknown {
   if (!(error instanceof ProviderError) && !isTimeout(error)) return error;
   const at = redact(target());

@@ -11,7 +11,7 @@ export interface Option {
   readonly type: "string" | "boolean";
   readonly short?: string;
   readonly multiple?: boolean;
-  /** What stands for its value in the help. */
+  /** The word that stands for its value in the help. */
   readonly value?: string;
   /** The values that it takes, where they can be listed. */
   readonly choices?: readonly string[];

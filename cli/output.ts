@@ -1,5 +1,5 @@
 /**
- * What the command prints: sentences for people, or one JSON object per line.
+ * The output of the command: sentences for people, or one JSON object per line.
  *
  * @module
  */
@@ -41,8 +41,8 @@ export function outputTo(stream: Stream, json: boolean): Output {
 export function logTo(stream: Stream, level: LogLevel, json: boolean): Logger {
   const write = (at: LogLevel) => (message: string, properties: Record<string, unknown> = {}) => {
     if (LOG_LEVELS.indexOf(at) < LOG_LEVELS.indexOf(level)) return;
-    // Value by value: a secret that is looked for in the line as a whole has no end that is not JSON's, too, and a fencing
-    // token has the name of a secret.
+    // Value by value: a secret that is looked for in the line as a whole has no end that is not JSON's, too, and a
+    // fencing token has the name of a secret.
     const line = json
       ? toJson({ level: at, message, ...properties }, redact)
       : `elect: ${at}: ${redact(message)}${listed(properties)}`;
@@ -52,8 +52,8 @@ export function logTo(stream: Stream, level: LogLevel, json: boolean): Logger {
 }
 
 /**
- * Returns `data` as one line of JSON, each text in it as `shown` has it. Tokens become strings: they outgrow the numbers of
- * most JSON readers.
+ * Returns `data` as one line of JSON, each text in it as `shown` has it. Tokens become strings: they outgrow the
+ * numbers of most JSON readers.
  */
 export function toJson(data: Readonly<Record<string, unknown>>, shown = (text: string) => text): string {
   return JSON.stringify(data, (_key, value: unknown) => {

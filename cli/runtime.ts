@@ -9,8 +9,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 
 /**
- * Starts the module `name` that lies beside the module at `from`. Nothing secret goes into the command line, which every
- * user of the machine can read: URLs travel through the environment or a pipe.
+ * Starts the module `name` that lies beside the module at `from`. Nothing secret goes into the command line, which
+ * every user of the machine can read: URLs travel through the environment or a pipe.
  *
  * @param denoFlags the permissions that it gets on Deno
  */

@@ -8,10 +8,13 @@ import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
 
-/** Those that ask a process to end. */
+/** The signals that ask a process to end. */
 const ENDING: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
 
-/** Those that would end or stop this process by default, or that a command may wait for, and that say nothing to `elect`. */
+/**
+ * The signals that would end or stop this process by default, or that a command may wait for, and that say nothing to
+ * `elect`.
+ */
 const OTHERS: readonly NodeJS.Signals[] = [
   "SIGUSR1",
   "SIGUSR2",
@@ -34,12 +37,14 @@ const held: NodeJS.Signals[] = [];
 let handler: SignalHandler | null = null;
 let listening = false;
 
-/** Whether SIGHUP was ignored when this process began, as `nohup` has it. Read once: listening changes what can be read. */
+/**
+ * True if SIGHUP was ignored when this process began, as `nohup` has it. Read once: listening changes what can be read.
+ */
 const hangUpIgnored = isHangUpIgnored();
 
 /**
  * Begins to listen. The first thing that the program does: until then a signal ends it, or, where it is process 1 of a
- * container, is lost without a trace. What comes before somebody takes signals is kept.
+ * container, is lost without a trace. A signal that comes before somebody takes signals is kept.
  */
 export function holdSignals(): void {
   if (listening) return;
@@ -55,7 +60,9 @@ export function holdSignals(): void {
   }
 }
 
-/** Hands every signal to `take`, those that were held first, until it is disposed of. Then, those that ask to end do so. */
+/**
+ * Hands every signal to `take`, those that were held first, until it is disposed of. Then, those that ask to end do so.
+ */
 export function onSignal(take: SignalHandler): Disposable {
   holdSignals();
   handler = take;
@@ -103,8 +110,8 @@ async function closeInspector(): Promise<void> {
 }
 
 /**
- * Reads it from /proc, where there is one. Node forgets, as it starts, which signals were ignored; so there the parent has to
- * do, which tells of a script under `nohup`, but not of `nohup node`.
+ * Reads it from /proc, where there is one. Node forgets, as it starts, which signals were ignored; so there the parent
+ * has to do, which tells of a script under `nohup`, but not of `nohup node`.
  */
 function isHangUpIgnored(): boolean {
   const forgets = !("Deno" in globalThis) && !("Bun" in globalThis);

@@ -8,7 +8,7 @@ import { constants, fstatSync, openSync, write } from "node:fs";
 import process from "node:process";
 import { EXIT } from "./exit.ts";
 
-/** How much may wait to be written, in characters. What goes beyond it is dropped: a log is worth no leadership. */
+/** How much may wait to be written, in characters. Text beyond it is dropped: a log is worth no leadership. */
 const MAX_WAITING = 1_000_000;
 /** How long to wait when a stream that does not block is full, in milliseconds. */
 const FULL_MS = 50;
@@ -18,8 +18,8 @@ const STANDARD_ERROR = 2;
 export type Stream = Pick<typeof process.stdout, "isTTY"> & { write(text: string): boolean };
 
 /**
- * Standard error, for lines of which some may be lost. Its reader may have gone, which ends nothing; or may stand still,
- * which holds nobody up, while the runtimes' own streams wait for a pipe that is full.
+ * Standard error, for lines of which some may be lost. Its reader may have gone, which ends nothing; or may stand
+ * still, which holds nobody up, while the runtimes' own streams wait for a pipe that is full.
  */
 class LossyStream {
   #waiting = "";
@@ -53,7 +53,10 @@ class LossyStream {
   }
 }
 
-/** Writes to standard error without holding up the event loop. In Deno `write` of `node:fs` would, for a standard stream. */
+/**
+ * Writes to standard error without holding up the event loop. In Deno `write` of `node:fs` would, for a standard
+ * stream.
+ */
 function writeInThread(bytes: Uint8Array, done: (error: Error | null, written: number) => void): void {
   if ("Deno" in globalThis) {
     void Deno.stderr.write(bytes).then((written) => done(null, written), (error) => done(error, 0));
@@ -66,8 +69,8 @@ function writeInThread(bytes: Uint8Array, done: (error: Error | null, written: n
 let descriptor: number | null = null;
 
 /**
- * Opens the pipe or terminal of standard error once more, so that writing to it does not wait: Node cannot end while a thread
- * of it does. A file never makes one wait, and needs the place that its descriptor shares with others.
+ * Opens the pipe or terminal of standard error once more, so that writing to it does not wait: Node cannot end while a
+ * thread of it does. A file never makes one wait, and needs the place that its descriptor shares with others.
  */
 function openStandardError(): number {
   try {
@@ -80,7 +83,7 @@ function openStandardError(): number {
   }
 }
 
-/** Whether it is a stream that refuses what it has no room for; the others wait. */
+/** Returns true if it is a stream that refuses what it has no room for; the others wait. */
 function isFull(error: Error | null): boolean {
   return error !== null && "code" in error && error.code === "EAGAIN" || error?.name === "WouldBlock";
 }
@@ -88,7 +91,10 @@ function isFull(error: Error | null): boolean {
 /** See {@linkcode LossyStream}. */
 export const standardError: Stream = new LossyStream();
 
-/** Keeps the program alive when a reader of its streams goes. One of standard output that has had enough, such as head, ends it. */
+/**
+ * Keeps the program alive when a reader of its streams goes. One of standard output that has had enough, such as head,
+ * ends it.
+ */
 export function outliveReaders(): void {
   process.stderr.on("error", () => {});
   process.stdout.on(

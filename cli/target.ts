@@ -45,7 +45,10 @@ export function isLocalByDefault(invocation: Target): boolean {
   return !invocation.provider && !process.env["ELECT_PROVIDER"];
 }
 
-/** Returns the directory in which the commands of a target are entered that run on this host: with its leases, if it is one. */
+/**
+ * Returns the directory in which the commands of a target are entered that run on this host: with its leases, if it is
+ * one.
+ */
 export function registerDirectory(target: string): string {
   if (/^file:/i.test(target)) {
     const path = /^file:\//i.test(target)
@@ -101,7 +104,7 @@ export function electionOf(
   return asUsage(() => ({ election: new LeaderElection(provider, options), config: resolveOptions(options) }));
 }
 
-/** What a single question to a backend takes: the longest it may last. */
+/** Returns the option of a single question to a backend that bounds how long it may last. */
 export function patience(): { signal: AbortSignal } {
   return { signal: AbortSignal.timeout(PATIENCE_MS) };
 }

@@ -61,8 +61,8 @@ export function providerError(
 }
 
 /**
- * Marks what a driver threw as a failure that will not mend by itself, and returns it: the {@linkcode ProviderError} that is
- * built for it is `permanent`.
+ * Marks what a driver threw as a failure that will not mend by itself, and returns it: the {@linkcode ProviderError}
+ * that is built for it is `permanent`.
  */
 export function permanently<E extends object>(error: E): E {
   PERMANENT.add(error);

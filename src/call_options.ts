@@ -1,5 +1,5 @@
 /**
- * What the calls of an election are told, checked before anything happens.
+ * The options of the calls of an election, checked before anything happens.
  *
  * @module
  */

@@ -16,8 +16,9 @@ import type { Clock } from "./time/clock.ts";
  * Enters an election, and starts to campaign unless `autoStart` is false.
  *
  * Given a URL, the election owns the provider that it opens: `stop` closes it. Given a provider, the caller keeps it.
- * Resolves when the first look has come to an end, so `isLeader` tells at once whether nobody else led; a backend that is
- * down is no error, it is looked for until it is found. A first look that fails for good (`ProviderError.permanent`) is one.
+ * Resolves when the first look has come to an end, so `isLeader` tells at once whether nobody else led; a backend that
+ * is down is no error, it is looked for until it is found. A first look that fails for good (`ProviderError.permanent`)
+ * is one.
  *
  * @param target a provider, or the URL of one, such as `"memory:"` or `"redis://localhost"`
  * @throws {TypeError} if no registered provider opens the URL, or an option is malformed

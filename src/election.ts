@@ -107,8 +107,8 @@ export class LeaderElection implements AsyncDisposable {
   }
 
   /**
-   * True while this participant leads, computed against the deadline on every read. While it is true no other participant's
-   * is. False as soon as the leader begins to step down.
+   * True while this participant leads, computed against the deadline on every read. While it is true no other
+   * participant's is. False as soon as the leader begins to step down.
    */
   get isLeader(): boolean {
     return this.#participant.term !== null;
@@ -148,8 +148,8 @@ export class LeaderElection implements AsyncDisposable {
   }
 
   /**
-   * Stops: steps down gracefully if leading, drains the work of `run`, ends every stream and rejects every wait. Resolves
-   * when all is done, within `drainTimeout` + `lockTimeout` + 3 * `requestTimeout` however the backend hangs.
+   * Stops: steps down gracefully if leading, drains the work of `run`, ends every stream and rejects every wait.
+   * Resolves when all is done, within `drainTimeout` + `lockTimeout` + 3 * `requestTimeout` however the backend hangs.
    */
   stop(): Promise<void> {
     return this.#participant.stop();
@@ -163,8 +163,8 @@ export class LeaderElection implements AsyncDisposable {
   /**
    * Asks for the lease now, whatever the schedule and the cool-down say.
    *
-   * @throws {ElectionError} if the election is not started, only observes, is unfit by its `healthCheck`, or if the work of
-   * the last term has not settled
+   * @throws {ElectionError} if the election is not started, only observes, is unfit by its `healthCheck`, or if the
+   * work of the last term has not settled
    * @throws {ProviderError} if the backend failed: whether the lease was granted is unknown, and will be found out
    */
   async tryAcquireLeadership(options: WaitOptions = {}): Promise<AttemptOutcome> {
@@ -176,8 +176,8 @@ export class LeaderElection implements AsyncDisposable {
   }
 
   /**
-   * Steps down, if leading, and stays a participant: aborts `term.signal`, waits for the work of `run` to settle (at most
-   * `drainTimeout`), releases the lease. Do not await it inside that work.
+   * Steps down, if leading, and stays a participant: aborts `term.signal`, waits for the work of `run` to settle (at
+   * most `drainTimeout`), releases the lease. Do not await it inside that work.
    *
    * @throws {TypeError | RangeError} if `cooldown` is not a duration
    */
@@ -223,12 +223,12 @@ export class LeaderElection implements AsyncDisposable {
   }
 
   /**
-   * The main way in: waits for leadership, calls `work(term)`, and if the term ends before `work` has settled, waits for it
-   * to settle and campaigns again. `term.signal` tells `work` to stop.
+   * The main way in: waits for leadership, calls `work(term)`, and if the term ends before `work` has settled, waits
+   * for it to settle and campaigns again. `term.signal` tells `work` to stop.
    *
    * When `work` returns within a valid term, leadership is released and `run` returns its value; with `once: false` it
-   * campaigns again instead. When `work` rejects within a valid term, leadership is released and `run` rejects with the same
-   * error. While `work` drains, this participant does not campaign.
+   * campaigns again instead. When `work` rejects within a valid term, leadership is released and `run` rejects with the
+   * same error. While `work` drains, this participant does not campaign.
    *
    * @throws {ElectionError} when the election stops, unless `work` returned all the same
    */

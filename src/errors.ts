@@ -40,8 +40,8 @@ export class ProviderError extends ElectionError {
   /** The operation that failed. */
   readonly operation: ProviderOperation;
   /**
-   * True if the failure will not mend by itself: credentials, permissions, an unknown database, a missing driver, a malformed or
-   * foreign record, a time-out that the server refuses, TLS trust.
+   * True if the failure will not mend by itself: credentials, permissions, an unknown database, a missing driver, a
+   * malformed or foreign record, a time-out that the server refuses, TLS trust.
    */
   readonly permanent: boolean;
 

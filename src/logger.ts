@@ -35,8 +35,8 @@ export function logOf(
 }
 
 /**
- * Tells `logger`, if there is one. Neither one that throws nor one whose promise rejects may take with it who tells, and
- * there is nobody else to tell of that.
+ * Tells `logger`, if there is one. Neither one that throws nor one whose promise rejects may take with it who tells,
+ * and there is nobody else to tell of that.
  */
 export function tell(
   logger: Logger | null | undefined,
@@ -54,7 +54,9 @@ export function tell(
 
 /** How long the same warning is counted instead of written, in milliseconds. */
 const QUIET_MS = 60_000;
-/** The number of different warnings that are remembered; beyond it the oldest is forgotten, and may be written again. */
+/**
+ * The number of different warnings that are remembered; beyond it the oldest is forgotten, and may be written again.
+ */
 const REMEMBERED = 1_000;
 
 interface Told {
@@ -64,8 +66,8 @@ interface Told {
 }
 
 /**
- * Returns the logger of those who give none: warnings go to `console.warn`, each distinct one at once and then at most once
- * a minute with a count. Warnings are the same if message and error are, whatever the participant.
+ * Returns the logger of those who give none: warnings go to `console.warn`, each distinct one at once and then at most
+ * once a minute with a count. Warnings are the same if message and error are, whatever the participant.
  */
 export function warningsTo(write: (text: string) => void, clock: Clock): Logger {
   const told = new Map<string, Told>();

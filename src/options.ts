@@ -17,32 +17,44 @@ import { refuseUnknown } from "./spelling.ts";
 export interface ElectionOptions {
   /** The election group: the name that participants compete for. Matches `/^[A-Za-z0-9_.-]{1,255}$/`. */
   readonly electionGroup: string;
-  /** The name of this participant; the same expression. @default the host name, the process id and 8 random hex digits */
+  /**
+   * The name of this participant; the same expression. @default the host name, the process id and 8 random hex digits
+   */
   readonly participantId?: string | undefined;
   /**
-   * Facts about the leader for others to see: at most 100 entries, keys of 1 to 255 characters, values of up to 4,000, in all
-   * 65,536 bytes as JSON in UTF-8. @default {}
+   * Facts about the leader for others to see: at most 100 entries, keys of 1 to 255 characters, values of up to 4,000,
+   * in all 65,536 bytes as JSON in UTF-8. @default {}
    */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** How often the leader renews its lease. @default "5s", or a third of `heartbeatTimeout` if that is less */
   readonly heartbeatInterval?: Duration | undefined;
   /** How long the lease lives without a heartbeat. @default "15s" */
   readonly heartbeatTimeout?: Duration | undefined;
-  /** The longest a follower goes without looking, where the backend gives no hints. Jittered downwards by up to a quarter. @default "5s" */
+  /**
+   * The longest a follower goes without looking, where the backend gives no hints. Jittered downwards by up to a
+   * quarter. @default "5s"
+   */
   readonly electionInterval?: Duration | undefined;
   /** The longest one `acquire` may take. @default "5s" */
   readonly lockTimeout?: Duration | undefined;
-  /** The longest any other call may take. @default the smaller of `heartbeatInterval` and a third of `heartbeatTimeout` */
+  /**
+   * The longest any other call may take. @default the smaller of `heartbeatInterval` and a third of `heartbeatTimeout`
+   */
   readonly requestTimeout?: Duration | undefined;
   /** How long before the lease can expire the leader stops leading. @default a tenth of `heartbeatTimeout` */
   readonly safetyMargin?: Duration | undefined;
   /** By what fraction a participant's clock may run slower than the backend's. @default 0.001 */
   readonly clockRateError?: number | undefined;
-  /** How long `work` may take to settle after its signal aborted, before the lease is released all the same. @default "5s" */
+  /**
+   * How long `work` may take to settle after its signal aborted, before the lease is released all the same.
+   * @default "5s"
+   */
   readonly drainTimeout?: Duration | undefined;
   /** How many times a failed look is repeated before the follower waits for `electionInterval`. @default 3 */
   readonly maxRetryAttempts?: number | undefined;
-  /** The bound of the first back-off; it doubles with each failure, and the wait is random below it. @default "100ms" */
+  /**
+   * The bound of the first back-off; it doubles with each failure, and the wait is random below it. @default "100ms"
+   */
   readonly retryBaseDelay?: Duration | undefined;
   /** The largest bound of a back-off. @default "5s" */
   readonly retryMaxDelay?: Duration | undefined;
@@ -56,8 +68,8 @@ export interface ElectionOptions {
    */
   readonly healthCheck?: ((options: { signal: AbortSignal }) => boolean | Promise<boolean>) | undefined;
   /**
-   * The sink for what the election says. `null` silences it. @default warnings to `console.warn`, each distinct one at once and
-   * then at most once a minute
+   * The sink for what the election says. `null` silences it. @default warnings to `console.warn`, each distinct one at
+   * once and then at most once a minute
    */
   readonly logger?: Logger | null | undefined;
   /** Gives the logger also every look and heartbeat. @default false */
@@ -167,8 +179,8 @@ export function checkName(what: "electionGroup" | "participantId", name: string)
  * Returns a copy of `metadata` if it is within its limits.
  *
  * @throws {TypeError} if it is not an object of strings
- * @throws {RangeError} if it has more than 100 entries, a key of 0 or more than 255 characters, a value of more than 4,000, or
- * more than 65,536 bytes as JSON in UTF-8
+ * @throws {RangeError} if it has more than 100 entries, a key of 0 or more than 255 characters, a value of more than
+ * 4,000, or more than 65,536 bytes as JSON in UTF-8
  */
 export function checkMetadata(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
@@ -241,7 +253,8 @@ function resolveTiming(options: ElectionOptions) {
     throw new ConfigError(
       `Cannot use this timing: heartbeatInterval + requestTimeout must be less than ` +
         `heartbeatTimeout * (1 - clockRateError) - safetyMargin, but ` +
-        `${heartbeatInterval} + ${requestTimeout} >= ${heartbeatTimeout} * (1 - ${clockRateError}) - ${safetyMargin} (ms)`,
+        `${heartbeatInterval} + ${requestTimeout} >= ` +
+        `${heartbeatTimeout} * (1 - ${clockRateError}) - ${safetyMargin} (ms)`,
     );
   }
   const maxRetryAttempts = options.maxRetryAttempts ?? 3;
@@ -299,7 +312,9 @@ function defaultParticipantId(): string {
   return `${host}-${process.pid}-${random.toString(16).padStart(8, "0")}`;
 }
 
-/** The host name makes ids readable, no more: the random digits make them unique. So a refused permission is no error. */
+/**
+ * The host name makes ids readable, no more: the random digits make them unique. So a refused permission is no error.
+ */
 function hostName(): string {
   try {
     return hostname();

@@ -24,7 +24,10 @@ export interface AcquireRequest {
   readonly termId: string;
   /** How long the lease lives without a heartbeat, in whole milliseconds. */
   readonly heartbeatTimeout: number;
-  /** Facts that others see in {@linkcode LeaderInfo.metadata}. Within its limits; keys and values may hold any characters. */
+  /**
+   * Facts that others see in {@linkcode LeaderInfo.metadata}. Within its limits; keys and values may hold any
+   * characters.
+   */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -82,7 +85,9 @@ export interface Held {
 export interface ProviderCapabilities {
   /** True if `watch` exists and gives timely hints. */
   readonly watch: boolean;
-  /** Whose clock decides that a lease has expired: that of the backend, or that of the one host all participants share. */
+  /**
+   * Whose clock decides that a lease has expired: that of the backend, or that of the one host all participants share.
+   */
   readonly timeAuthority: "server" | "host";
   /** The shortest `heartbeatTimeout` it can keep, in milliseconds. */
   readonly minTimeout: number;
@@ -98,18 +103,18 @@ export interface ProviderCapabilities {
  *
  * - Opening one does no I/O. It connects on first use, and a failure to connect is not remembered.
  * - `acquire` is idempotent by `termId`: repeated by the term that holds the lease, it answers `Acquired` with the same
- *   token and renews the lease in full, as `renew` would. What an unanswered `acquire` leaves behind frees itself within
- *   `heartbeatTimeout`.
+ *   token and renews the lease in full, as `renew` would. A lease that an unanswered `acquire` leaves behind frees
+ *   itself within `heartbeatTimeout`.
  * - `renew` and `release` compare `termId`: a late call of an old term changes nothing. `release` needs no more of the
  *   lease than `electionGroup` and `termId`, so that a term of unknown token can be released too.
- * - `lost` is for good: no renewal of the term that is still on its way brings the lease back. Only another `acquire` does, under a
- *   larger token.
+ * - `lost` is for good: no renewal of the term that is still on its way brings the lease back. Only another `acquire`
+ *   does, under a larger token.
  * - Taking over and renewing are one atomic step each, conditional on what was seen. Expiry is judged by the backend's
  *   clock, or by an observer that saw the same record stand still for a whole lease on its own monotonic clock. No wall
  *   clock of a participant enters a comparison.
  * - Nothing that holds the token is ever deleted: tokens grow across release, expiry and restarts of the backend.
- * - A rejection means *unknown*. It is a {@linkcode ProviderError}, or the signal's reason. A provider retries nothing, and
- *   no command of a call that has rejected is sent later.
+ * - A rejection means *unknown*. It is a {@linkcode ProviderError}, or the signal's reason. A provider retries nothing,
+ *   and no command of a call that has rejected is sent later.
  * - Names and metadata were checked by the core.
  */
 export interface Provider extends AsyncDisposable {
@@ -133,7 +138,10 @@ export interface Provider extends AsyncDisposable {
   watch?(electionGroup: string, options: WatchOptions): AsyncIterable<void>;
   /** Lists the groups that the backend knows, in any order. */
   groups?(options: CallOptions): Promise<string[]>;
-  /** Makes one round trip and checks the permissions that elections need. Rejects with a `ProviderError` that says what is wrong. */
+  /**
+   * Makes one round trip and checks the permissions that elections need. Rejects with a `ProviderError` that says what
+   * is wrong.
+   */
   healthCheck(options: CallOptions): Promise<void>;
 }
 

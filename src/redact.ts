@@ -4,17 +4,22 @@
  * @module
  */
 
-/** Names of credentials, with the blanks that a connection string allows. What is hidden already is left alone. */
+/**
+ * Names of credentials, with the blanks that a connection string allows. A value that is hidden already is left alone.
+ */
 const SECRET =
   String.raw`\b((?:sentinel)?pass\s*(?:word|wd|phrase)?|pwd|account\s*key|shared\s*access\s*(?:signature|key)|` +
   String.raw`(?:client|msi)?[\s_]*secret|sig|(?:access[\s_]*)?token|auth)(\s*=\s*)(?!\s*\*\*\*(?:[;"'&#)\s]|$))`;
 
-/** A value in quotes that may hold the quote twice, or in braces as ODBC has them. One without an end goes on to the end. */
+/**
+ * A value in quotes that may hold the quote twice, or in braces as ODBC has them. One without an end goes on to the
+ * end.
+ */
 const QUOTED = String.raw`"(?:[^"]|"")*(?:"|$)|'(?:[^']|'')*(?:'|$)|\{(?:[^}]|\}\})*(?:\}|$)`;
 
 /**
- * A secret in a connection string: at its beginning, which may be a quote in a message, or after a semicolon. It ends at a
- * semicolon, and what follows that without a "=" belongs to it as well.
+ * A secret in a connection string: at its beginning, which may be a quote in a message, or after a semicolon. It ends
+ * at a semicolon, and what follows that without a "=" belongs to it as well.
  */
 const IN_STRING = new RegExp(
   String.raw`((?:^|[;"'(])\s*)${SECRET}(?:${QUOTED})?[^;]*(?:;\s*[^;=\s][^;=]*(?=;|$))*`,
@@ -27,8 +32,8 @@ const ELSEWHERE = new RegExp(String.raw`${SECRET}(?:${QUOTED}|[^;&#\s]*)`, "gi")
 
 /**
  * Returns a URL, a connection string, or a message that has them in it, with every password, key, signature and token
- * replaced by `***`. A password that should have been percent-encoded or quoted and was not is hidden too: rather too much
- * than too little.
+ * replaced by `***`. A password that should have been percent-encoded or quoted and was not is hidden too: rather too
+ * much than too little.
  */
 export function redact(target: string | URL): string {
   return String(target)

@@ -19,8 +19,8 @@ export interface OpenOptions {
   /** Where the provider says what it does. @default nowhere */
   readonly logger?: Logger | undefined;
   /**
-   * Returns the ids of processes on this host, beside this one, that act for the holder of a lease. Where a backend frees
-   * the lease of a dead process at once (`file:`), these must be dead too. @default nobody else
+   * Returns the ids of processes on this host, beside this one, that act for the holder of a lease. Where a backend
+   * frees the lease of a dead process at once (`file:`), these must be dead too. @default nobody else
    */
   readonly heldBy?: (() => readonly number[]) | undefined;
 }
@@ -31,7 +31,7 @@ export interface ProviderCard {
   readonly name: string;
   /** The URL schemes that it opens, each with its colon, such as `["redis:", "rediss:"]`. */
   readonly protocols: readonly string[];
-  /** Whether it opens a target that its schemes do not tell, such as a connection string. */
+  /** Returns true if it opens a target that its schemes do not tell, such as a connection string. */
   readonly matches?: (target: string) => boolean;
   /** The name of the backend, as people write it. */
   readonly title: string;
@@ -53,7 +53,10 @@ export interface ProviderDefinition {
   readonly name: string;
   /** The URL schemes that it opens, each with its colon, such as `["redis:", "rediss:"]`. */
   readonly protocols: readonly string[];
-  /** Whether it opens a target that its schemes do not tell, such as a connection string. Asked after all schemes. */
+  /**
+   * Returns true if it opens a target that its schemes do not tell, such as a connection string. Asked after all
+   * schemes.
+   */
   matches?(target: string): boolean;
   /** Makes a provider, without I/O. `url` is as the user gave it. */
   open(url: string, options: OpenOptions): Provider | Promise<Provider>;
@@ -108,7 +111,8 @@ export function providers(): readonly ProviderDefinition[] {
 }
 
 /**
- * Opens the provider of `url`, without I/O. The caller owns it, and closes it with `await using` or `[Symbol.asyncDispose]()`.
+ * Opens the provider of `url`, without I/O. The caller owns it, and closes it with `await using` or
+ * `[Symbol.asyncDispose]()`.
  *
  * @throws {TypeError} if no registered provider opens the URL; the message names the import that would help
  */

@@ -1,5 +1,6 @@
 /**
- * A setting that nobody knows is most likely misspelt, and two participants that read it differently would lead in two places.
+ * A setting that nobody knows is most likely misspelt, and two participants that read it differently would lead in two
+ * places.
  *
  * @module
  */

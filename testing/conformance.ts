@@ -20,8 +20,8 @@ export type { ConformanceCase, ConformanceDetour, ConformanceFaults, Conformance
 
 /**
  * Returns the cases that apply to `target`, in the order in which they should run, one after the other. They use groups
- * of their own, so that the store may hold others; only those that kill or freeze the server disturb them. They wait for
- * real leases to expire: half a minute in all where a lease may last one second.
+ * of their own, so that the store may hold others; only those that kill or freeze the server disturb them. They wait
+ * for real leases to expire: half a minute in all where a lease may last one second.
  *
  * @example
  * ```ts
@@ -37,7 +37,7 @@ export function conformanceCases(target: ConformanceTarget): ConformanceCase[] {
   return CASES.flatMap((casesFor) => casesFor(target));
 }
 
-/** Those that disturb the server come last. */
+/** The cases that disturb the server come last. */
 const CASES = [
   leaseCases,
   overlapCases,

@@ -53,7 +53,7 @@ export interface Fault {
  * ```
  */
 export class FaultyProvider implements Provider {
-  /** What goes wrong with each operation at the moment. An operation that is missing goes well. */
+  /** The fault of each operation at the moment. An operation that is missing goes well. */
   readonly faults: Partial<Record<FaultyOperation, Fault>> = {};
   /** The operations that were called, in order. */
   readonly calls: FaultyOperation[] = [];

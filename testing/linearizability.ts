@@ -1,6 +1,6 @@
 /**
- * Whether what concurrent clients were told by the lease register of a provider (acquire, renew, release, read) can be
- * explained by one lease that did one thing after the other, each between a call and its answer.
+ * The check whether one lease explains the answers of a provider's lease register (acquire, renew, release, read) to
+ * concurrent clients: a lease that did one thing after the other, each between a call and its answer.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export interface LinearizabilityOptions extends Partial<RegisterRules> {
   readonly maxStates?: number;
 }
 
-/** What the check of a history came to. */
+/** The result of the check of a history. */
 export interface LinearizabilityResult {
   /** The violations, at most one for each group. */
   readonly violations: readonly RegisterViolation[];
@@ -50,10 +50,11 @@ export interface RegisterViolation {
  *
  * - One term at most has the lease. Others get it after a release, or after it can have expired: not earlier than
  *   `heartbeatTimeout` after the last acquire or renewal of the term was *sent*, less the tolerances.
- * - `renewed` and `released` are right only for the term that has the lease, `lost` and `notHolder` only when it has not.
+ * - `renewed` and `released` are right only for the term that has the lease, `lost` and `notHolder` only when it has
+ *   not.
  * - The token of a new term is larger than all before. A term that asks again while it has the lease keeps its token.
- * - `read`, and the leader in a refusal, tell who had the lease at some moment of the call. A refusal without a leader says
- *   that a race was lost, and so there must have been one.
+ * - `read`, and the leader in a refusal, tell who had the lease at some moment of the call. A refusal without a leader
+ *   says that a race was lost, and so there must have been one.
  * - A call of unknown outcome was carried out at any time after it was sent, or never.
  *
  * Not looked at: names, metadata and times in the answers.
@@ -94,8 +95,9 @@ export function checkLinearizability(
 }
 
 /**
- * Cuts a history that `contradicts` itself down. A call is never left out, for it may be what explains an answer; but its
- * answer is forgotten, and then it may or may not have been carried out. So what remains is wrong whatever the others did.
+ * Cuts a history that `contradicts` itself down. A call is never left out, for it may be what explains an answer; but
+ * its answer is forgotten, and then it may or may not have been carried out. So what remains is wrong whatever the
+ * others did.
  */
 function shrinkHistory(
   history: readonly RegisterOperation[],

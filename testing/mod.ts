@@ -1,6 +1,6 @@
 /**
- * For those who write a provider, or who test a program that elects: the conformance suite, a clock that moves only when
- * told to, a provider that fails on demand, and a check of what a lease told its clients.
+ * For those who write a provider, or who test a program that elects: the conformance suite, a clock that moves only
+ * when told to, a provider that fails on demand, and a check of what a lease told its clients.
  *
  * @module
  */

@@ -65,7 +65,7 @@ async function demo(invocation: Invocation): Promise<number> {
 }
 
 async function play(stage: Stage): Promise<void> {
-  // Who hands over must have somebody to hand over to: on a busy machine, processes take seconds to start.
+  // A leader that hands over must have somebody to hand over to: on a busy machine, processes take seconds to start.
   await stage.assembled();
   const first = await stage.nextLeader();
   await stage.rest();

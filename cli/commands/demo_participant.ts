@@ -1,8 +1,8 @@
 /**
  * One participant of `elect demo`, in a process of its own.
  *
- * It is told what to do by a line of JSON on standard input, and reports on standard output, a line of JSON each. When its
- * input closes, because the demo has ended in whatever way, it ends too.
+ * It is told what to do by a line of JSON on standard input, and reports on standard output, a line of JSON each. When
+ * its input closes, because the demo has ended in whatever way, it ends too.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { electionOf, openTarget } from "../target.ts";
 /** How often it looks whether it leads, in milliseconds. */
 const LOOK_MS = 10;
 
-/** What it reports. */
+/** A report of the participant. */
 export type Report =
   | { readonly event: "started" }
   /** Its `isLeader` has been true at `at`, by the clock that all processes of a machine share. */

@@ -19,7 +19,8 @@ export const evictCommand: Command = {
   summary: "Releases the lease of whoever leads GROUP.",
   details: `The evicted leader learns it with its next heartbeat, and may act as leader until then: what must not happen
 twice has to check fencing tokens. Somebody else may lead at once; the evicted participant may win again, too.
-Asks first on a terminal; elsewhere --yes is required. Ctrl-C and Ctrl-D at the question do nothing, with exit code 130.`,
+Asks first on a terminal; elsewhere --yes is required. \
+Ctrl-C and Ctrl-D at the question do nothing, with exit code 130.`,
   example: "elect evict nightly --yes",
   options: ["yes"],
   run: evict,
@@ -59,8 +60,8 @@ async function evict(invocation: Invocation): Promise<number> {
 }
 
 /**
- * Asks on the terminal. The terminal itself edits the line, turns Ctrl-C into SIGINT, and Ctrl-D into the end of the input:
- * what runtimes make of a terminal that they edit on differs, and one of them hears neither.
+ * Asks on the terminal. The terminal itself edits the line, turns Ctrl-C into SIGINT, and Ctrl-D into the end of the
+ * input: what runtimes make of a terminal that they edit on differs, and one of them hears neither.
  *
  * @returns what was answered; null if the question was broken off
  */

@@ -72,8 +72,8 @@ async function run(invocation: Invocation): Promise<number> {
   using _signals = onSignal((signal, ending) => campaign.onSignal(signal, ending));
 
   for (;;) {
-    // Before the election: their start must not delay a hand-off, who could not guard the command does not campaign, and the
-    // record of the term names them.
+    // Before the election: their start must not delay a hand-off, who could not guard the command does not campaign,
+    // and the record of the term names them.
     using guard = await Guard.start();
     using gated = await startGated(invocation.command, (members) => tell.stuck(members));
     company = [guard.pid, gated.pid];
@@ -145,8 +145,8 @@ class Campaign {
   }
 
   /**
-   * Returns whether the command that ended with `code` was ended because somebody else leads. An evicted leader learns that
-   * with its next heartbeat; but the next one of the same host has ended its command before.
+   * Returns whether the command that ended with `code` was ended because somebody else leads. An evicted leader learns
+   * that with its next heartbeat; but the next one of the same host has ended its command before.
    */
   async wasEvicted({ termId }: Term, code: number): Promise<boolean> {
     if (code <= exitCodeOfSignal(null)) return false;
@@ -164,7 +164,7 @@ class Campaign {
     await election.start();
     if (!election.isLeader && !this.#stopping.signal.aborted) {
       if (waitMs > 0) tell.waiting(election.status.currentLeader);
-      // Who does not wait is told, by an error, when there is nobody to ask.
+      // An `elect run` that does not wait is told, by an error, when there is nobody to ask.
       else if ((await election.tryAcquireLeadership()).outcome === "held") over.abort();
     }
     await election.run(async (term) => {

@@ -1,5 +1,5 @@
 /**
- * What `elect run` says, on standard error: its command has standard output to itself.
+ * The messages of `elect run`, on standard error: its command has standard output to itself.
  *
  * @module
  */
@@ -90,7 +90,7 @@ export class Teller {
     });
   }
 
-  /** What an earlier term left running has not ended yet. */
+  /** Processes that an earlier term left running have not ended yet. */
   earlier(members: readonly Member[]): void {
     this.#warn(`holds its command back: ${describeMembers(members)} still runs, from an earlier term`, {
       event: "earlier",

@@ -1,5 +1,5 @@
 /**
- * What keeps `elect run` from ending its command, or from cleaning up after it, said before it matters.
+ * The obstacles that keep `elect run` from ending its command, or from cleaning up after it, said before they matter.
  *
  * @module
  */
@@ -35,8 +35,8 @@ export function caveatsOf(command: readonly string[]): string[] {
 }
 
 /**
- * Looks from time to time whether processes of a group have come to run as another user, whom this one may not signal; calls
- * `told` once with those, and looks no more. Root may signal everybody.
+ * Looks from time to time whether processes of a group have come to run as another user, whom this one may not signal;
+ * calls `told` once with those, and looks no more. Root may signal everybody.
  */
 export function watchForStrangers(processGroup: number, told: (members: readonly Member[]) => void): Disposable {
   const own = ownUser();

@@ -13,7 +13,10 @@ import { startModule } from "../runtime.ts";
 
 /** How long a guard may take to start, or to give its first answer. */
 const PATIENCE_MS = 10_000;
-/** How long it may take to answer when the command has ended: nothing depends on it any more, and the lease is still held. */
+/**
+ * How long it may take to answer when the command has ended: nothing depends on it any more, and the lease is still
+ * held.
+ */
 const FAREWELL_MS = 2_000;
 
 /** A guard process that is running. It watches one command at a time, any number one after the other. */
@@ -33,8 +36,8 @@ export class Guard implements Disposable {
    * @throws {ElectionError} if it cannot be started
    */
   static async start(): Promise<Guard> {
-    // A session of its own, so that what is sent to the process group of `elect` does not reach it. All rights, because Deno
-    // asks for them where /proc is read.
+    // A session of its own, so that what is sent to the process group of `elect` does not reach it. All rights, because
+    // Deno asks for them where /proc is read.
     const guardProcess = startModule("guard_process", import.meta.url, ["--no-config", "--allow-all"], {
       stdio: ["pipe", "pipe", "inherit"],
       detached: true,

@@ -20,7 +20,7 @@ import { readLines } from "../lines.ts";
 import { onSignal } from "../signals.ts";
 import { describeMembers, endGroup, type Member } from "./processes.ts";
 
-/** What the guard does to the world. */
+/** The effects of the guard on the world. */
 export interface GuardEffects {
   /** Sends a line to `elect`. */
   send(line: string): void;
@@ -31,16 +31,16 @@ export interface GuardEffects {
 /**
  * The guard's mind, apart from its pipes.
  *
- * Why the command never outlives its right: the guard notes its own time *before* it asks, and `elect` computes its answer
- * after that. So the answer, counted from the noted time, ends no later than what `elect` promised, and every delay, of
- * the question, of the answer, or of a frozen `elect`, only shortens it. No clock is compared with another's. Elapsed time
- * is the larger of monotonic and wall-clock elapsed, so a suspended machine does not lengthen it either. When `elect` is
- * gone, the pipe closes, and there is nobody left who could renew.
+ * Why the command never outlives its right: the guard notes its own time *before* it asks, and `elect` computes its
+ * answer after that. So the answer, counted from the noted time, ends no later than what `elect` promised, and every
+ * delay, of the question, of the answer, or of a frozen `elect`, only shortens it. No clock is compared with another's.
+ * Elapsed time is the larger of monotonic and wall-clock elapsed, so a suspended machine does not lengthen it either.
+ * When `elect` is gone, the pipe closes, and there is nobody left who could renew.
  *
- * Why it kills nobody else: the number of a process group is not given away while it has a member, dead ones that nobody
- * has waited for included. The command's own process is waited for by `elect` alone, which stands the guard down as soon
- * as it has done so. A frozen `elect` waits for nobody. A killed one closes the pipe, which the guard sees within
- * milliseconds, while the kernel has to go through all other numbers first.
+ * Why it kills nobody else: the number of a process group is not given away while it has a member, dead ones that
+ * nobody has waited for included. The command's own process is waited for by `elect` alone, which stands the guard down
+ * as soon as it has done so. A frozen `elect` waits for nobody. A killed one closes the pipe, which the guard sees
+ * within milliseconds, while the kernel has to go through all other numbers first.
  */
 export class DeadlineGuard {
   readonly #clock: Clock;
@@ -73,8 +73,8 @@ export class DeadlineGuard {
   }
 
   /**
-   * `elect` is gone: nobody renews any more, and nobody would know if the lease were lost. Resolves when nothing that was
-   * watched is alive: the end of the guard is its word for that, which others on this host wait for.
+   * `elect` is gone: nobody renews any more, and nobody would know if the lease were lost. Resolves when nothing that
+   * was watched is alive: the end of the guard is its word for that, which others on this host wait for.
    */
   abandoned(): Promise<void> {
     this.#kill();
@@ -147,8 +147,8 @@ export class DeadlineGuard {
 }
 
 function main(): void {
-  // What is sent to all processes of a service, to end them or to tell them something, must not end its guard, nor open a
-  // debugger in it. It ends with the pipe.
+  // A signal that is sent to all processes of a service, to end them or to tell them something, must not end its guard,
+  // nor open a debugger in it. The guard ends with the pipe.
   onSignal(() => {});
   // Nor must the end of those who read what it says.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});

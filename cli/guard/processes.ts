@@ -15,7 +15,7 @@ export interface Member {
   readonly uid: number;
 }
 
-/** What came of a signal: somebody got it, nobody is there, or this user may not send it to any of them. */
+/** The outcome of a signal: somebody got it, nobody is there, or this user may not send it to any of them. */
 export type Sent = "sent" | "nobody" | "forbidden";
 
 /** How often a group that is being ended is looked at, in milliseconds: at first, and once it is stuck. */
@@ -30,8 +30,8 @@ export function signalGroup(processGroup: number, signal: NodeJS.Signals): Sent 
 }
 
 /**
- * Returns the processes of a group that have not ended; null where this platform does not tell. One that has ended, and that
- * nobody has mourned, runs no more code: it counts only while another of its threads goes on.
+ * Returns the processes of a group that have not ended; null where this platform does not tell. One that has ended, and
+ * that nobody has mourned, runs no more code: it counts only while another of its threads goes on.
  */
 export function membersOf(processGroup: number): readonly Member[] | null {
   return scan(processGroup)?.living ?? null;
@@ -46,8 +46,8 @@ export function isGroupGone(processGroup: number): boolean {
 }
 
 /**
- * Kills a process group until nothing of it is alive. `stuck` is told once if that takes long: a process in the middle of
- * a disk access ends when it is through, and one of another user when it likes.
+ * Kills a process group until nothing of it is alive. `stuck` is told once if that takes long: a process in the middle
+ * of a disk access ends when it is through, and one of another user when it likes.
  */
 export async function endGroup(
   processGroup: number,
@@ -91,12 +91,17 @@ export function ownUser(): number {
   }
 }
 
-/** Returns when a process started, in clock ticks since boot: with its id, that names it for ever. Null if it is unknown. */
+/**
+ * Returns when a process started, in clock ticks since boot: with its id, that names it for ever. Null if it is
+ * unknown.
+ */
 export function startTimeOf(pid: number): string | null {
   return statOf(pid)?.startTime ?? null;
 }
 
-/** Returns the boot of the kernel and the namespace in which process ids mean something here; null where it is unknown. */
+/**
+ * Returns the boot of the kernel and the namespace in which process ids mean something here; null where it is unknown.
+ */
 export function hostIdentity(): string | null {
   try {
     // A /proc of another namespace would show strangers under our numbers.

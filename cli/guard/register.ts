@@ -1,15 +1,15 @@
 /**
- * The register of the commands that run on this host: what an `elect run` that is killed, and its guard with it, leaves behind
- * is found by the next one, and ended before its own command begins.
+ * The register of the commands that run on this host: what an `elect run` that is killed, and its guard with it, leaves
+ * behind is found by the next one, and ended before its own command begins.
  *
- * Why no command of an earlier term runs beside a later one on this host: a command is entered before it begins. Whoever
- * holds a later term looks after its term was granted, and so sees every entry of an earlier term, but for one whose
- * `elect` stood still before it wrote it: that one's right to run is over, and its own guard never lets it begin. Tokens
- * grow from term to term, so that one who looks late ends nobody who came after him.
+ * Why no command of an earlier term runs beside a later one on this host: a command is entered before it begins. A
+ * holder of a later term looks after its term was granted, and so sees every entry of an earlier term, but for one
+ * whose `elect` stood still before it wrote it: that one's right to run is over, and its own guard never lets it begin.
+ * Tokens grow from term to term, so that one who looks late ends nobody who came after him.
  *
- * Why it ends nobody else: an entry names the process group and its leader's start time. A number is not given away while a
- * group has it. So the group is that of the entry if its leader has that start time, or if a member carries the term's id
- * in its environment; if neither can be shown, nothing is ended, and the lease alone bounds what runs.
+ * Why it ends nobody else: an entry names the process group and its leader's start time. A number is not given away
+ * while a group has it. So the group is that of the entry if its leader has that start time, or if a member carries the
+ * term's id in its environment; if neither can be shown, nothing is ended, and the lease alone bounds what runs.
  *
  * @module
  */
@@ -50,7 +50,9 @@ export class Register {
     this.#directory = directory;
   }
 
-  /** Enters a command, before it begins. Returns what strikes it off again; null where processes cannot be told apart. */
+  /**
+   * Enters a command, before it begins. Returns what strikes it off again; null where processes cannot be told apart.
+   */
   async enter(
     command: { electionGroup: string; termId: string; token: bigint; processGroup: number },
   ): Promise<(() => Promise<void>) | null> {

@@ -14,7 +14,7 @@ import type { Guard } from "./guard.ts";
 export interface Outcome {
   /** Its exit code. */
   readonly code: number;
-  /** Whether it had to be ended, because leadership was lost or could not be guarded any more. */
+  /** True if it had to be ended, because leadership was lost or could not be guarded any more. */
   readonly lost: boolean;
 }
 
@@ -27,8 +27,8 @@ export interface Reserve {
 }
 
 /**
- * Returns how early a command is ended. A healthy leader never comes there: even when each heartbeat takes as long as it
- * may, `validFor - heartbeatInterval - requestTimeout` of its time is left when the next one succeeds.
+ * Returns how early a command is ended. A healthy leader never comes there: even when each heartbeat takes as long as
+ * it may, `validFor - heartbeatInterval - requestTimeout` of its time is left when the next one succeeds.
  */
 export function reserveOf(config: ElectionConfig): Reserve {
   const spare = config.validFor - config.heartbeatInterval - config.requestTimeout;
@@ -36,7 +36,7 @@ export function reserveOf(config: ElectionConfig): Reserve {
   return { termMs, killMs: termMs / 2 };
 }
 
-/** What {@linkcode supervise} needs. */
+/** The needs of {@linkcode supervise}. */
 export interface Supervision {
   /** The command, behind its gate. */
   readonly child: GatedChild;

@@ -8,8 +8,8 @@ import type { LostReason } from "../errors.ts";
 import type { LeaderInfo } from "../provider.ts";
 
 /**
- * The kinds of change: `acquired`, this participant became the leader; `lost`, its term ended; `changed`, it saw that another
- * participant leads, or that nobody does. `acquired` and `lost` alternate.
+ * The kinds of change: `acquired`, this participant became the leader; `lost`, its term ended; `changed`, it saw that
+ * another participant leads, or that nobody does. `acquired` and `lost` alternate.
  */
 export type LeadershipChangeType = "acquired" | "lost" | "changed";
 

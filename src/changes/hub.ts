@@ -38,7 +38,9 @@ export class ChangeHub {
     return this.#subscriptions.size > 0;
   }
 
-  /** Tells every subscriber, unless `change` is a `changed` that changed nothing. Call it after the state has changed. */
+  /**
+   * Tells every subscriber, unless `change` is a `changed` that changed nothing. Call it after the state has changed.
+   */
   publish(change: LeadershipChange): void {
     if (this.#subscriptions.size === 0) return;
     if (change.type === "changed" && isSameTerm(change.previous, change.current)) return;
@@ -46,8 +48,8 @@ export class ChangeHub {
   }
 
   /**
-   * Subscribes, now: what is published from here on will be delivered, whenever it is read. After `close` the stream has
-   * ended already.
+   * Subscribes, now: what is published from here on will be delivered, whenever it is read. After `close` the stream
+   * has ended already.
    *
    * @throws {TypeError} if `types` is no array, or names no type of change
    */

@@ -1,6 +1,6 @@
 /**
- * The operators of streams of changes that need no clock. Each reads from a source only when it is read itself, and passes
- * its closing on. Their arguments are checked when they are made.
+ * The operators of streams of changes that need no clock. Each reads from a source only when it is read itself, and
+ * passes its closing on. Their arguments are checked when they are made.
  *
  * @module
  */
@@ -8,7 +8,10 @@
 import { refuseUnknown } from "../spelling.ts";
 import { isLeadershipChange, type LeadershipChange, transitionOf } from "./change.ts";
 
-/** The source that an operator reads from: one `next` at a time. `return` ends it, also while a `next` waits, which then is done. */
+/**
+ * The source that an operator reads from: one `next` at a time. `return` ends it, also while a `next` waits, which then
+ * is done.
+ */
 export interface Source<T> {
   /** Reads one value. */
   next(): Promise<IteratorResult<T, undefined>>;
@@ -82,7 +85,9 @@ export function untilLeader<C extends LeadershipChange>(source: Source<C>, leadi
   return endedBy(source, (change) => change.becameLeader, leading);
 }
 
-/** Lets one term of this participant through: the one under way if it is `leading`, else the next; ends with its `lost`. */
+/**
+ * Lets one term of this participant through: the one under way if it is `leading`, else the next; ends with its `lost`.
+ */
 export function oneTerm<C extends LeadershipChange>(source: Source<C>, leading: boolean): Source<C> {
   let within = leading;
   return endedBy(filtered(source, (change) => within ||= change.becameLeader), (change) => change.lostLeadership);
@@ -143,7 +148,10 @@ function passing<T, U>(source: Source<T>, next: () => Promise<IteratorResult<U, 
   return { next, return: () => source.return() };
 }
 
-/** Two changes are the same if they tell the same of the same terms, whoever made the objects; other values if identical. */
+/**
+ * Two changes are the same if they tell the same of the same terms, whoever made the objects; other values if
+ * identical.
+ */
 function defaultKey(value: unknown): unknown {
   if (!isLeadershipChange(value)) return value;
   return `${value.type} ${value.previous?.termId} ${value.current?.termId}`;

@@ -11,15 +11,15 @@ import * as operators from "./operators.ts";
 import * as windows from "./windows.ts";
 
 /**
- * A stream of changes of leadership, or of what operators made of them. It is read once, by `for await`, by `next` or by
- * one of its operators, each of which takes the stream over. `filter`, `map`, `take`, `drop`, `forEach` and `toArray` are
- * those of the TC39 async iterator helpers.
+ * A stream of changes of leadership, or of what operators made of them. It is read once, by `for await`, by `next` or
+ * by one of its operators, each of which takes the stream over. `filter`, `map`, `take`, `drop`, `forEach` and
+ * `toArray` are those of the TC39 async iterator helpers.
  *
  * It ends when the election stops; if the `signal` of `changes` aborts, it rejects with the signal's reason, as `on` of
- * `node:events` does. Either comes after what is queued. Leaving it early (`break`, `return`, `await using`, an error in a
- * callback) ends the subscription, also while a read waits, and leaves no timer behind. A reader may be as slow as it
- * likes: of what waits for it, several `changed` in a row become one, and beyond 1,024 `acquired` and `lost` the oldest
- * whole terms are forgotten; the latest state, and a `lost` if there was one, never are.
+ * `node:events` does. Either comes after what is queued. Leaving it early (`break`, `return`, `await using`, an error
+ * in a callback) ends the subscription, also while a read waits, and leaves no timer behind. A reader may be as slow as
+ * it likes: of what waits for it, several `changed` in a row become one, and beyond 1,024 `acquired` and `lost` the
+ * oldest whole terms are forgotten; the latest state, and a `lost` if there was one, never are.
  *
  * @example
  * ```ts
@@ -133,8 +133,8 @@ export class LeadershipChanges<T = LeadershipChange> implements AsyncIterableIte
 
   /**
    * Gathers values into arrays, each a new one: of `count` values, or of what came within `time` of the first (at most
-   * 1,024), whichever is complete first. The rest comes when the stream ends. Without `time`, a `lost` waits for as long
-   * as it takes others to come.
+   * 1,024), whichever is complete first. The rest comes when the stream ends. Without `time`, a `lost` waits for as
+   * long as it takes others to come.
    *
    * @throws {TypeError | RangeError} if neither is given, or one is malformed
    *
@@ -157,10 +157,10 @@ export class LeadershipChanges<T = LeadershipChange> implements AsyncIterableIte
   /**
    * Delivers the first value at once, and from then on, each `duration`, the last that came, if any did.
    *
-   * No `acquired` or `lost` vanishes without its counterpart: before that last value come those of its window, in order.
-   * Where there are more than three, the oldest whole terms (`acquired` with its `lost`) are left out, so that they still
-   * alternate, the end is the latest state, and there is a `lost` if there was one. Of values that `map` or `buffer` made,
-   * only the last counts: put `throttle` before those.
+   * No `acquired` or `lost` vanishes without its counterpart: before that last value come those of its window, in
+   * order. Where there are more than three, the oldest whole terms (`acquired` with its `lost`) are left out, so that
+   * they still alternate, the end is the latest state, and there is a `lost` if there was one. Of values that `map` or
+   * `buffer` made, only the last counts: put `throttle` before those.
    *
    * @throws {TypeError | RangeError} if `duration` is malformed
    *
@@ -179,8 +179,9 @@ export class LeadershipChanges<T = LeadershipChange> implements AsyncIterableIte
   }
 
   /**
-   * Delivers the last of several values, once nothing has come for `duration`. A `lost` is never held back for longer than
-   * `duration`, whatever comes after it. What is delivered with the last value is decided as in `throttle`.
+   * Delivers the last of several values, once nothing has come for `duration`. A `lost` is never held back for longer
+   * than `duration`, whatever comes after it. The values that are delivered with the last one are decided as in
+   * `throttle`.
    *
    * @throws {TypeError | RangeError} if `duration` is malformed
    *
@@ -243,8 +244,8 @@ export class LeadershipChanges<T = LeadershipChange> implements AsyncIterableIte
   }
 
   /**
-   * Calls `acquired` or `lost` with each change of that type, one after another, and resolves when the stream has ended.
-   * Leadership that was acquired before the subscription is not told.
+   * Calls `acquired` or `lost` with each change of that type, one after another, and resolves when the stream has
+   * ended. Leadership that was acquired before the subscription is not told.
    *
    * @throws what a callback throws, which also leaves the stream
    *

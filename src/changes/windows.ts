@@ -1,8 +1,8 @@
 /**
  * The operators of streams of changes that need a clock: each holds values back until a window ends.
  *
- * What is held of a window's values is decided by {@linkcode hold}, so that no `lost` vanishes; when it falls due, by a
- * {@linkcode Rule}. A timer is set only while somebody waits for what is held.
+ * {@linkcode hold} decides which of a window's values are held, so that no `lost` vanishes. A {@linkcode Rule} decides
+ * when they fall due. A timer is set only while somebody waits for what is held.
  *
  * @module
  */
@@ -97,7 +97,7 @@ class Debounce<T> implements Rule<T, T> {
 
   add(value: T, now: number): void {
     hold(this.#held, value);
-    // What was due while nobody read stays due.
+    // Values that were due while nobody read stay due.
     if (this.due <= now) return;
     if (transitionOf(value) === "lost") this.#latest = Math.min(this.#latest, now + this.#windowMs);
     this.due = Math.min(now + this.#windowMs, this.#latest);
@@ -146,8 +146,8 @@ class Batch<T> implements Rule<T, T[]> {
  * Adds `value` to what a window holds: the last value alone, as long as that makes no `acquired` or `lost` vanish.
  *
  * These are kept, up to three; beyond, the oldest whole term, an `acquired` and its `lost`, is forgotten, which leaves
- * two. So what is delivered alternates as what came in did, ends with the last value, and has a `lost` if there was one,
- * which ends the term whose `acquired` was delivered last.
+ * two. So what is delivered alternates as what came in did, ends with the last value, and has a `lost` if there was
+ * one, which ends the term whose `acquired` was delivered last.
  */
 function hold<T>(held: T[], value: T): void {
   const transition = transitionOf(value);

@@ -78,8 +78,8 @@ export class BoundedProvider {
   }
 
   /**
-   * Releases a term, as well as can be within `requestTimeout`. Never rejects. Returns whether the backend has answered: if
-   * not, it may keep the lease until it expires.
+   * Releases a term, as well as can be within `requestTimeout`. Never rejects. Returns whether the backend has
+   * answered: if not, it may keep the lease until it expires.
    */
   async release(termId: string): Promise<boolean> {
     const { electionGroup, requestTimeout, maxRetryAttempts, clock } = this.#config;
@@ -111,8 +111,8 @@ export class BoundedProvider {
   }
 
   /**
-   * Asks the `healthCheck` callback, if there is one, within `requestTimeout` and while `outer` lasts. No clear yes is a no.
-   * Never rejects.
+   * Asks the `healthCheck` callback, if there is one, within `requestTimeout` and while `outer` lasts. No clear yes is
+   * a no. Never rejects.
    */
   async isHealthy(outer: AbortSignal = this.#cancelled.signal): Promise<boolean> {
     const { healthCheck, requestTimeout } = this.#config;

@@ -1,10 +1,10 @@
 /**
  * One campaign: what a participant does from a `start` to the next `stop`, as one loop.
  *
- * The loop looks; if it was granted the lease it leads, else it waits; and so on until the stop. **Only the loop begins and
- * ends terms**, one step after another, so no second piece of code can believe that there is no term. Calls come to it as
- * requests: a try waits for a look of its own, a release and a stop end the term that is led, and their callers wait until
- * the loop has done it.
+ * The loop looks; if it was granted the lease it leads, else it waits; and so on until the stop. **Only the loop begins
+ * and ends terms**, one step after another, so no second piece of code can believe that there is no term. Calls come to
+ * it as requests: a try waits for a look of its own, a release and a stop end the term that is led, and their callers
+ * wait until the loop has done it.
  *
  * @module
  */
@@ -186,8 +186,8 @@ export class Campaign {
       const looked = Promise.withResolvers<void>();
       this.#looking = looked.promise;
       const { grant, delayMs, error } = await this.#look();
-      // S9: no term begins after a stop. S1: an answer that took as long as the lease is no right to lead. Nothing else can
-      // happen between these checks and the beginning of the term.
+      // S9: no term begins after a stop. S1: an answer that took as long as the lease is no right to lead. Nothing else
+      // can happen between these checks and the beginning of the term.
       const reign = grant !== null && !signal.aborted && grant.term.isValid ? this.#begin(grant) : null;
       looked.resolve();
       if (error instanceof ProviderError && error.permanent) this.ready.reject(error);
@@ -294,8 +294,9 @@ export class Campaign {
   }
 
   /**
-   * Frees what the backend may still keep for a term of ours that is over, or that never began: otherwise nobody leads until
-   * it expires, on a backend that is well. Safe: nobody relies on that term any more, and a release touches no other.
+   * Frees what the backend may still keep for a term of ours that is over, or that never began: otherwise nobody leads
+   * until it expires, on a backend that is well. Safe: nobody relies on that term any more, and a release touches no
+   * other.
    */
   async #payBack(): Promise<void> {
     if (this.#owed === null || this.#draining > 0) return;
@@ -328,15 +329,15 @@ export class Campaign {
   }
 
   /**
-   * Leads until the term is over, and its lease free again. The order is the safety argument. (1) `#giveUp` has told the work
-   * to stop, and `isLeader` is false from then on. (2) The heartbeats go on while the work drains, so nobody else can lead
-   * as long as it runs, at most `drainTimeout`; should the lease be lost meanwhile, the term is over at once. (3) The term
-   * becomes invalid *before* (4) the release is sent, since another may lead from the moment it arrives. (5) A release that
-   * failed is tried again with the next look, and else the lease expires by itself.
+   * Leads until the term is over, and its lease free again. The order is the safety argument. (1) `#giveUp` has told
+   * the work to stop, and `isLeader` is false from then on. (2) The heartbeats go on while the work drains, so nobody
+   * else can lead as long as it runs, at most `drainTimeout`; should the lease be lost meanwhile, the term is over at
+   * once. (3) The term becomes invalid *before* (4) the release is sent, since another may lead from the moment it
+   * arrives. (5) A release that failed is tried again with the next look, and else the lease expires by itself.
    *
-   * A term that has expired may be over before its work has drained. Its lease is released all the same, by the first look
-   * after the drain: a clock that was stepped, or a backend that stood still, may have left it alive. Others come first
-   * then, and by far if no heartbeat of the term has ever succeeded.
+   * A term that has expired may be over before its work has drained. Its lease is released all the same, by the first
+   * look after the drain: a clock that was stepped, or a backend that stood still, may have left it alive. Others come
+   * first then, and by far if no heartbeat of the term has ever succeeded.
    */
   async #lead(reign: Reign): Promise<void> {
     const { term, heartbeat } = reign;

@@ -35,8 +35,8 @@ const SHORTEST_RETRY_MS = 10;
 /**
  * The heartbeats of one term.
  *
- * A heartbeat on schedule carries no metadata, and what metadata there is to send goes beside it: what the record cannot
- * take, or a disk that is full, must not cost the term.
+ * A heartbeat on schedule carries no metadata, and what metadata there is to send goes beside it: what the record
+ * cannot take, or a disk that is full, must not cost the term.
  */
 export class Heartbeat {
   readonly #term: LeaseTerm;
@@ -140,7 +140,8 @@ export class Heartbeat {
   }
 
   /**
-   * Renews the lease, and moves the deadline if that succeeds. Unknown is neither success nor loss: the deadline stands.
+   * Renews the lease, and moves the deadline if that succeeds. Unknown is neither success nor loss: the deadline
+   * stands.
    *
    * @throws what the provider threw
    */
@@ -166,8 +167,8 @@ export class Heartbeat {
   }
 
   /**
-   * The back-off never outlasts the term. It takes at most a part of the time left, so tries come closer together as the
-   * deadline does, and a backend that is well again in time is found in time.
+   * The back-off never outlasts the term. It takes at most a part of the time left, so tries come closer together as
+   * the deadline does, and a backend that is well again in time is found in time.
    */
   #retryDelay(): number {
     const share = Math.max(this.#term.remaining * RETRY_SHARE, SHORTEST_RETRY_MS);

@@ -28,8 +28,8 @@ export class LeaderView {
   }
 
   /**
-   * Takes note of `leader`. Returns whether that is another term than before. A term that is first seen when it has expired
-   * counts as nobody's: it is told of if it turns out to live.
+   * Takes note of `leader`. Returns whether that is another term than before. A term that is first seen when it has
+   * expired counts as nobody's: it is told of if it turns out to live.
    */
   see(leader: LeaderInfo | null): boolean {
     const known = this.#seen?.termId;

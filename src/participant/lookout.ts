@@ -1,5 +1,6 @@
 /**
- * Decides when a follower looks at the backend: after a hint, when the lease can expire, or when it has not looked for long.
+ * Decides when a follower looks at the backend: after a hint, when the lease can expire, or when it has not looked for
+ * long.
  *
  * @module
  */
@@ -48,7 +49,10 @@ export class Lookout {
     return this.#live ? Math.min(expiry, heartbeatTimeout + random() * spread) : Math.min(expiry, interval);
   }
 
-  /** Waits `delayMs`, or less if a hint comes, also one that came since the last wait. Returns at once when `signal` aborts. */
+  /**
+   * Waits `delayMs`, or less if a hint comes, also one that came since the last wait. Returns at once when `signal`
+   * aborts.
+   */
   async wait(delayMs: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     this.#timer.set(this.#hinted ? Math.min(delayMs, this.#spread()) : delayMs);
@@ -95,7 +99,8 @@ export class Lookout {
       }
       if (signal.aborted) return;
       this.#live = false;
-      // A stream that breaks as soon as it is live is no success, or it would be opened again and again without a pause.
+      // A stream that breaks as soon as it is live is no success, or it would be opened again and again without a
+      // pause.
       if (this.#config.clock.monotonic() - opened >= this.#config.retryMaxDelay) failures = 0;
       // Polling at the interval stood still while hints came; it must not wait for the end of that long wait.
       this.hint();

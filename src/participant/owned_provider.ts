@@ -18,14 +18,14 @@ export class OwnedProvider extends ForwardingProvider {
     this.#open = open;
   }
 
-  /** Whether it need not be opened. */
+  /** True if it need not be opened. */
   get isOpen(): boolean {
     return this.#isOpen;
   }
 
   /**
-   * Opens a provider if the last one was closed. One that comes after `signal` has aborted is closed at once: nobody would
-   * close it later.
+   * Opens a provider if the last one was closed. One that comes after `signal` has aborted is closed at once: nobody
+   * would close it later.
    */
   async connect(signal: AbortSignal): Promise<void> {
     if (this.#isOpen) return;

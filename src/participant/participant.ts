@@ -57,7 +57,7 @@ export class Participant {
     else config.signal?.addEventListener("abort", this.#stopNow, { once: true });
   }
 
-  /** How many times `stop` was called. What began before the last one has no part in what a later start begins. */
+  /** How many times `stop` was called. Work that began before the last one has no part in what a later start begins. */
   get stops(): number {
     return this.#stops;
   }
@@ -88,8 +88,8 @@ export class Participant {
   }
 
   /**
-   * Begins a campaign, if none goes on, and waits for its first look. It stops when one of `signals` aborts, also while this
-   * waits for the end of an earlier campaign.
+   * Begins a campaign, if none goes on, and waits for its first look. It stops when one of `signals` aborts, also while
+   * this waits for the end of an earlier campaign.
    *
    * @throws the reason of a signal that has aborted already
    * @throws {ProviderError} if the first look failed for good; then it has stopped
@@ -128,7 +128,9 @@ export class Participant {
     return done.promise;
   }
 
-  /** Gives up the term, if there is one, and does not campaign for `cooldownMs`. Given `only`, no other term than that. */
+  /**
+   * Gives up the term, if there is one, and does not campaign for `cooldownMs`. Given `only`, no other term than that.
+   */
   async release(cooldownMs: number, only?: LeaseTerm): Promise<void> {
     await this.#campaign?.release(cooldownMs, only);
   }

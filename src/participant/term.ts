@@ -21,15 +21,15 @@ export interface Term {
   /** When the backend granted the lease, by its own clock. */
   readonly acquiredAt: Date;
   /**
-   * True while nobody else can lead: computed against the deadline on every read. It stays true while `work` drains after
-   * `signal` aborted, until just before the lease is released.
+   * True while nobody else can lead: computed against the deadline on every read. It stays true while `work` drains
+   * after `signal` aborted, until just before the lease is released.
    */
   readonly isValid: boolean;
   /** Milliseconds for which that holds without another renewal; 0 when it does not. */
   readonly remaining: number;
   /**
-   * Aborts with a {@linkcode LeadershipLostError} when the term ends or is being given up, at the latest at the deadline
-   * (on a machine that was suspended beyond it: within a second of its resuming).
+   * Aborts with a {@linkcode LeadershipLostError} when the term ends or is being given up, at the latest at the
+   * deadline (on a machine that was suspended beyond it: within a second of its resuming).
    */
   readonly signal: AbortSignal;
   /** Returns if the term is valid. @throws {LeadershipLostError} if it is not */
@@ -39,10 +39,10 @@ export interface Term {
 /**
  * A {@linkcode Term} as the election sees it.
  *
- * Why nobody else can lead while `isValid`: the backend frees the lease no sooner than `heartbeatTimeout` on its own clock
- * after it granted or renewed it, which was after the request had been sent. Time is counted here from *before* the
- * request was sent, on a clock that runs at most `clockRateError` slower, and ends `safetyMargin` early (`validFor`).
- * The getter compares at the moment of the read, so no pause, however long, makes it true too late.
+ * Why nobody else can lead while `isValid`: the backend frees the lease no sooner than `heartbeatTimeout` on its own
+ * clock after it granted or renewed it, which was after the request had been sent. Time is counted here from *before*
+ * the request was sent, on a clock that runs at most `clockRateError` slower, and ends `safetyMargin` early
+ * (`validFor`). The getter compares at the moment of the read, so no pause, however long, makes it true too late.
  */
 export class LeaseTerm implements Term {
   /** The lease that it rests on. */
@@ -128,8 +128,8 @@ export class LeaseTerm implements Term {
   }
 
   /**
-   * Moves the deadline: a renewal that was sent at `sent` has succeeded. The answer of an earlier one that comes later moves
-   * nothing.
+   * Moves the deadline: a renewal that was sent at `sent` has succeeded. The answer of an earlier one that comes later
+   * moves nothing.
    */
   extend(sent: Instant): void {
     if (elapsedSince(this.#clock, sent) < elapsedSince(this.#clock, this.#sent)) this.#sent = sent;
@@ -141,7 +141,7 @@ export class LeaseTerm implements Term {
     this.#controller.abort(new LeadershipLostError(this.electionGroup, reason));
   }
 
-  /** Makes the term invalid, for ever. What ended it first stays the reason. */
+  /** Makes the term invalid, for ever. The reason that ended it first stays the reason. */
   end(reason: LostReason): void {
     if (this.#isOver) return;
     this.#isOver = true;

@@ -19,8 +19,8 @@ export interface RunOptions {
 type Host = Pick<Participant, "release" | "keepWork" | "waitForTerm" | "stops" | "refusal">;
 
 /**
- * See `LeaderElection.run`. Each piece of work is told to the participant, so that the lease outlives it and no new term
- * begins before it has settled. `cooldownMs` follows a term that was released because its work was done.
+ * See `LeaderElection.run`. Each piece of work is told to the participant, so that the lease outlives it and no new
+ * term begins before it has settled. `cooldownMs` follows a term that was released because its work was done.
  */
 export async function runWhileLeading<T>(
   host: Host,

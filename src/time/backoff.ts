@@ -16,8 +16,8 @@ export interface BackoffOptions {
 
 /**
  * Returns the milliseconds to wait after `failures` earlier ones: random below a bound that doubles each time ("full
- * jitter", from "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). At least a tenth of the bound, so that a
- * run of low numbers is not a busy loop.
+ * jitter", from "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). At least a tenth of the bound, so that
+ * a run of low numbers is not a busy loop.
  */
 export function backoff(failures: number, { retryBaseDelay, retryMaxDelay, random }: BackoffOptions): number {
   const bound = Math.min(retryMaxDelay, retryBaseDelay * 2 ** Math.min(failures, 30));
@@ -30,8 +30,8 @@ export function jittered(interval: number, random: () => number): number {
 }
 
 /**
- * Returns the milliseconds until the next look after `failures` in a row: a run of quick retries, then the usual interval, and
- * so on. A backend that stays down is not hammered.
+ * Returns the milliseconds until the next look after `failures` in a row: a run of quick retries, then the usual
+ * interval, and so on. A backend that stays down is not hammered.
  */
 export function lookDelay(
   failures: number,

@@ -7,7 +7,9 @@
 
 /** A source of time and timers. */
 export interface Clock {
-  /** Milliseconds, with fractions, that never decrease, from any origin. It may stand still while the machine sleeps. */
+  /**
+   * Milliseconds, with fractions, that never decrease, from any origin. It may stand still while the machine sleeps.
+   */
   monotonic(): number;
   /** Milliseconds since the Unix epoch. It may jump in either direction. */
   wall(): number;

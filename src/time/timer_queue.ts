@@ -25,7 +25,8 @@ export class QueuedTimer {
 
   /**
    * Fires once, `delayMs` milliseconds from now, instead of when it was set to fire before. It may fire up to `earlyMs`
-   * sooner, at a moment that it shares with other timers of the same `earlyMs`: what is due together can travel together.
+   * sooner, at a moment that it shares with other timers of the same `earlyMs`: what is due together can travel
+   * together.
    */
   set(delayMs: number, earlyMs = 0): void {
     this.#queue.set(this, delayMs, earlyMs);
@@ -89,7 +90,7 @@ export class TimerQueue {
   /** See {@linkcode QueuedTimer.set}. */
   set(timer: QueuedTimer, delayMs: number, earlyMs: number): void {
     if (this.#heap.length === 0) this.#wallAhead = this.#lookAtWall().most;
-    // What is set after a jump must not be brought forward by it.
+    // A timer that is set after a jump must not be brought forward by it.
     else this.#noticeJump();
     const now = this.#now();
     let due = now + Math.max(delayMs, 0);
@@ -120,7 +121,9 @@ export class TimerQueue {
     return this.#clock.monotonic() + this.#missed;
   }
 
-  /** Sets the clock's timer for the first of the heap, or none. One that is set for sooner may stay: it fires in vain. */
+  /**
+   * Sets the clock's timer for the first of the heap, or none. One that is set for sooner may stay: it fires in vain.
+   */
   #arm(): void {
     const first = this.#heap[0];
     if (first === undefined) {
@@ -146,7 +149,7 @@ export class TimerQueue {
     try {
       for (;;) {
         const first = this.#heap[0];
-        // What is set while this runs waits for the next round, so the loop ends.
+        // A timer that is set while this runs waits for the next round, so the loop ends.
         if (first === undefined || first.due > now || first.round === this.#round) return;
         this.clear(first);
         first.callback();
@@ -169,8 +172,9 @@ export class TimerQueue {
   }
 
   /**
-   * Returns by how much the wall clock is ahead, at least and at most: this process may be held up between two reads, which
-   * is no jump. What is due may be late after one that was not noticed in full; but early, for one that was none, it must not be.
+   * Returns by how much the wall clock is ahead, at least and at most: this process may be held up between two reads,
+   * which is no jump. A timer may be late after a jump that was not noticed in full. It must not be early for a jump
+   * that was none.
    */
   #lookAtWall(): { least: number; most: number } {
     const before = this.#clock.monotonic();

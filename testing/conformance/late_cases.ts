@@ -1,4 +1,6 @@
-/** Calls that were given up, and arrive after later ones: a slow network, a stalled connection, a statement that waits. */
+/**
+ * Calls that were given up, and arrive after later ones: a slow network, a stalled connection, a statement that waits.
+ */
 
 import assert from "node:assert/strict";
 import type { AcquireRequest, CallOptions, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
@@ -31,7 +33,7 @@ export function lateCases(target: ConformanceTarget): ConformanceCase[] {
 interface Part {
   /** Sends what is held back. */
   send(options: CallOptions): Promise<unknown>;
-  /** What happens before it arrives. Returns what to check afterwards. */
+  /** Does everything that happens before it arrives. Returns what to check afterwards. */
   meanwhile(): Promise<() => Promise<void>>;
 }
 
@@ -48,7 +50,10 @@ const PARTS: Readonly<Record<string, MakePart>> = {
   "an acquire that nobody waits for": orphan,
 };
 
-/** All parts are held back together, since a lease that runs out takes the time; each by a client, and connections, of its own. */
+/**
+ * All parts are held back together, since a lease that runs out takes the time; each by a client, and connections, of
+ * its own.
+ */
 async function holdBack(stage: Stage, detour: ConformanceDetour, held: "all" | "end"): Promise<void> {
   const clients: Provider[] = [];
   const parts: Record<string, Part> = {};
@@ -104,9 +109,12 @@ async function askingAgainAfterRenewal(stage: Stage, client: Provider): Promise<
   };
 }
 
-/** Renews. What arrives afterwards must not take that back: not the time, and not the heartbeat that others see. */
+/**
+ * Renews. A request that arrives afterwards must not take that back: not the time, and not the heartbeat that others
+ * see.
+ */
 async function renewAndWatch(stage: Stage, client: Provider, lease: Lease): Promise<() => Promise<void>> {
-  // What waits for longer has the older time to write.
+  // A request that waits for longer has the older time to write.
   await wait(lease.heartbeatTimeout / 8);
   const renewedAt = await renewPast(client, lease);
   const before = await stage.first.read(lease.electionGroup, soon());
@@ -126,7 +134,10 @@ async function renewAndWatch(stage: Stage, client: Provider, lease: Lease): Prom
   };
 }
 
-/** Renews past what is held back, on a new connection. Returns when that was sent; null if the client knows only the old one. */
+/**
+ * Renews past what is held back, on a new connection. Returns when that was sent; null if the client knows only the old
+ * one.
+ */
 async function renewPast(client: Provider, lease: Lease): Promise<number | null> {
   for (let attempt = 0; attempt < 3; attempt++) {
     const sentAt = now();
@@ -152,7 +163,7 @@ async function afterSuccessor(stage: Stage, client: Provider, late: "renew" | "r
     send: (options) =>
       late === "renew" ? client.renew(lease, { ...options, metadata: { late: "1" } }) : client.release(lease, options),
     async meanwhile() {
-      // That it was held back is likely, but not certain.
+      // The request has probably been held back, but not certainly.
       await stage.first.release(lease, soon());
       const successor = await win(stage.first, stage.request(lease.electionGroup, { metadata: { mine: "1" } }));
       return async () => {
@@ -193,7 +204,7 @@ async function renewalAfterEviction(stage: Stage, client: Provider): Promise<Par
   };
 }
 
-/** What an acquire leaves behind that arrives when its participant has gone frees itself. */
+/** An acquire arrives when its participant has gone: the lease that it leaves behind frees itself. */
 async function orphan(stage: Stage, client: Provider): Promise<Part> {
   const request = stage.request(stage.group(), { heartbeatTimeout: stage.short });
   await client.read(request.electionGroup, soon());

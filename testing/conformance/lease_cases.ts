@@ -92,7 +92,8 @@ async function sameParticipant(stage: Stage): Promise<void> {
   for (const client of [stage.first, await stage.open()]) {
     const twin = stage.request(lease.electionGroup, { participantId });
     checkLeader(await lose(client, twin), lease);
-    // What only the term tells apart must be told apart: the twin gives up, and the holder must not notice.
+    // Participants that only the term tells apart must be told apart: the twin gives up, and the holder must not
+    // notice.
     const claim = { ...lease, termId: twin.termId };
     assert.equal(await client.renew(claim, soon()), "lost", "the twin must not renew the holder's lease");
     assert.equal(await client.release(claim, soon()), "notHolder", "the twin must not release the holder's lease");

@@ -104,7 +104,7 @@ async function closeUnderWay(stage: Stage): Promise<void> {
   const settled = Promise.allSettled(calls);
   const start = now();
   await closing[Symbol.asyncDispose]();
-  // Whether they were answered or cut off, they must not hang.
+  // The calls must not hang, be they answered or cut off.
   await settled;
   await watcher?.stop().catch(() => {});
   assert.ok(now() - start < patience(SOON), "closing must end what is under way");

@@ -109,7 +109,10 @@ async function acquireMeetsRelease(stage: Stage, releasing: Provider): Promise<v
   }
 }
 
-/** As the participant does that has heard nothing, and gives up on the term: the lease may hold under a new token, or not at all. */
+/**
+ * As the participant does that has heard nothing, and gives up on the term: the lease may hold under a new token, or
+ * not at all.
+ */
 async function askingAgainMeetsRelease(stage: Stage): Promise<void> {
   const other = await stage.open();
   for (let round = 0; round < ROUNDS; round++) {

@@ -1,4 +1,4 @@
-/** What reading reports, and that it leaves nothing behind. */
+/** Reading: it reports the leader, and leaves nothing behind. */
 
 import assert from "node:assert/strict";
 import type { CallOptions, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
@@ -6,7 +6,9 @@ import { patience } from "./slowness.ts";
 import { checkLeader, lose, now, onStage, soon, type Stage, until, wait, win, winSoon } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How many groups are listed at once: more than a page, a cursor or a directory of any backend hands out in one piece. */
+/**
+ * How many groups are listed at once: more than a page, a cursor or a directory of any backend hands out in one piece.
+ */
 const GROUPS = 250;
 
 /** Returns the cases about reading. */
@@ -140,7 +142,7 @@ async function signalsAreLeft(stage: Stage): Promise<void> {
     }
     await first.release(answer.lease, options);
   }
-  // What tidies up behind an answer has a moment.
+  // The tidying behind an answer has a moment.
   await until("what has ended has let go of its signal", patience(5_000), 10, () => {
     return Promise.resolve(counted.listeners === 0 ? true : undefined);
   });

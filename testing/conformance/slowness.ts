@@ -1,5 +1,6 @@
 /**
- * How slow the machine is at the moment, so that bounds that are about time say something of the provider, and not of what else runs.
+ * How slow the machine is at the moment, so that bounds that are about time say something of the provider, and not of
+ * what else runs.
  *
  * @module
  */
@@ -21,8 +22,9 @@ let latest = 1;
 let measuredAt = -Infinity;
 
 /**
- * Returns how many times as long as on an idle machine things take: 1 to 10. Measured, within some milliseconds of work, where the
- * last measurement is three seconds old; a machine that was slow a moment ago is believed to get faster only gradually.
+ * Returns how many times as long as on an idle machine things take: 1 to 10. Measured, within some milliseconds of
+ * work, where the last measurement is three seconds old; a machine that was slow a moment ago is believed to get faster
+ * only gradually.
  */
 export function slowness(): number {
   const now = systemClock.monotonic();
@@ -37,7 +39,7 @@ export function patience(ms: number): number {
   return Math.ceil(ms * slowness());
 }
 
-/** What a piece takes when nothing interrupts it is the least of them; the rest of the time others had the processor. */
+/** The least of the times is that of a piece that nothing interrupts; the rest of the time others had the processor. */
 function measure(): number {
   // Compiled by then.
   for (let i = 0; i < 5; i++) work();

@@ -1,6 +1,6 @@
 /**
- * What the cases of the conformance suite share: clients that are closed at the end, groups of their own, and waiting
- * for a condition with a deadline.
+ * The common ground of the cases of the conformance suite: clients that are closed at the end, groups of their own, and
+ * waiting for a condition with a deadline.
  *
  * @module
  */
@@ -91,7 +91,9 @@ export class Stage implements AsyncDisposable {
     return Math.min(Math.max(this.short / 50, 5), 250);
   }
 
-  /** By when a lease that nobody renews must be free for those who look all the time, in milliseconds from its grant. */
+  /**
+   * By when a lease that nobody renews must be free for those who look all the time, in milliseconds from its grant.
+   */
   get freeBy(): number {
     // Twice: where the observers judge, they must have seen the record stand still for a lease of their own.
     return this.short * 2 + patience(5_000);
@@ -193,8 +195,8 @@ export async function until<T>(
 }
 
 /**
- * Asks for the lease until it is granted. A call that fails is made again, under the same term id: a connection that has
- * long been idle may be closed by the server just as it is used.
+ * Asks for the lease until it is granted. A call that fails is made again, under the same term id: a connection that
+ * has long been idle may be closed by the server just as it is used.
  */
 export function winSoon(
   stage: Stage,

@@ -1,5 +1,5 @@
 /**
- * What the conformance suite is told of a provider, and what its cases look like.
+ * The description of a provider for the conformance suite, and the shape of its cases.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import type { Clock } from "../../src/time/clock.ts";
 import type { Provider } from "../../src/provider.ts";
 
-/** What the suite needs to know of a provider. */
+/** The facts that the suite needs to know of a provider. */
 export interface ConformanceTarget {
   /** The provider's name. */
   readonly name: string;
@@ -16,9 +16,15 @@ export interface ConformanceTarget {
    * given, is the clock of that client: its wall clock may be hours off.
    */
   open(options?: { readonly clock?: Clock }): Provider | Promise<Provider>;
-  /** The `heartbeatTimeout` of leases that the suite lets expire, in milliseconds. @default the provider's `minTimeout`, but at least 1,000 */
+  /**
+   * The `heartbeatTimeout` of leases that the suite lets expire, in milliseconds. @default the provider's `minTimeout`,
+   * but at least 1,000
+   */
   readonly heartbeatTimeout?: number;
-  /** The most metadata that the backend can keep, in bytes of JSON in UTF-8; more it must refuse with an error. @default no limit */
+  /**
+   * The most metadata that the backend can keep, in bytes of JSON in UTF-8; more it must refuse with an error.
+   * @default no limit
+   */
   readonly maxMetadataBytes?: number;
   /** Where the random walks start. A failure names it. @default 1 */
   readonly seed?: number;
@@ -33,17 +39,17 @@ export interface ConformanceDetour {
   /** Opens a client that takes this way. */
   open(): Provider | Promise<Provider>;
   /**
-   * From now on what clients send does not arrive, or, with `"end"`, the end of it does not: a server may begin then, but
-   * not finish.
+   * From now on what clients send does not arrive, or, with `"end"`, the end of it does not: a server may begin then,
+   * but not finish.
    */
   hold(part: "all" | "end"): Promise<void>;
   /** Lets new connections pass; those that there are stay held. */
   bypass(): Promise<void>;
-  /** Delivers what was held back, also where its sender has hung up since. What is sent from now on passes. */
+  /** Delivers what was held back, also where its sender has hung up since. Data that is sent from now on passes. */
   deliver(): Promise<void>;
 }
 
-/** What can be done to the server behind a provider. */
+/** The faults that can be done to the server behind a provider. */
 export interface ConformanceFaults {
   /** Ends the server abruptly. */
   kill?(): Promise<void>;
@@ -55,9 +61,11 @@ export interface ConformanceFaults {
   thaw?(): Promise<void>;
 }
 
-/** One case. It resolves if the provider conforms, and rejects with an `AssertionError` that says what it did instead. */
+/**
+ * One case. It resolves if the provider conforms, and rejects with an `AssertionError` that says what it did instead.
+ */
 export interface ConformanceCase {
-  /** What is checked, as a sentence. */
+  /** The claim that is checked, as a sentence. */
   readonly name: string;
   /** Checks it. */
   run(): Promise<void>;

@@ -83,7 +83,8 @@ const ODD: Readonly<Record<string, string>> = Object.fromEntries([
   ["control", "\u0000\u0001\u001b[31m\u007f"],
   [
     "unicode",
-    "gr\u00fc\u00df gru\u0308\u00df \u65e5\u672c\u8a9e \u05e9\u05dc\u05d5\u05dd \ud83d\ude80\ud83d\udc69\u200d\ud83d\udcbb",
+    "gr\u00fc\u00df gru\u0308\u00df \u65e5\u672c\u8a9e \u05e9\u05dc\u05d5\u05dd " +
+    "\ud83d\ude80\ud83d\udc69\u200d\ud83d\udcbb",
   ],
   ["half a character", "\ud83d"],
   ["\ud83d\ude80 key with 'quotes' \"and\" = ; :", "value"],
@@ -96,7 +97,10 @@ const ODD: Readonly<Record<string, string>> = Object.fromEntries([
 /** The most that an election accepts, in bytes of JSON in UTF-8. */
 const MOST_METADATA_BYTES = 65_536;
 
-/** Metadata near the limits of the core: long values of wide characters, and as many bytes as allowed, with wide keys too. */
+/**
+ * Metadata near the limits of the core: long values of wide characters, and as many bytes as allowed, with wide keys
+ * too.
+ */
 function largeOnes(): Readonly<Record<string, string>>[] {
   const wide = { wide: "\u65e5".repeat(4_000), astral: "\ud83d\ude80".repeat(2_000) };
   const full: Record<string, string> = {};
@@ -136,7 +140,9 @@ async function largeMetadata(stage: Stage): Promise<void> {
   }
 }
 
-/** A renewal must never depend on what it carries: metadata that is too large costs neither its term nor another one. */
+/**
+ * A renewal must never depend on what it carries: metadata that is too large costs neither its term nor another one.
+ */
 async function refusedMetadata(stage: Stage): Promise<void> {
   const other = await stage.open();
   const bystander = await win(stage.first, stage.request(stage.group(), { metadata: { by: "stander" } }));

@@ -35,7 +35,9 @@ interface Grant {
   readonly lease: Lease;
 }
 
-/** What is known of a group while only one walker touches it. Once a lease may have expired, both answers are right. */
+/**
+ * All that is known of a group while only one walker touches it. Once a lease may have expired, both answers are right.
+ */
 class Model {
   holder: Grant | null = null;
   metadata: Readonly<Record<string, string>> = {};
@@ -63,7 +65,10 @@ class Model {
   }
 }
 
-/** Walks `steps` steps on one group. With `shortMs`, leases last that long, and two steps wait for up to a lease and a half. */
+/**
+ * Walks `steps` steps on one group. With `shortMs`, leases last that long, and two steps wait for up to a lease and a
+ * half.
+ */
 async function walk(stage: Stage, seed: number, steps: number, shortMs?: number): Promise<void> {
   const clients = [stage.first, ...await stage.clients(2)];
   const random = randomFrom(seed);

@@ -45,7 +45,7 @@ export function follow(provider: Provider, electionGroup: string, participantId?
       hints++;
     }
   })();
-  // Whoever wants to know awaits it later.
+  // A case that wants to know awaits it later.
   ended.catch(() => {});
   return {
     hints: () => hints,

@@ -6,13 +6,13 @@
 
 import type { RegisterOperation } from "./recorder.ts";
 
-/** What the model takes for granted. */
+/** The assumptions of the model. */
 export interface RegisterRules {
   /**
-   * What an expired lease is that nobody has taken over. `"final"`: over for everybody at the same moment, as where the
-   * backend's clock decides. `"revocable"`: the least that the contract asks for. Then those who look may differ until a
-   * successor is there, and the term may still renew, which gives it the lease back, unless it was told that it is lost.
-   * A provider may also tell that to a term of which it does not know whether it is released yet.
+   * The state of an expired lease that nobody has taken over. `"final"`: over for everybody at the same moment, as
+   * where the backend's clock decides. `"revocable"`: the least that the contract asks for. Then those who look may
+   * differ until a successor is there, and the term may still renew, which gives it the lease back, unless it was told
+   * that it is lost. A provider may also tell that to a term of which it does not know whether it is released yet.
    */
   readonly expiry: "final" | "revocable";
   /** By how much a clock that measures a lease may be fast, as a fraction. */
@@ -51,9 +51,9 @@ export const NEVER_HELD: RegisterState = {
 };
 
 /**
- * Returns the states in which `operation` may leave the register, if its turn comes in `state`; none if its answer would
- * be wrong. `raced` says whether another acquire was under way. A state that the operation leaves alone is returned
- * itself.
+ * Returns the states in which `operation` may leave the register, if its turn comes in `state`; none if its answer
+ * would be wrong. `raced` says whether another acquire was under way. A state that the operation leaves alone is
+ * returned itself.
  *
  * A lease need not end when it may, and so expiry is a step that is taken only where an answer cannot do without.
  */
@@ -97,7 +97,7 @@ function answers(
     case "nobody":
       return here.termId === null ? [here] : expired(here, rules);
     case "unknown":
-      // Whether it was carried out is left open. An unknown renewal never helps: no lease must end.
+      // The call may have been carried out, or not. An unknown renewal never helps: no lease must end.
       if (operation.operation === "acquire") return granted(here, operation, rules);
       if (operation.operation !== "release" || !isHolder) return [];
       // Its own provider may have let go before the backend has.

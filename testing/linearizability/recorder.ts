@@ -35,11 +35,11 @@ export type RegisterAnswer =
 
 /** One call to the lease register, and its answer. */
 export interface RegisterOperation {
-  /** Who called. */
+  /** The client that called. */
   readonly client: string;
   /** The group. */
   readonly electionGroup: string;
-  /** What was asked. */
+  /** The operation that was asked for. */
   readonly operation: "acquire" | "renew" | "release" | "read";
   /** The term in whose name; null for `read`. */
   readonly termId: string | null;
@@ -59,8 +59,8 @@ type Question = Pick<RegisterOperation, "electionGroup" | "operation" | "termId"
 type Verdict = Pick<RegisterOperation, "answer" | "seen">;
 
 /**
- * Records the calls to all providers that it wraps, stamped by one clock, for {@linkcode checkLinearizability}. All clients
- * must live in this process.
+ * Records the calls to all providers that it wraps, stamped by one clock, for {@linkcode checkLinearizability}. All
+ * clients must live in this process.
  *
  * @example
  * ```ts
@@ -83,7 +83,7 @@ export class RegisterRecorder {
     this.#clock = clock;
   }
 
-  /** What was recorded until now, in the order of invocation. Calls that have no answer yet are unknown. */
+  /** The calls that were recorded until now, in the order of invocation. Calls that have no answer yet are unknown. */
   get operations(): readonly RegisterOperation[] {
     return [...this.#operations];
   }

@@ -1,6 +1,6 @@
 /**
- * The search for an order of calls that explains their answers: that of Wing and Gong, with the states that were visited
- * remembered, as Lowe does.
+ * The search for an order of calls that explains their answers: that of Wing and Gong, with the states that were
+ * visited remembered, as Lowe does.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import { NEVER_HELD, type RegisterRules, type RegisterState, successors } from "./model.ts";
 import type { RegisterOperation } from "./recorder.ts";
 
-/** What a search found: an order, that there is none, or neither before it had visited as many states as it may. */
+/** The result of a search: an order, that there is none, or neither before it had visited as many states as it may. */
 export interface SearchResult {
   readonly outcome: "found" | "none" | "undecided";
   readonly states: number;
@@ -17,7 +17,7 @@ export interface SearchResult {
 /** One call, prepared. */
 interface Entry {
   readonly operation: RegisterOperation;
-  /** Whether another acquire was under way at the same time. */
+  /** True if another acquire was under way at the same time. */
   readonly raced: boolean;
 }
 
@@ -33,13 +33,15 @@ interface Node {
   readonly state: RegisterState;
   /** The first answered call whose turn has not come. All before it have had theirs. */
   readonly first: number;
-  /** Those after it that have had theirs. */
+  /** The calls after it that have had theirs. */
   readonly beyond: readonly number[];
   /** The calls of unknown outcome that were carried out. */
   readonly used: readonly number[];
 }
 
-/** Searches for an order of `operations`, all of one group, that the model allows. Visits at most `maxStates` states. */
+/**
+ * Searches for an order of `operations`, all of one group, that the model allows. Visits at most `maxStates` states.
+ */
 export function search(
   operations: readonly RegisterOperation[],
   rules: RegisterRules,
@@ -76,9 +78,9 @@ function prepare(operations: readonly RegisterOperation[]): { answered: Entry[];
 }
 
 /**
- * Returns those of `candidates` whose outcome is unknown, and that could explain an answer in `operations`: only that of a
- * term of which some answer says that it had the lease. A grant that nobody ever saw explains nothing: others are refused in
- * its name only by name, or because they raced.
+ * Returns those of `candidates` whose outcome is unknown, and that could explain an answer in `operations`: only that
+ * of a term of which some answer says that it had the lease. A grant that nobody ever saw explains nothing: others are
+ * refused in its name only by name, or because they raced.
  */
 export function relevant(
   operations: readonly RegisterOperation[],
@@ -123,7 +125,7 @@ function expand(node: Node, answered: readonly Entry[], unknown: readonly Loose[
     const entry = answered[i];
     if (entry === undefined) continue;
     for (const after of successors(state, entry.operation, entry.raced, rules)) {
-      // What is right now, and changes nothing, might as well have its turn now: no other order can do better.
+      // A call that is right now, and changes nothing, might as well have its turn now: no other order can do better.
       if (after === state) return [advance({ ...node, state: after }, [i])];
       if (after.now <= due) next.push(advance({ ...node, state: after }, [i]));
     }
@@ -142,7 +144,10 @@ function advance(node: Node, turns: readonly number[]): Node {
   return { ...node, first, beyond: done };
 }
 
-/** What tells a node from others. Which calls of a term were carried out makes no difference when its time is over. */
+/**
+ * Returns the key that tells a node from others. Which calls of a term were carried out makes no difference when its
+ * time is over.
+ */
 function keyOf({ state, first, beyond, used }: Node, unknown: readonly Loose[]): string {
   const open = used.filter((i) =>
     (unknown[i]?.neededBy ?? 0) >= first || unknown[i]?.operation.termId === state.termId
