@@ -1,19 +1,20 @@
 /**
- * Elections on Azure Blob Storage. Importing this module registers `azblob:` URLs, those of Azure's own hosts and emulators, and
- * connection strings.
+ * Elections on Azure Blob Storage. Importing this module registers `azblob:` URLs, those of Azure's own hosts and
+ * emulators, and connection strings.
  *
- * Each group is one blob, `GROUP.lease`. Whoever leads has its lease, under the `termId`; the blob says who that is.
+ * Each group is one blob, `GROUP.lease`. The leader has its lease, under the `termId`; the blob says who that is.
  *
- * - **Token**: a number in the blob's metadata, written under the lease and on condition of the ETag that was seen: one more
- *   than the last, and at least the server's time in milliseconds, so that it grows also when the blob was deleted.
+ * - **Token**: a number in the blob's metadata, written under the lease and on condition of the ETag that was seen: one
+ *   more than the last, and at least the server's time in milliseconds, so that it grows also when the blob was
+ *   deleted.
  * - **Clock**: Azure's own decides when a lease expires. A lease lasts 15 s to 60 s, in whole seconds.
- * - **Not promised**: an answer on time. Azure has no watch: followers poll, and learn of a release with their next look.
- *   It does not tell how much longer a lease lasts either: `expiresIn` is the most that it can be.
- * - **A heartbeat** costs one transaction. Every 5 s, that is 518,400 a month for each leader, of the class of writes; a
- *   follower that looks every 5 s makes as many, of the much cheaper class of reads.
- * - **Round trips**: `acquire` two if this provider has seen the group free, else three, and up to six for a new group, or seven
- *   for a term that asks again after it was given back; lost, one if the holder is known, else two. `read` likewise. `renew` and
- *   `release` one; `renew` with metadata two.
+ * - **Not promised**: an answer on time. Azure has no watch: followers poll, and learn of a release with their next
+ *   look. It does not tell how much longer a lease lasts either: `expiresIn` is the most that it can be.
+ * - **A heartbeat** costs one transaction. Every 5 s, that is 518,400 a month for each leader, of the class of writes;
+ *   a follower that looks every 5 s makes as many, of the much cheaper class of reads.
+ * - **Round trips**: `acquire` two if this provider has seen the group free, else three, and up to six for a new group,
+ *   or seven for a term that asks again after it was given back; lost, one if the holder is known, else two. `read`
+ *   likewise. `renew` and `release` one; `renew` with metadata two.
  *
  * @module
  */
@@ -64,10 +65,10 @@ export type {
 export interface AzureBlobOptions {
   /**
    * `azblob://ACCOUNT/CONTAINER`, `https://ACCOUNT.blob.core.windows.net/CONTAINER`, the same of an emulator,
-   * `http://127.0.0.1:10000/devstoreaccount1/CONTAINER`, or a connection string (with `Container=NAME`). Behind the container
-   * may stand what blob names begin with. A key is given as `accountKey`, as a setting of that name or as a password;
-   * a shared access signature as the URL's query. `ca`, `cert` and `key` name files in PEM, and `servername` the name in the
-   * server's certificate.
+   * `http://127.0.0.1:10000/devstoreaccount1/CONTAINER`, or a connection string (with `Container=NAME`). Behind the
+   * container may stand what blob names begin with. A key is given as `accountKey`, as a setting of that name or as a
+   * password; a shared access signature as the URL's query. `ca`, `cert` and `key` name files in PEM, and `servername`
+   * the name in the server's certificate.
    */
   readonly url?: string | URL | undefined;
   /** The account's key. @default that of the URL */
@@ -84,7 +85,8 @@ export interface AzureBlobOptions {
 const OPTIONS: readonly (keyof AzureBlobOptions)[] = ["url", "accountKey", "client", "logger"];
 
 /**
- * Opens a provider that keeps leases in a container of Azure Blob Storage. The container is made when it is first missed.
+ * Opens a provider that keeps leases in a container of Azure Blob Storage. The container is made when it is first
+ * missed.
  *
  * @example
  * ```ts
@@ -95,8 +97,8 @@ const OPTIONS: readonly (keyof AzureBlobOptions)[] = ["url", "accountKey", "clie
  * assert(provider.capabilities.minTimeout === 15_000);
  * ```
  *
- * @throws {TypeError} if there is neither a client nor a URL that is complete, if either cannot be used safely, or if the URL or
- * the options have a setting that is unknown
+ * @throws {TypeError} if there is neither a client nor a URL that is complete, if either cannot be used safely, or if
+ * the URL or the options have a setting that is unknown
  */
 export function azureBlobProvider(options: AzureBlobOptions): Provider {
   checkOptions("azure-blob", options, OPTIONS);
@@ -132,7 +134,7 @@ class AzureBlobProvider implements Provider {
   };
   readonly #open: () => Promise<OpenContainer>;
   readonly #prefix: string;
-  /** What was last seen of each group. */
+  /** The last look at each group. */
   readonly #looks = new Map<string, Look>();
   readonly #closing = new AbortController();
   readonly #renewals = new JoinedRenewals();
@@ -175,7 +177,7 @@ class AzureBlobProvider implements Provider {
       try {
         return await this.#describe(lease, metadata, blob);
       } catch (error) {
-        // The lease is renewed. What it carries must not cost it, where Azure will not take that at all.
+        // The lease is renewed. Its metadata must not cost it, where Azure will not take them at all.
         if (!isRefused(error)) throw error;
         this.#warn(lease.electionGroup, explain(error));
         return "renewed";
@@ -184,8 +186,8 @@ class AzureBlobProvider implements Provider {
   }
 
   /**
-   * Writes new metadata into the record of a term that has the lease. A blob whose record was overwritten gets a whole one; that
-   * of another term says that this one is over.
+   * Writes new metadata into the record of a term that has the lease. A blob whose record was overwritten gets a whole
+   * one; that of another term says that this one is over.
    */
   async #describe(lease: Lease, metadata: RecordMetadata, blob: GroupBlob): Promise<"renewed" | "lost"> {
     const { participantId, termId, token, acquiredAt, heartbeatTimeout } = lease;
@@ -252,7 +254,7 @@ class AzureBlobProvider implements Provider {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the provider is closed"));
-    // That it could not be opened was told to whoever called.
+    // A failure to open it was told to the callers.
     const opened = await this.#opened?.catch(() => null);
     opened?.close();
   }
@@ -264,8 +266,9 @@ class AzureBlobProvider implements Provider {
    * 3. Write the record and its token, on condition of the lease and the ETag.
    *
    * One that was given up on after step 1 runs out by itself. Until then the record is that of another term, which has
-   * the lease no more, and so is not reported (see `GroupBlob.look`). One that was given up on in step 3, and is carried out late,
-   * finds another ETag or another lease, or is the same term's own claim, which asks again and finds it.
+   * the lease no more, and so is not reported (see `GroupBlob.look`). One that was given up on in step 3, and is
+   * carried out late, finds another ETag or another lease, or is the same term's own claim, which asks again and finds
+   * it.
    */
   async #claim(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "held" | "changed"> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
@@ -283,9 +286,9 @@ class AzureBlobProvider implements Provider {
   }
 
   /**
-   * Finds that the term of `seen` has begun: its lease can be renewed, also when it has expired, since nobody has written after
-   * it. One that was given back cannot. Then its record is emptied first: if this call were given up on after it had taken the
-   * lease again, that would be taken for the grant which has ended.
+   * Finds that the term of `seen` has begun: its lease can be renewed, also when it has expired, since nobody has
+   * written after it. One that was given back cannot. Then its record is emptied first: if this call were given up on
+   * after it had taken the lease again, that would be taken for the grant which has ended.
    */
   async #resume(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "changed"> {
     const { termId } = request;

@@ -4,21 +4,23 @@
  * Each group is one key, `PREFIX/GROUP/.lock`, in the format of `consul lock`: that command, run as
  * `consul lock PREFIX/GROUP COMMAND`, and the participants of an election exclude each other.
  *
- * - **Token**: the index, in Consul's Raft log, of the write that acquired. It grows across release, expiry, deletion of the
- *   key and restarts.
+ * - **Token**: the index, in Consul's Raft log, of the write that acquired. It grows across release, expiry, deletion
+ *   of the key and restarts.
  * - **Clock**: the monotonic clock of whoever waits. A heartbeat rewrites the record; one that stands still for
  *   `heartbeatTimeout`, and 0.1 % more, is taken over. So leases may be shorter than Consul's sessions, which last at
  *   least 10 s, and are taken over on time.
- * - **Not promised**: tokens that grow across a restored snapshot or a wiped data directory. And towards `consul lock`, which
- *   goes by sessions alone, that it waits for a lease whose session an operator destroys, or whose agent leaves the cluster.
- * - **A heartbeat** costs one write to the Raft log; those that are due together share one, up to 32. Beside it, one renewal
- *   of the session, which all elections of a provider share, every quarter of its time to live, and one answer to every
- *   provider that watches the group.
- * - **Round trips**: `acquire` one if this provider has seen the lease free, by a hint for example, else two; lost, one or
- *   two. The first one of a provider also creates its session. Waiting and losing write nothing.
+ * - **Not promised**: tokens that grow across a restored snapshot or a wiped data directory. And towards `consul lock`,
+ *   which goes by sessions alone, that it waits for a lease whose session an operator destroys, or whose agent leaves
+ *   the cluster.
+ * - **A heartbeat** costs one write to the Raft log; those that are due together share one, up to 32. Beside it, one
+ *   renewal of the session, which all elections of a provider share, every quarter of its time to live, and one answer
+ *   to every provider that watches the group.
+ * - **Round trips**: `acquire` one if this provider has seen the lease free, by a hint for example, else two; lost, one
+ *   or two. The first one of a provider also creates its session. Waiting and losing write nothing.
  *
- * Up to 64 groups of a provider are watched at a time, each by a blocking query of its own: one query on the prefix would
- * bring every record with every heartbeat of every group. The 65th waits until one of them ends, and polls meanwhile.
+ * Up to 64 groups of a provider are watched at a time, each by a blocking query of its own: one query on the prefix
+ * would bring every record with every heartbeat of every group. The 65th waits until one of them ends, and polls
+ * meanwhile.
  *
  * @module
  */
@@ -57,9 +59,10 @@ export type { ConsulFetch } from "./consul/transport.ts";
 /** How to reach Consul. */
 export interface ConsulOptions {
   /**
-   * `consul://host:port/prefix?token=TOKEN&dc=NAME`, where port (8500, or 8501 with `consul+https:`), prefix (`multilock`) and
-   * settings may be left out, and the token may also be given as a password. With `consul+https:`, `ca`, `cert` and `key` name
-   * files in PEM, which are read for each new connection, and `servername` the name in the server's certificate.
+   * `consul://host:port/prefix?token=TOKEN&dc=NAME`, where port (8500, or 8501 with `consul+https:`), prefix
+   * (`multilock`) and settings may be left out, and the token may also be given as a password. With `consul+https:`,
+   * `ca`, `cert` and `key` name files in PEM, which are read for each new connection, and `servername` the name in the
+   * server's certificate.
    *
    * @default "consul://127.0.0.1:8500"
    */
@@ -135,19 +138,20 @@ class ConsulProvider implements Provider {
     const { looks, sessions } = this.#parts;
     return this.#callGroup("acquire", electionGroup, signal, async (key) => {
       let look = key.known;
-      // A transaction that fails is in the Raft log too. So only a lease that was seen given back is tried without a look.
+      // A transaction that fails is in the Raft log too. So only a lease that was seen given back is tried without a
+      // look.
       if (look === undefined || look.record !== null || look.session !== "") look = await key.look();
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const isOurs = looks.isHeldBy(look, termId);
-        // Whoever asks again has had no answer: what its term left behind, nobody leads by.
+        // A term that asks again has had no answer: nobody leads by what it left behind.
         const isFree = look.record?.termId === termId || looks.isFree(look);
         if (!isOurs && !isFree) return { acquired: false, leader: looks.describe(look) };
         const written = isOurs ? await key.beat(look, request.metadata) : await key.take(request, look);
         if (written?.record) return { acquired: true, lease: leaseOf(electionGroup, written, written.record) };
         const seen = look;
         look = await key.look();
-        // Nothing has changed, and yet we could not take it: either our session is gone, and the next attempt makes another,
-        // or Consul holds the key back for a while, because the session of a stranger who held it has expired.
+        // Nothing has changed, and yet we could not take it: either our session is gone, and the next attempt makes
+        // another, or Consul holds the key back for a while, because the session of a stranger who held it has expired.
         const isHeldBack = !isOurs && look.index === seen.index && !await sessions.forgetGone(signal);
         if (isHeldBack) return { acquired: false, leader: null };
       }
@@ -164,8 +168,8 @@ class ConsulProvider implements Provider {
     return this.#callGroup("renew", electionGroup, signal, async (key) => {
       const outcome = await key.change(termId, async (look) => {
         if (looks.isHeldBy(look, termId)) return await key.beat(look, metadata) && "renewed";
-        // Unlocked, it cannot be locked again by a late heartbeat, which names an older index. It is not given back: that would
-        // let others in before we have told our caller, who may still be within the term.
+        // Unlocked, it cannot be locked again by a late heartbeat, which names an older index. It is not given back:
+        // that would let others in before we have told our caller, who may still be within the term.
         if (!looks.hasStoodStill(look)) return "lost";
         // Nobody leads by it, but a late heartbeat may be on its way. It must not revive what is called lost here.
         return await key.empty(look) && "lost";

@@ -1,6 +1,6 @@
 /**
- * Elections within one process, for tests and for programs that elect among their own parts: `memory:` or `memory:NAME`.
- * All providers of one name share one store.
+ * Elections within one process, for tests and for programs that elect among their own parts: `memory:` or
+ * `memory:NAME`. All providers of one name share one store.
  *
  * - **Token**: a counter of the group.
  * - **Clock**: the injected one decides when a lease expires.
@@ -29,7 +29,9 @@ import { CATALOG } from "./catalog.ts";
 export interface MemoryOptions {
   /** Which store: providers of one name share it. @default "" */
   readonly name?: string | undefined;
-  /** Decides when leases expire. All providers of one store must be given the same. @default the clock of the machine */
+  /**
+   * Decides when leases expire. All providers of one store must be given the same. @default the clock of the machine
+   */
   readonly clock?: Clock | undefined;
 }
 
@@ -51,7 +53,7 @@ export function memoryProvider(options: MemoryOptions = {}): Provider {
   return new MemoryProvider(store, options.clock ?? systemClock);
 }
 
-/** What a store remembers of one group, for ever: the token must outlive every lease. */
+/** The memory that a store keeps of one group, for ever: the token must outlive every lease. */
 interface Group {
   token: bigint;
   held: HeldLease | null;

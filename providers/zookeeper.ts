@@ -5,7 +5,7 @@
  *
  * - **Token**: the transaction id (czxid) that created the leader's node. It grows with every transaction of the
  *   ensemble, and nodes are created in the order in which they come to lead.
- * - **Clock**: the ensemble's. A lease is an ephemeral node, and others lead only after it was deleted. That happens
+ * - **Clock**: the ensemble's. A lease is an ephemeral node, and others lead only after it was deleted. It is deleted
  *   when the ensemble has not heard from the session for the session timeout, which is a tenth more than
  *   `heartbeatTimeout`: one session for each `heartbeatTimeout` in use. A server that grants less refuses the lease,
  *   one that grants more (`minSessionTimeout`, by default two ticks of 2 s) is slower to notice a crash. Since a

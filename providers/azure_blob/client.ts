@@ -10,13 +10,13 @@ import { Buffer } from "node:buffer";
 import { openConnections } from "../kit/http_agent.ts";
 import type { AzureTarget } from "./target.ts";
 
-/** What every call takes. */
+/** The options that every call takes. */
 export interface AzureCallOptions {
   /** Ends it early. */
   readonly abortSignal: AbortSignal;
 }
 
-/** What a call may be conditional on. */
+/** The conditions that a call may have. */
 export interface AzureConditions {
   /** The lease that the blob has. */
   readonly leaseId?: string;
@@ -56,7 +56,7 @@ export interface AzureBlob {
   getBlobLeaseClient(leaseId: string): AzureLease;
 }
 
-/** What reading a blob answers. */
+/** The answer to reading a blob. */
 export interface AzureDownload {
   /** The version of content and metadata. */
   readonly etag?: string;
@@ -68,7 +68,7 @@ export interface AzureDownload {
   readonly readableStreamBody?: AsyncIterable<string | Uint8Array>;
 }
 
-/** What taking a lease answers. */
+/** The answer to taking a lease. */
 export interface AzureGrant {
   /** The version of content and metadata. */
   readonly etag?: string;
@@ -94,10 +94,10 @@ export interface OpenContainer {
 }
 
 /**
- * Opens the driver. It must not retry: a lease write that is sent again four seconds later, as it does by default, would
- * count from then. And it gets connections of our own, since those that it shares by default would keep a process alive on
- * Deno after the provider was closed: for seconds, or for as long as a server hangs. Nor does Deno itself send a request on
- * one of ours a second time (see `openConnections`).
+ * Opens the driver. It must not retry: a lease write that is sent again four seconds later, as it does by default,
+ * would count from then. And it gets connections of our own, since those that it shares by default would keep a process
+ * alive on Deno after the provider was closed: for seconds, or for as long as a server hangs. Nor does Deno itself send
+ * a request on one of ours a second time (see `openConnections`).
  */
 export async function openContainer({ url, key, tls }: AzureTarget): Promise<OpenContainer> {
   const { AnonymousCredential, ContainerClient, newPipeline, StorageSharedKeyCredential } = await loadDriver<
@@ -117,13 +117,15 @@ export async function openContainer({ url, key, tls }: AzureTarget): Promise<Ope
   return { container: new ContainerClient(url, pipeline) as AzureContainer, close: () => connections.close() };
 }
 
-/** Whether a client of the caller's is known to send requests again by itself. What cannot be seen is taken to be well. */
+/**
+ * Returns true if a caller's client is known to send requests again by itself. Hidden settings are taken to be well.
+ */
 export function retries(client: AzureContainer): boolean {
   const { pipeline } = client as { pipeline?: { options?: { retryOptions?: { maxTries?: unknown } } } };
   return pipeline?.options !== undefined && pipeline.options.retryOptions?.maxTries !== 1;
 }
 
-/** Whether Azure has answered, and has refused what was asked for by what it is: it would be refused again. */
+/** Returns true if Azure has answered, and has refused a request for what it is: it would be refused again. */
 export function isRefused(error: unknown): boolean {
   const { statusCode } = (typeof error === "object" && error !== null ? error : {}) as { statusCode?: unknown };
   return typeof statusCode === "number" && statusCode >= 400 && statusCode < 500 && statusCode !== 408 &&
@@ -147,7 +149,8 @@ export function refusalOf(error: unknown): string {
     code?: unknown;
     details?: { errorCode?: unknown };
   };
-  // The answer to a HEAD has no body, and so its code is in a header, if anywhere. Ours are conditional on the lease alone.
+  // The answer to a HEAD has no body, and so its code is in a header, if anywhere. Ours are conditional on the lease
+  // alone.
   const bare = statusCode === 404 ? "BlobNotFound" : statusCode === 412 ? "LeaseIdMismatchWithBlobOperation" : "";
   return String(code ?? details?.errorCode ?? bare);
 }

@@ -22,7 +22,7 @@ import {
   unlessRefused,
 } from "./client.ts";
 
-/** What a blob says of the last term that claimed it. */
+/** The account that a blob gives of the last term that claimed it. */
 export interface TermRecord {
   readonly participantId: string;
   readonly termId: string;
@@ -38,11 +38,11 @@ export interface Look {
   readonly token: bigint;
   /** Null in a blob that nobody has claimed yet. */
   readonly record: TermRecord | null;
-  /** Whether the term of the record has the lease. */
+  /** True if the term of the record has the lease. */
   readonly isHeld: boolean;
 }
 
-/** The blob of one group, for the length of one call. What it sees outlasts the call, in the provider's looks. */
+/** The blob of one group, for the length of one call. Its looks outlast the call, among the provider's. */
 export class GroupBlob {
   readonly #electionGroup: string;
   readonly #name: string;
@@ -66,7 +66,7 @@ export class GroupBlob {
     this.#abortSignal = abortSignal;
   }
 
-  /** What was last seen. */
+  /** The last look. */
   get known(): Look | undefined {
     return this.#looks.get(this.#electionGroup);
   }
@@ -78,7 +78,7 @@ export class GroupBlob {
   }
 
   /**
-   * Reads the blob, and whether the term in its record leads. That it is leased is not enough: the lease may be that of a
+   * Reads the blob, and whether the term in its record leads. The blob's lease is not enough: it may be that of a
    * claim which has not been written yet. To read on condition of a lease's id fails if that is not the one.
    */
   async look(): Promise<Look | null> {
@@ -98,9 +98,10 @@ export class GroupBlob {
   /**
    * Reads the blob, if `leaseId` has its lease where that is given. Returns null if not, or if there is no blob.
    *
-   * What people do to a blob by hand must not end a group for good. Who leads is decided by the lease alone; the record says who
-   * that is, and one that cannot be read says nothing. To write over it is safe for the term that has the lease: on condition of
-   * the ETag, with a token beyond that in the metadata and beyond Azure's time, which grows where that was removed.
+   * Changes that people make to a blob by hand must not end a group for good. The lease alone decides who leads; the
+   * record says who that is, and one that cannot be read says nothing. To write over it is safe for the term that has
+   * the lease: on condition of the ETag, with a token beyond that in the metadata and beyond Azure's time, which grows
+   * where that was removed.
    */
   async download(leaseId?: string): Promise<Look | null> {
     const options = { conditions: leaseId === undefined ? {} : { leaseId }, abortSignal: this.#abortSignal };
@@ -155,7 +156,10 @@ export class GroupBlob {
     return unlessRefused(NOT_HELD, () => this.#leaseOf(termId).releaseLease({ abortSignal: this.#abortSignal }));
   }
 
-  /** Empties the record of a term that has ended, unless somebody has the lease or has written since `seen`. The token stays. */
+  /**
+   * Empties the record of a term that has ended, unless somebody has the lease or has written since `seen`. The token
+   * stays.
+   */
   async clear({ etag, token }: Look): Promise<void> {
     const metadata = { token: String(token) };
     const options = { conditions: { ifMatch: etag }, metadata, abortSignal: this.#abortSignal };
@@ -215,8 +219,8 @@ function objectIn(text: string): Record<string, unknown> {
 }
 
 /**
- * How long Azure is asked to keep a lease: it knows whole seconds. More than the holder counts on is safe, since others wait
- * longer than it leads; less would let them in while it still does.
+ * How long Azure is asked to keep a lease: it knows whole seconds. More than the holder counts on is safe, since others
+ * wait longer than it leads; less would let them in while it still does.
  */
 export function leaseSeconds(heartbeatTimeout: number): number {
   return Math.ceil(heartbeatTimeout / 1_000);

@@ -13,7 +13,7 @@ import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 export interface AzureTarget {
   /** The container's URL, with the signature in its query where there is one. */
   readonly url: string;
-  /** What blob names begin with; "" or with a slash at its end. */
+  /** The beginning of blob names; "" or with a slash at its end. */
   readonly prefix: string;
   /** The account and its key; null where a signature is all there is. */
   readonly key: { readonly account: string; readonly value: string } | null;
@@ -32,12 +32,12 @@ const SIGNATURE = [
   ...["sv", "ss", "srt", "sp", "st", "se", "sip", "spr", "sig", "sr", "si", "sdd", "ses", "saoid", "suoid", "scid"],
   ...["skoid", "sktid", "skt", "ske", "sks", "skv", "skdutid", "sduoid", "rscc", "rscd", "rsce", "rscl", "rsct", "tn"],
 ];
-/** What a connection string may say, beside endpoints of other services, which tools write into it. */
+/** The parts that a connection string may have, beside endpoints of other services, which tools write into it. */
 const PARTS = ["DefaultEndpointsProtocol", "AccountName", "AccountKey", "BlobEndpoint", "EndpointSuffix"];
 const OWN_PARTS = ["SharedAccessSignature", "UseDevelopmentStorage", "Container"];
 const FOREIGN_PARTS = ["Queue", "Table", "File"].flatMap((each) => [`${each}Endpoint`, `${each}SecondaryEndpoint`]);
 
-/** Whether `target` looks like a connection string. */
+/** Returns true if `target` looks like a connection string. */
 function isConnectionString(target: string): boolean {
   return /(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)\s*=/i.test(target);
 }
@@ -123,7 +123,7 @@ function build(
   refuse: (why: string) => TypeError,
 ): AzureTarget {
   if (!/^(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/.test(container)) {
-    // What has an @ in it is the rest of a password that was not encoded.
+    // A name with an @ in it is the rest of a password that was not encoded.
     const what = container.includes("@") ? "what stands there" : `"${container}"`;
     throw refuse(`${what} is no name of a container: 3 to 63 lower-case letters, digits and single hyphens`);
   }

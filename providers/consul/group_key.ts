@@ -13,7 +13,7 @@ import { type Operation, operationsOn, type OperationsOnKey } from "./operations
 import { encodeRecord, type TermRecord } from "./record.ts";
 import type { Sessions } from "./sessions.ts";
 
-/** What the groups of a provider share. */
+/** The parts that the groups of a provider share. */
 export interface ConsulParts {
   readonly client: ConsulClient;
   readonly sessions: Sessions;
@@ -56,8 +56,8 @@ export class GroupKey {
   }
 
   /**
-   * Looks at the key as it is now. Without `consistent`, a server that has just started may answer before it has read its log
-   * to the end, and one that was deposed may not know it.
+   * Looks at the key as it is now. Without `consistent`, a server that has just started may answer before it has read
+   * its log to the end, and one that was deposed may not know it.
    */
   async look(): Promise<Look> {
     const { client, looks } = this.#parts;
@@ -68,8 +68,9 @@ export class GroupKey {
   /**
    * Looks when the key has changed since `index`, or after a while. Not behind the gate, where it would block others.
    *
-   * The holder's heartbeats end it every few seconds. Where none comes it ends by itself after half a lease, and counts as
-   * broken after another quarter: a connection that has died without a word, or a server that hangs, costs no more hints.
+   * The holder's heartbeats end it every few seconds. Where none comes it ends by itself after half a lease, and counts
+   * as broken after another quarter: a connection that has died without a word, or a server that hangs, costs no more
+   * hints.
    */
   async lookAfter(index: number): Promise<{ look: Look; next: number; isLate: boolean }> {
     const { client, looks, clock } = this.#parts;
@@ -119,7 +120,7 @@ export class GroupKey {
   }
 
   /**
-   * Writes the record again, for the session that has the key, conditional on the index of `look`. That is the index of
+   * Writes the record again, for the session that has the key, conditional on the index of `look`. The index is that of
    * this term's last write, so if it still stands, nobody has taken over, released or deleted anything since, and the
    * session still has the key. If our last answer was lost, the index is newer than we know: whoever calls looks again,
    * finds its own `termId`, and comes back with the new one. An old heartbeat that is still under way then fails.
@@ -135,8 +136,8 @@ export class GroupKey {
       beat: record.beat + 1,
       metadata: metadata ?? record.metadata,
     };
-    // Metadata that Consul does not take must not cost the lease: the record then keeps what it had, or, if that has become
-    // too large by its token or by another limit, none.
+    // Metadata that Consul does not take must not cost the lease: the record then keeps what it had, or, if that has
+    // become too large by its token or by another limit, none.
     for (const carried of new Set([next.metadata, record.metadata, NO_METADATA])) {
       try {
         const written = { ...next, metadata: carried };
@@ -152,8 +153,9 @@ export class GroupKey {
   }
 
   /**
-   * Ends the term whose record `look` shows: on condition of its index, so that no late write of this term comes after. The
-   * key stays, and with it the group; empty, it is free for everybody at once. Returns null if something was written since.
+   * Ends the term whose record `look` shows: on condition of its index, so that no late write of this term comes after.
+   * The key stays, and with it the group; empty, it is free for everybody at once. Returns null if something was
+   * written since.
    */
   async empty({ index, session }: Look): Promise<Look | null> {
     const give: Operation[] = session === ""
@@ -163,8 +165,8 @@ export class GroupKey {
   }
 
   /**
-   * Does `step` on the record of a term until it succeeds: as it was last seen, if the term had the lease then, else as it is.
-   * That it has not is a verdict, which takes a look. Returns null if the term has no record.
+   * Does `step` on the record of a term until it succeeds: as it was last seen, if the term had the lease then, else as
+   * it is. The verdict that the term has no lease takes a look. Returns null if the term has no record.
    */
   async change<T>(termId: string, step: (look: Look) => Promise<T | null>): Promise<T | null> {
     let look = this.known;

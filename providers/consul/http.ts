@@ -43,11 +43,13 @@ export interface ConsulRequest {
 export interface ConsulAnswer {
   readonly status: number;
   readonly body: string;
-  /** What a blocking query waits to change. */
+  /** The index that a blocking query waits to change. */
   readonly index: number;
 }
 
-/** What became of a transaction: the index of its writes, or null if a condition did not hold and nothing was written. */
+/**
+ * The outcome of a transaction: the index of its writes, or null if a condition did not hold and nothing was written.
+ */
 export type Written = number | null;
 
 interface Together {
@@ -156,7 +158,7 @@ export class ConsulClient {
 
   /**
    * A transaction that conflicts has done nothing, and names every part that stood in its way: those are settled, and
-   * the rest goes out again. Each round settles at least one, so the loop ends. Whoever gave up is left out.
+   * the rest goes out again. Each round settles at least one, so the loop ends. Callers that gave up are left out.
    *
    * One that Consul is set to refuse for its size has done nothing either: its halves go out, down to the parts of one.
    */
@@ -198,7 +200,7 @@ export class ConsulClient {
       Results: { KV?: { ModifyIndex: number } }[] | null;
       Errors: { OpIndex: number; What: string }[] | null;
     };
-    // That is no conflict, although it comes as one: it would be the same next time.
+    // A denial is no conflict, although it comes as one: it would be the same next time.
     const denied = Errors?.find(({ What }) => /permission denied|ACL not found/i.test(What));
     if (denied) throw new Error(denied.What);
     const errors = (Errors ?? []).map(({ OpIndex }) => OpIndex);

@@ -10,7 +10,7 @@ import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 
 /** Names the key of each group: `PREFIX/GROUP/.lock`, as `consul lock PREFIX/GROUP` does. */
 export class Keys {
-  /** What all keys begin with, with a slash at its end. */
+  /** The beginning of all keys, with a slash at its end. */
   readonly prefix: string;
 
   constructor(prefix: string) {
@@ -35,7 +35,7 @@ export function kvPath(key: string): string {
   return `kv/${key.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-/** What a URL says. */
+/** The parts of a URL. */
 export interface ConsulUrl {
   readonly origin: string;
   readonly prefix: string;
@@ -46,7 +46,8 @@ export interface ConsulUrl {
 }
 
 /**
- * Reads `consul://:token@host:port/prefix?token=TOKEN&dc=NAME`, or `consul+https:` with `ca`, `cert`, `key` and `servername` too.
+ * Reads `consul://:token@host:port/prefix?token=TOKEN&dc=NAME`, or `consul+https:` with `ca`, `cert`, `key` and
+ * `servername` too.
  *
  * @throws {TypeError} if it is malformed, has a setting that is unknown, or says two things about one
  */

@@ -1,5 +1,6 @@
 /**
- * What a provider has seen of each group, and for how long: the ground on which it decides that a lease is over.
+ * The looks of a provider at each group, and since when each stands: the ground on which it decides that a lease is
+ * over.
  *
  * @module
  */
@@ -25,7 +26,9 @@ export interface Look {
   readonly sinceWall: number;
 }
 
-/** Remembers the last look at each group. Only a hint what to try: each write is conditional on the index that was seen. */
+/**
+ * Remembers the last look at each group. Only a hint what to try: each write is conditional on the index that was seen.
+ */
 export class Looks {
   readonly #clock: Clock;
   readonly #looks = new Map<string, Look>();
@@ -49,8 +52,8 @@ export class Looks {
   }
 
   /**
-   * Remembers a state of the key. One that was seen before keeps the time since which it stands. The index alone does not say
-   * that: where a snapshot was restored, the same index comes again with another write.
+   * Remembers a state of the key. One that was seen before keeps the time since which it stands. The index alone does
+   * not say that: where a snapshot was restored, the same index comes again with another write.
    */
   remember(electionGroup: string, index: number, session: string, record: TermRecord | null): Look {
     const known = this.#looks.get(electionGroup);
@@ -63,27 +66,27 @@ export class Looks {
   }
 
   /**
-   * Whether another term may begin. Nobody may be leading when
+   * Returns true if another term may begin. Nobody may be leading when
    * - there is no record, or it was given back, which empties it;
-   * - or the record has stood still for the whole lease of its holder, as seen here. A heartbeat changes the index, so the
-   *   last one was sent before we first saw this index, and the holder counts its time from then, while we count ours
-   *   from a later moment and wait 0.1 % longer, for the clocks' rates. What we saw need not be the newest state: the
-   *   write that takes over is conditional on the index, and fails if a heartbeat came in between.
+   * - or the record has stood still for the whole lease of its holder, as seen here. A heartbeat changes the index, so
+   *   the last one was sent before we first saw this index, and the holder counts its time from then, while we count
+   *   ours from a later moment and wait 0.1 % longer, for the clocks' rates. Our look need not show the newest state:
+   *   the write that takes over is conditional on the index, and fails if a heartbeat came in between.
    *
-   * An unlocked key is not enough: Consul unlocks it when the session ends, which an operator or a leaving agent can bring
-   * about while the holder, who has not heard of it, still leads. The lock itself of a record of ours is only for those who
-   * go by it, such as `consul lock`. A locked key without our record is theirs, and left to its session.
+   * An unlocked key is not enough: Consul unlocks it when the session ends, which an operator or a leaving agent can
+   * bring about while the holder, who has not heard of it, still leads. The lock itself of a record of ours is only for
+   * those who go by it, such as `consul lock`. A locked key without our record is theirs, and left to its session.
    */
   isFree(look: Look): boolean {
     return this.hasStoodStill(look) || (look.session === "" && look.record === null);
   }
 
-  /** Whether the lease of the record is over. */
+  /** Returns true once the lease of the record is over. */
   hasStoodStill(look: Look): boolean {
     return look.record !== null && this.#expiresIn(look, look.record) <= 0;
   }
 
-  /** Whether the term has the lease. */
+  /** Returns true while the term has the lease. */
   isHeldBy(look: Look, termId: string): boolean {
     return look.record?.termId === termId && look.session !== "" && !this.hasStoodStill(look);
   }

@@ -6,13 +6,13 @@
 
 import { Buffer } from "node:buffer";
 
-/** What `consul lock` marks its keys with. Too large for a number, it is written into requests as text. */
+/** The flags that `consul lock` marks its keys with. They are too large for a number, and are written as text. */
 const LOCK_FLAGS = "3304740253564472344";
 
 /** One operation of a transaction, as JSON. */
 export type Operation = string;
 
-/** What can be done with one key. Every write gives value and flags, since it replaces both. */
+/** The operations on one key. Every write gives value and flags, since it replaces both. */
 export interface OperationsOnKey {
   /** Fails unless the last write to the key has this index. */
   checkIndex(index: number): Operation;
@@ -41,7 +41,7 @@ export function operationsOn(key: string): OperationsOnKey {
   };
 }
 
-/** Whether `flags`, as a number that lost its last digits, are those of a lock. */
+/** Returns true if `flags`, as a number that lost its last digits, are those of a lock. */
 export function isLock(flags: number): boolean {
   return flags === Number(LOCK_FLAGS);
 }

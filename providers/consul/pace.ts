@@ -13,9 +13,9 @@ const SPACING_MS = 100;
 const BURST = 10;
 
 /**
- * Follows the index of a blocking query by Consul's rules, and bounds how often one is sent. An index that is missing, no
- * positive number (a gateway that drops unknown headers, a cache), has not grown, or went back blocks nothing: then the watch
- * polls, once a second. What changes all the time is looked at ten times a second.
+ * Follows the index of a blocking query by Consul's rules, and bounds how often one is sent. An index that is missing,
+ * no positive number (a gateway that drops unknown headers, a cache), has not grown, or went back blocks nothing: then
+ * the watch polls, once a second. A key that changes all the time is looked at ten times a second.
  */
 export class Pace {
   readonly #clock: Clock;
@@ -44,8 +44,8 @@ export class Pace {
   }
 
   /**
-   * Takes note of an answer: its index, 0 where it has none, and whether it came only when its time was over. An index that went
-   * back is that of another log, a restored one.
+   * Takes note of an answer: its index, 0 where it has none, and whether it came only when its time was over. An index
+   * that went back is that of another log, a restored one.
    */
   note(index: number, isLate: boolean): void {
     this.#isPolling = index <= this.#index && !isLate;

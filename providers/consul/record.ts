@@ -1,5 +1,5 @@
 /**
- * What the value of a lock says of the term that holds it.
+ * The value of a lock: its account of the term that holds it.
  *
  * @module
  */

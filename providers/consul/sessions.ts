@@ -1,6 +1,6 @@
 /**
- * The sessions that hold a provider's locks. One serves all its elections; a second is made only for leases that are too
- * long for the first.
+ * The sessions that hold a provider's locks. One serves all its elections; a second is made only for leases that are
+ * too long for the first.
  *
  * @module
  */
@@ -61,8 +61,8 @@ export class Sessions {
    * Sees to it that the session outlives a lease which is granted or renewed now. Returns false if it is gone.
    *
    * The server keeps a session for at least its TTL from the last renewal it has seen. So if it was renewed less than
-   * `ttl - heartbeatTimeout` ago, it cannot expire before the lease does, and whoever waits for the lock in Consul's own
-   * way, such as `consul lock`, gets it no sooner. If it was renewed longer ago, it is renewed first.
+   * `ttl - heartbeatTimeout` ago, it cannot expire before the lease does, and whoever waits for the lock in Consul's
+   * own way, such as `consul lock`, gets it no sooner. If it was renewed longer ago, it is renewed first.
    */
   async keep(id: string, heartbeatTimeout: number, signal: AbortSignal): Promise<boolean> {
     const session = this.#live.get(id);

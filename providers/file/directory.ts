@@ -33,20 +33,20 @@ export type Files = typeof nodeFiles;
 
 /** The modification time of a record that was linked, while nobody has confirmed that its claim stands. */
 export const UNCONFIRMED = 0;
-/** More than any record takes, in bytes. What is larger is not read: it is none. */
+/** More than any record takes, in bytes. A larger file is not read: it is none. */
 const MAX_RECORD_BYTES = 16 * 1024 * 1024;
 
-/** The files of one group. What is absent is an answer; every other failure rejects. */
+/** The files of one group. The absence of a file is an answer; every other failure rejects. */
 export class GroupDirectory {
   readonly #group: string;
   readonly #path: string;
   readonly #files: Files;
   readonly #slots: Slots;
-  /** Whether the file system keeps times as they are needed. */
+  /** True once the file system is known to keep times as they are needed. */
   #keepsTimes = false;
   #latestTimeMs = KEPT_BY_ALL_MS;
 
-  /** Names the directory of `group` in `root`, without I/O. What opens a file waits for one of `slots`. */
+  /** Names the directory of `group` in `root`, without I/O. Calls that open a file wait for one of `slots`. */
   constructor(root: string, group: string, files: Files, slots: Slots) {
     this.#group = group;
     this.#path = join(root, directoryName(group));
@@ -55,8 +55,9 @@ export class GroupDirectory {
   }
 
   /**
-   * The latest time to touch a file with. A file system keeps no time after its last one, such as 2038, and would show each
-   * later heartbeat as the one before. Room is left after it, where the clock stands still and heartbeats are counted.
+   * The latest time to touch a file with. A file system keeps no time after its last one, such as 2038, and would show
+   * each later heartbeat as the one before. Room is left after it, where the clock stands still and heartbeats are
+   * counted.
    */
   get latestTimeMs(): number {
     return this.#latestTimeMs;
@@ -84,7 +85,7 @@ export class GroupDirectory {
   async record(name: string): Promise<TermRecord | null> {
     const path = this.pathOf(name);
     const stats = await absentIsNull(this.#files.lstat(path));
-    // What is not a regular file is not read: a pipe would hold us for ever, and a link leads to somebody else's files.
+    // Only a regular file is read: a pipe would hold us for ever, and a link leads to somebody else's files.
     if (stats === null || !stats.isFile() || stats.size > MAX_RECORD_BYTES) return null;
     const text = await absentIsNull(this.#slots.run(() => this.#files.readFile(path, "utf8")));
     return text === null ? null : parseRecord(text, this.#group);
@@ -97,7 +98,8 @@ export class GroupDirectory {
 
   /**
    * Writes a whole record under its unique name, where nobody looks for it, and waits until it is on the disk: what is
-   * linked later is never a torn record, not even after a power failure. If it fails, or `signal` aborts, no file is left.
+   * linked later is never a torn record, not even after a power failure. If it fails, or `signal` aborts, no file is
+   * left.
    *
    * @param wallMs the time of day
    */
@@ -163,7 +165,10 @@ export class GroupDirectory {
     }
   }
 
-  /** Marks a term as released. False if it is already, or the directory is absent. Empty, so that a full disk can hold it. */
+  /**
+   * Marks a term as released. False if it is already, or the directory is absent. Empty, so that a full disk can hold
+   * it.
+   */
   async release(beat: string): Promise<boolean> {
     try {
       return await this.#create(releasedName(beat), "");
@@ -185,8 +190,8 @@ export class GroupDirectory {
   }
 
   /**
-   * Refuses a symbolic link in place of the directory. Whoever may write to the root could lead us with one to files that
-   * they could not reach themselves.
+   * Refuses a symbolic link in place of the directory. Somebody who may write to the root could lead us with one to
+   * files that they could not reach themselves.
    *
    * @throws {Error} if it is one
    */
@@ -197,7 +202,9 @@ export class GroupDirectory {
     }
   }
 
-  /** Touches the directory itself, which those who watch the root notice. Heartbeats touch files only. A hint, no more. */
+  /**
+   * Touches the directory itself, which those who watch the root notice. Heartbeats touch files only. A hint, no more.
+   */
   async nudge(wall: number): Promise<void> {
     await this.#files.utimes(this.#path, wall / 1_000, wall / 1_000).catch(() => {});
   }
@@ -247,7 +254,9 @@ export async function probe(root: string, files: Files, signal: AbortSignal): Pr
   }
 }
 
-/** Makes a directory, and those above it that are missing. One by one: in Node the recursive way hides why it failed. */
+/**
+ * Makes a directory, and those above it that are missing. One by one: in Node the recursive way hides why it failed.
+ */
 async function makeDirectory(path: string, files: Files): Promise<void> {
   const make = async () => {
     try {
@@ -262,7 +271,7 @@ async function makeDirectory(path: string, files: Files): Promise<void> {
   await make();
 }
 
-/** Writes a new file as a whole. What fails, or is aborted meanwhile, leaves none. */
+/** Writes a new file as a whole. A write that fails, or is aborted meanwhile, leaves none. */
 async function create(
   files: Files,
   path: string,
@@ -284,7 +293,10 @@ async function create(
   return true;
 }
 
-/** No file system that keeps milliseconds ends before 2^31 seconds, in 2038. Long before that, to leave room for counting. */
+/**
+ * No file system that keeps milliseconds ends before 2^31 seconds, in 2038. Long before that, to leave room for
+ * counting.
+ */
 const KEPT_BY_ALL_MS = (2 ** 31 - 30 * 86_400) * 1_000;
 /** How far beyond the time of day a file system must keep times, for the time of day to be used. */
 const AHEAD_MS = 365 * 86_400_000;
@@ -306,8 +318,8 @@ async function latestTime(file: FileHandle, wallMs: number): Promise<number> {
 const ODD_TIME_MS = 1_000_000_000_001;
 
 /**
- * Heartbeats are modification times a millisecond or more apart: a file system that rounds them would hide heartbeats, and
- * one that knows no 1970 would show a claim as confirmed that nobody has confirmed. The file is left unconfirmed.
+ * Heartbeats are modification times a millisecond or more apart: a file system that rounds them would hide heartbeats,
+ * and one that knows no 1970 would show a claim as confirmed that nobody has confirmed. The file is left unconfirmed.
  */
 async function checkTimes(file: FileHandle): Promise<void> {
   for (const time of [ODD_TIME_MS, UNCONFIRMED]) {

@@ -1,5 +1,5 @@
 /**
- * What a failed call to the file system means for an election.
+ * The meaning of a failed call to the file system for an election.
  *
  * @module
  */
@@ -21,7 +21,7 @@ const WHY: readonly (readonly [code: string, why: string])[] = [
   ["ENFILE", "the machine has too many open files"],
 ];
 
-/** What only a person mends. A disk gets room again, and a directory may be made again. */
+/** Failures that only a person mends. A disk gets room again, and a directory may be made again. */
 const FOR_GOOD = ["EACCES", "EROFS", "ENOTDIR", "EEXIST", "ENOTSUP", "EPERM"];
 
 /** Awaits `work`, and puts into words why it failed. */

@@ -2,13 +2,14 @@
  * The protocol of the leases of one group. The arguments stand at the steps; what they rest upon:
  *
  * 1. A number names one term: `link` gives it to one of all who try, and nothing ever replaces the file.
- * 2. Every touch sets a modification time that the record never had, whatever the clock does. So a record that shows the
- *    same one twice was not touched in between.
- * 3. The highest number that was granted is never removed, and files are removed in ascending order only. A claim that comes
- *    so late that its number has been used and removed finds a higher one.
- * 4. Whoever wants to rely on a number touches its file and *then* looks for a higher one, each time anew: to confirm a
- *    claim, however often it is asked for, as to renew a lease. A claim links a higher number and *then* looks whether its
- *    predecessor was touched. Each writes before it looks, so of two that cross at least one sees the other.
+ * 2. Every touch sets a modification time that the record never had, whatever the clock does. So a record that shows
+ *    the same one twice was not touched in between.
+ * 3. The highest number that was granted is never removed, and files are removed in ascending order only. A claim that
+ *    comes so late that its number has been used and removed finds a higher one.
+ * 4. A process that wants to rely on a number touches its file and *then* looks for a higher one, each time anew: to
+ *    confirm a claim, however often it is asked for, as to renew a lease. A claim links a higher number and *then*
+ *    looks whether its predecessor was touched. Each writes before it looks, so of two that cross at least one sees the
+ *    other.
  *
  * `proof/file.pml` is a model of it, searched in full.
  *
@@ -25,7 +26,7 @@ import type { Predecessor, TermRecord } from "./record.ts";
 import type { Slots } from "./slots.ts";
 import { sweep } from "./sweep.ts";
 
-/** What the groups of a provider share. */
+/** The parts that the groups of a provider share. */
 export interface GroupSurroundings {
   /** The directory of all groups. */
   readonly root: string;
@@ -33,13 +34,13 @@ export interface GroupSurroundings {
   readonly clock: Clock;
   /** The calls to the file system. */
   readonly files: Files;
-  /** What can be proved about processes. */
+  /** The facts about processes that can be proved. */
   readonly processes: Processes;
   /** The ids of processes beside this one that act for the holder of a lease. */
   readonly heldBy: () => readonly number[];
-  /** What heartbeats wait for before they open a file. */
+  /** The slots that heartbeats wait for before they open a file. */
   readonly heartbeats: Slots;
-  /** What everything else waits for. */
+  /** The slots that everything else waits for. */
   readonly others: Slots;
 }
 
@@ -52,14 +53,14 @@ interface Holding {
   mtime: number;
   /** Read before the last touch was asked for that kept the lease. */
   touchedAt: number;
-  /** Whether somebody was told here that it is over. */
+  /** True once somebody was told here that it is over. */
   ended: boolean;
 }
 
 /** How often a term that asks again may find that what it had is over, before it gives up. */
 const MAX_ATTEMPTS = 10;
 
-/** What follows nobody. */
+/** The predecessor of a claim that follows nobody. */
 const NOBODY: Predecessor = { number: "0", mtime: null, leaseMs: 0 };
 
 /** One group, as one provider takes part in it. Every method stops before its next step when its signal aborts. */
@@ -113,15 +114,15 @@ export class Group {
         return { acquired: true, lease: leaseOf(record, look.number) };
       }
       if (claimed) return { acquired: false, leader: null };
-      // What it had is over, since it expired or was evicted. The term begins anew, under the next number.
+      // Its earlier lease is over, since it expired or was evicted. The term begins anew, under the next number.
       signal.throwIfAborted();
     }
     throw new Error("its term is ended again and again");
   }
 
   /**
-   * See {@linkcode Provider.renew}. The lease is renewed before its metadata are written, so that a full disk cannot cost
-   * it: if only the metadata fail, the call rejects, and the lease lives on for as long as if it had not.
+   * See {@linkcode Provider.renew}. The lease is renewed before its metadata are written, so that a full disk cannot
+   * cost it: if only the metadata fail, the call rejects, and the lease lives on for as long as if it had not.
    */
   async renew(
     lease: Lease,
@@ -133,8 +134,9 @@ export class Group {
     const holding = await this.#holdingOf(lease, askedAt);
     if (holding === null || holding.ended) return "lost";
     signal.throwIfAborted();
-    // An expired lease is gone, also if nobody took it over: somebody may have been told so. Its holder stopped leading before.
-    // The mark spares the others the wait. A heartbeat that is still on its way sees `ended` at its end, or had ended before.
+    // An expired lease is gone, also if nobody took it over: somebody may have been told so. Its holder stopped leading
+    // before. The mark spares the others the wait. A heartbeat that is still on its way sees `ended` at its end, or had
+    // ended before.
     if (askedAt - holding.touchedAt >= lease.heartbeatTimeout) {
       holding.ended = true;
       if ((await this.#heartbeats.list()).numbers.at(-1) === holding.number) await this.#end(holding.beat);
@@ -182,7 +184,7 @@ export class Group {
     return this.#observer.state();
   }
 
-  /** Links a new record to `number`, if no one else does. What was not linked leaves no file behind. */
+  /** Links a new record to `number`, if no one else does. A record that was not linked leaves no file behind. */
   async #claim(request: AcquireRequest, number: bigint, after: Predecessor, signal: AbortSignal): Promise<void> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
     if (number > MAX_NUMBER) {
@@ -203,18 +205,20 @@ export class Group {
       signal.throwIfAborted();
       linked = await this.#directory.link(beat, number);
     } finally {
-      // What cannot be removed now, the next leader sweeps.
+      // A file that cannot be removed now, the next leader sweeps.
       if (!linked) await this.#directory.remove(beat).catch(() => {});
     }
   }
 
   /**
-   * Makes a claim that was linked a lease, if it stands: {@linkcode Observer.claimStands}. If not, the record stays as it
-   * is. To remove it could hit a later term that got the same number; to mark it as free would let a third take over while
-   * the predecessor leads. Its number was granted to nobody, and others pass over it when it has stood still for a lease.
+   * Makes a claim that was linked a lease, if it stands: {@linkcode Observer.claimStands}. If not, the record stays as
+   * it is. To remove it could hit a later term that got the same number; to mark it as free would let a third take over
+   * while the predecessor leads. Its number was granted to nobody, and others pass over it when it has stood still for
+   * a lease.
    *
-   * That may have happened, and somebody may be about to follow: a claim is asked for again by a process that stalled, or
-   * whose calls ran out of time, and its lease counts from the last of them. So this is no more certain than a renewal.
+   * The record may have stood still so long, and somebody may be about to follow: a claim is asked for again by a
+   * process that stalled, or whose calls ran out of time, and its lease counts from the last of them. So this is no
+   * more certain than a renewal.
    */
   async #confirm(look: Look, record: TermRecord, askedAt: number, signal: AbortSignal): Promise<boolean> {
     // Before the touch, which makes the claim look confirmed to all others.
@@ -233,10 +237,10 @@ export class Group {
   /** Keeps the term for another lease, counted from `askedAt`, unless it is over. */
   async #keep(holding: Holding, askedAt: number): Promise<boolean> {
     const { beat, number } = holding;
-    // 1. Write. Whoever judged this term to stand still, and has not linked a higher number yet, will see this after
-    //    linking, and withdraw.
+    // 1. Write. A process that judged this term to stand still, and has not linked a higher number yet, will see this
+    //    after linking, and withdraw.
     if (!(await this.#touch(holding))) return false;
-    // 2. Look. Whoever linked a higher number before our touch, shows here; so does whoever evicted us.
+    // 2. Look. A process that linked a higher number before our touch shows here; so does one that evicted us.
     const { numbers, names } = await this.#heartbeats.list();
     if (numbers.at(-1) !== number || names.has(releasedName(beat))) return false;
     // 3. A higher number can have come and gone while the directory was being read, but only after our file had gone.
@@ -259,8 +263,8 @@ export class Group {
   }
 
   /**
-   * Marks a term as over, and hints at that. False if it is marked already, or gone. The mark carries the unique name of the
-   * term's file: however late it comes, it says nothing about another term.
+   * Marks a term as over, and hints at that. False if it is marked already, or gone. The mark carries the unique name
+   * of the term's file: however late it comes, it says nothing about another term.
    */
   async #end(beat: string): Promise<boolean> {
     if (!(await this.#directory.release(beat))) return false;
@@ -286,10 +290,14 @@ export class Group {
     return this.#holding = { termId, number, beat, mtime, touchedAt, ended: false };
   }
 
-  /** Touches the file of a term under its unique name. False if it is gone: then so is the term, and no other was touched. */
+  /**
+   * Touches the file of a term under its unique name. False if it is gone: then so is the term, and no other was
+   * touched.
+   */
   async #touch(holding: Holding): Promise<boolean> {
-    // Later than all before, also when the clock stands still or falls back; and taken at once, before anything is awaited,
-    // so that of two touches under way each writes a value of its own. None that the file system would not keep.
+    // Later than all before, also when the clock stands still or falls back; and taken at once, before anything is
+    // awaited, so that of two touches under way each writes a value of its own. None that the file system would not
+    // keep.
     const wall = Math.min(this.#clock.wall(), this.#directory.latestTimeMs);
     const mtime = Math.max(Math.floor(wall), holding.mtime + 1);
     holding.mtime = mtime;

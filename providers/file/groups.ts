@@ -15,7 +15,8 @@ const AT_ONCE = 16;
 /**
  * Returns the groups that have had a term in `root`.
  *
- * @throws {Error} if one of the directories cannot be read: a list that leaves out what it could not read looks complete
+ * @throws {Error} if one of the directories cannot be read: a list that leaves out what it could not read looks
+ * complete
  */
 export async function groupNames(root: string, files: Files, signal: AbortSignal): Promise<string[]> {
   const entries = await absentIsNull(files.readdir(root, { withFileTypes: true })) ?? [];

@@ -1,6 +1,6 @@
 /**
- * Hints for those who wait: one watch of the root directory for all groups, and underneath it a look at each group every
- * now and then, which notices what no file tells: that a holder died, or that a lease expired.
+ * Hints for those who wait: one watch of the root directory for all groups, and underneath it a look at each group
+ * every now and then, which notices what no file tells: that a holder died, or that a lease expired.
  *
  * @module
  */
@@ -58,7 +58,7 @@ export class Hints {
     const watched = this.#add(electionGroup, waiter);
     try {
       await this.#watchRoot();
-      // What changes from here on is noticed: by the watch, or by comparison with this look.
+      // Changes from here on are noticed: by the watch, or by comparison with this look.
       await this.#lookAt(watched);
       waiter.hinted = true;
       while (!signal.aborted && !this.#closed) {
@@ -117,7 +117,10 @@ export class Hints {
     this.#cancelTick = this.#clock.setTimer(this.#tick, TICK_MS);
   };
 
-  /** Watches the root directory, unless that is done already. Where it cannot be, or does not exist yet, the ticks must do. */
+  /**
+   * Watches the root directory, unless that is done already. Where it cannot be, or does not exist yet, the ticks must
+   * do.
+   */
   async #watchRoot(): Promise<void> {
     const inode = await stat(this.#root).then((stats) => stats.ino, () => -1);
     if (this.#closed || this.#watched.size === 0 || (this.#watcher !== null && inode === this.#inode)) return;
@@ -146,7 +149,7 @@ export class Hints {
   }
 
   async #lookAt(watched: Watched): Promise<void> {
-    // What cannot be read now is no hint; the next tick looks again.
+    // A state that cannot be read now is no hint; the next tick looks again.
     const state = await this.#look(watched.electionGroup).catch(() => watched.state);
     if (state === watched.state) return;
     watched.state = state;

@@ -1,6 +1,6 @@
 /**
- * Who a process is, and whether it is dead, as far as that can be proved. Only Linux offers the proof; elsewhere, and in
- * Deno without `--allow-all` (it guards `/proc`), no process counts as dead.
+ * The identity of a process, and its death, as far as that can be proved. Only Linux offers the proof; elsewhere, and
+ * in Deno without `--allow-all` (it guards `/proc`), no process counts as dead.
  *
  * @module
  */
@@ -19,9 +19,11 @@ export interface Holder {
   readonly startTime: string;
 }
 
-/** What can be proved about processes. */
+/** The facts about processes that can be proved. */
 export interface Processes {
-  /** Names this process first, then those with the ids `others`; null where the death of one could not be proved anyway. */
+  /**
+   * Names this process first, then those with the ids `others`; null where the death of one could not be proved anyway.
+   */
   identify(others: readonly number[]): Promise<readonly [Holder, ...Holder[]] | null>;
   /** Returns whether a process is certainly dead. */
   isDead(holder: Holder): Promise<boolean>;
@@ -72,8 +74,8 @@ async function identifyOwn(): Promise<Holder | null> {
 }
 
 /**
- * Returns whether `holder` is certainly dead. True only for a process of this boot in this pid namespace: containers that
- * share a directory cannot judge each other's processes, and must wait for the lease to expire.
+ * Returns whether `holder` is certainly dead. True only for a process of this boot in this pid namespace: containers
+ * that share a directory cannot judge each other's processes, and must wait for the lease to expire.
  */
 export async function isDead(holder: Holder): Promise<boolean> {
   const self = await ownHolder();
@@ -95,15 +97,17 @@ async function statOf(pid: number): Promise<ProcessStat> {
   return parseStat(await reads.run(() => readFile(`/proc/${pid}/stat`, "utf8")).catch(() => ""));
 }
 
-/** What `/proc/PID/stat` tells. */
+/** The content of `/proc/PID/stat`. */
 export interface ProcessStat {
   /** Empty where it could not be read. */
   readonly startTime: string;
-  /** Whether it runs no code any more. */
+  /** True once it runs no code any more. */
   readonly ended: boolean;
 }
 
-/** Reads `/proc/PID/stat`: fields 3, 20 and 22. The second is a program's name, which may hold spaces and parentheses. */
+/**
+ * Reads `/proc/PID/stat`: fields 3, 20 and 22. The second is a program's name, which may hold spaces and parentheses.
+ */
 export function parseStat(stat: string): ProcessStat {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state = "", threads = "", startTime = ""] = [fields[0], fields[17], fields[19]];

@@ -22,13 +22,15 @@ export function directoryName(group: string): string {
   return `${group.toLowerCase().replaceAll(".", "-").slice(0, 100)}~${hash}`;
 }
 
-/** Tells whether `name` can be that of a group's directory: of the group `name`, or of one whose records tell its name. */
+/**
+ * Tells whether `name` can be that of a group's directory: of the group `name`, or of one whose records tell its name.
+ */
 export function kindOfDirectory(name: string): "plain" | "hashed" | "foreign" {
   if (HASHED.test(name)) return "hashed";
   return directoryName(name) === name ? "plain" : "foreign";
 }
 
-/** What a directory of a group holds. */
+/** The content of a group's directory. */
 export interface Listing {
   /** The numbers of its terms, ascending. */
   readonly numbers: readonly bigint[];

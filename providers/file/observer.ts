@@ -1,5 +1,5 @@
 /**
- * What can be known of a group by looking: who holds its lease, and whether it is free. Nothing here writes.
+ * The knowledge of a group that a look gives: who holds its lease, and whether it is free. Nothing here writes.
  *
  * @module
  */
@@ -23,7 +23,7 @@ const MAX_LOOKS = 10;
 export interface Sight {
   /** Its number. */
   readonly number: bigint;
-  /** What it says; null if it cannot be read. */
+  /** Its record; null if it cannot be read. */
   readonly record: TermRecord | null;
   /** The metadata that hold now. */
   readonly metadata: Readonly<Record<string, string>>;
@@ -35,7 +35,9 @@ export interface Sight {
 
 /** A sight, and the look that gave it. */
 export interface Look extends Sight {
-  /** Read *before* the question went out: at least until then, nothing had been touched since {@linkcode Sight.since}. */
+  /**
+   * Read *before* the question went out: at least until then, nothing had been touched since {@linkcode Sight.since}.
+   */
   readonly asOf: number;
   /** All names, read before the rest. */
   readonly listing: Listing;
@@ -94,18 +96,20 @@ export class Observer {
     return { number, record, metadata: replaced === null ? record.metadata : parseMetadata(replaced), mtime, since };
   }
 
-  /** Notes that the file was touched from here, just now: as good as having seen it, and it saves waiting for oneself. */
+  /**
+   * Notes that the file was touched from here, just now: as good as having seen it, and it saves waiting for oneself.
+   */
   touched(beat: string, mtime: number): void {
     if (this.#seen?.record?.beat !== beat) return;
     this.#seen = { ...this.#seen, mtime, since: this.#clock.monotonic() };
   }
 
   /**
-   * Returns what a claim on the lease could rest upon; null while the lease is held. `leaseMs` is how long a lease is at
-   * least, where the record does not tell.
+   * Returns what a claim on the lease could rest upon; null while the lease is held. `leaseMs` is how long a lease is
+   * at least, where the record does not tell.
    *
-   * A holder that released its lease, or is dead, renews it no more. But an unconfirmed record does not count as a holder
-   * by itself: it may have been linked while its predecessor, renewed in the last moment, goes on leading.
+   * A holder that released its lease, or is dead, renews it no more. But an unconfirmed record does not count as a
+   * holder by itself: it may have been linked while its predecessor, renewed in the last moment, goes on leading.
    */
   async judge(look: Look, leaseMs = 0): Promise<Predecessor | null> {
     const { record, mtime, since, asOf, listing } = look;
@@ -118,12 +122,12 @@ export class Observer {
   }
 
   /**
-   * Returns whether the claim of `look`, which nobody has confirmed, is good: its number follows the term that it was judged
-   * to follow, and that term, if the claim rests upon its standing still, has not been touched since.
+   * Returns whether the claim of `look`, which nobody has confirmed, is good: its number follows the term that it was
+   * judged to follow, and that term, if the claim rests upon its standing still, has not been touched since.
    *
-   * Why this is safe: `look` saw the number linked. A touch of the predecessor before now would show; a touch from now on
-   * is followed by a look that finds our number, and so says "lost". That makes it true whoever asks: the claim of a
-   * process that died before it could confirm is judged by others in the same way.
+   * Why this is safe: `look` saw the number linked. A touch of the predecessor before now would show; a touch from now
+   * on is followed by a look that finds our number, and so says "lost". The answer is thus true whoever asks: the claim
+   * of a process that died before it could confirm is judged by others in the same way.
    */
   async claimStands({ record, listing }: Look): Promise<boolean> {
     if (record === null) return false;
@@ -138,7 +142,10 @@ export class Observer {
     return await this.judge(look) === null ? await this.holder(look) : null;
   }
 
-  /** Describes whose record it is that stands in the way; null if its claim does not stand, and so was granted to nobody. */
+  /**
+   * Describes whose record it is that stands in the way; null if its claim does not stand, and so was granted to
+   * nobody.
+   */
   async holder(look: Look): Promise<LeaderInfo | null> {
     if (look.mtime === UNCONFIRMED && look.record !== null && !(await this.claimStands(look))) return null;
     return this.#describe(look);
@@ -169,7 +176,10 @@ export class Observer {
     };
   }
 
-  /** Returns a text that changes when a waiting participant should look again: when a term begins, and when a lease becomes free. */
+  /**
+   * Returns a text that changes when a waiting participant should look again: when a term begins, and when a lease
+   * becomes free.
+   */
   async state(): Promise<string> {
     const look = await this.look();
     return look === null ? "" : `${look.number} ${await this.judge(look) !== null}`;

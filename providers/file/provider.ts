@@ -29,11 +29,11 @@ import { Slots } from "./slots.ts";
 /** How many files one provider has open at once for heartbeats, and as many for everything else. */
 const MAX_OPEN_FILES = 16;
 
-/** What a provider may be given beside its directory. */
+/** The options of a provider beside its directory. */
 export interface FileProviderOptions {
   /** See {@linkcode FileOptions.heldBy}. @default nobody */
   readonly heldBy?: (() => readonly number[]) | undefined;
-  /** What can be proved about processes. @default those of this host */
+  /** The facts about processes that can be proved. @default those of this host */
   readonly processes?: Processes;
 }
 

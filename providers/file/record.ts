@@ -6,12 +6,14 @@
 
 import type { Holder } from "./host.ts";
 
-/** What the file of a term says. It never changes; the file's modification time counts the heartbeats. */
+/** The content of a term's file. It never changes; the file's modification time counts the heartbeats. */
 export interface TermRecord {
   readonly electionGroup: string;
   readonly participantId: string;
   readonly termId: string;
-  /** The second name of the file, under which its holder touches it. Unique, so a late touch cannot hit another file. */
+  /**
+   * The second name of the file, under which its holder touches it. Unique, so a late touch cannot hit another file.
+   */
   readonly beat: string;
   readonly acquiredAt: string;
   readonly heartbeatTimeout: number;
@@ -24,13 +26,18 @@ export interface TermRecord {
   readonly after: Predecessor;
 }
 
-/** What a claim rests upon. */
+/** The ground that a claim rests upon. */
 export interface Predecessor {
   /** The number of the term before; `"0"` if there was none. */
   readonly number: string;
-  /** Its modification time, where the claim rests upon its standing still; null where its holder had released it or died. */
+  /**
+   * Its modification time, where the claim rests upon its standing still; null where its holder had released it or
+   * died.
+   */
   readonly mtime: number | null;
-  /** How long it had to stand still, in milliseconds; 0 where it did not have to. Absent in records of earlier versions. */
+  /**
+   * How long it had to stand still, in milliseconds; 0 where it did not have to. Absent in records of earlier versions.
+   */
   readonly leaseMs?: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A bound on how much goes on at once: what needs a file descriptor waits for its turn, so that ten thousand elections of
- * one process do not use up the files that it may open.
+ * A bound on how much goes on at once: what needs a file descriptor waits for its turn, so that ten thousand elections
+ * of one process do not use up the files that it may open.
  *
  * @module
  */

@@ -11,7 +11,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP, type Socket } from "node:net";
 
-/** What a runtime is asked to connect to: an address, or a name. */
+/** The host that a runtime is asked to connect to: an address, or a name. */
 export interface Attempt {
   /** A name or an address. */
   readonly host: string;
@@ -26,7 +26,7 @@ class SeveralAddresses extends Error {
 
   constructor(host: string, found: readonly Required<Attempt>[]) {
     super(`"${host}" has several addresses`);
-    // With the name alone permitted, its first address of each family can be had. What the last one says is told.
+    // With the name alone permitted, its first address of each family can be had. The failure of the last one is told.
     const families = [...new Set(found.map(({ family }) => family))].map((family) => ({ host, family }));
     this.attempts = [...found.map((each) => ({ host: each.host })), ...families.reverse()];
   }

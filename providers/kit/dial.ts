@@ -17,16 +17,16 @@ export interface Destination {
   readonly port: number;
   /** The addresses that are tried last. */
   readonly suspects?: ReadonlySet<string>;
-  /** Whether only addresses of IPv4, or of IPv6, will do: 4 or 6. */
+  /** The only family of addresses that will do, IPv4 or IPv6: 4 or 6. */
   readonly family?: number | undefined;
 }
 
 /**
- * Connects to a host. A name may stand for several addresses, some of them dead: one that refuses is followed by the next at
- * once, one that is silent by the next after a quarter of a second, beside it.
+ * Connects to a host. A name may stand for several addresses, some of them dead: one that refuses is followed by the
+ * next at once, one that is silent by the next after a quarter of a second, beside it.
  *
- * The runtimes' own ways differ: Deno's `fetch` stays with the first address, and its `net.connect` ends the process where
- * an address is not among its permissions (see `addresses.ts`).
+ * The runtimes' own ways differ: Deno's `fetch` stays with the first address, and its `net.connect` ends the process
+ * where an address is not among its permissions (see `addresses.ts`).
  *
  * @param signal ends the attempts, all of them
  * @throws what went wrong with the last address, or the reason of `signal`
@@ -38,7 +38,9 @@ export async function dial({ host, port, suspects, family }: Destination, signal
   return await new Race(attempts.toSorted((a, b) => isSuspect(a) - isSuspect(b)), port, signal).winner;
 }
 
-/** One connection to each address, each begun when the one before has failed or is late; the first that is there stays. */
+/**
+ * One connection to each address, each begun when the one before has failed or is late; the first that is there stays.
+ */
 class Race {
   readonly winner: Promise<Socket>;
   readonly #port: number;

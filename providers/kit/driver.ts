@@ -8,10 +8,11 @@ import process from "node:process";
 import { permanently } from "../../src/call.ts";
 
 /**
- * Loads a driver by its bare name: from the import map, `package.json` or `node_modules` of whoever uses the provider. In
- * Deno a module that was imported by URL has none of these, so the package is then loaded from npm by `fromNpm`.
+ * Loads a driver by its bare name: from the import map, `package.json` or `node_modules` of whoever uses the provider.
+ * In Deno a module that was imported by URL has none of these, so the package is then loaded from npm by `fromNpm`.
  *
- * Both are literal imports, so that bundlers and caches see them. A failure is not remembered: the next call tries again.
+ * Both are literal imports, so that bundlers and caches see them. A failure is not remembered: the next call tries
+ * again.
  *
  * @param name the name of the package, for the error
  * @throws {Error} that names the cure for the runtime at hand, if there is no such package

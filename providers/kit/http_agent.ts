@@ -16,11 +16,11 @@ const CONNECT_MS = 10_000;
 
 /** The connections of one provider. */
 export interface HttpConnections {
-  /** What `request` of `node:http` or `node:https` takes. */
+  /** The agent that `request` of `node:http` or `node:https` takes. */
   readonly agent: HttpAgent;
   /**
-   * Takes note that a request on `socket` was answered, or was given up without an answer. In that case every other connection
-   * that is kept is closed, since it may be as dead, and the address is tried last from then on.
+   * Takes note that a request on `socket` was answered, or was given up without an answer. In that case every other
+   * connection that is kept is closed, since it may be as dead, and the address is tried last from then on.
    */
   note(socket: Socket | null, isAnswered: boolean): void;
   /** Closes all of them, those too that are still being made. */
@@ -66,11 +66,11 @@ export function openConnections(tls: TlsFiles | null): HttpConnections {
       if (socket.destroyed) throw socket.errored ?? new Error("the host closed the connection");
       callback?.(null, socket);
     }).catch((error) => callback?.(error, undefined as never));
-    // What comes by the callback is not returned.
+    // A socket that comes by the callback is not returned.
     return undefined as never;
   };
-  // Deno sends a request once more whose connection was used before and ends without an answer, also when it was destroyed by
-  // its owner. It goes by `reusedSocket`, which the agent sets: without that, no write is repeated.
+  // Deno sends a request once more whose connection was used before and ends without an answer, also when it was
+  // destroyed by its owner. It goes by `reusedSocket`, which the agent sets: without that, no write is repeated.
   const reuse = agent.reuseSocket.bind(agent);
   agent.reuseSocket = (socket, request) => {
     reuse(socket, request);

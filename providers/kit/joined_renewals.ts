@@ -10,10 +10,12 @@ import type { RenewOptions } from "../../src/provider.ts";
 type Outcome = "renewed" | "lost";
 type Metadata = RenewOptions["metadata"];
 
-/** What one call to the backend is asked for. */
+/** One call to the backend, which renews. */
 type Renew = (options: RenewOptions) => Promise<Outcome>;
 
-/** How long those who come wait for a call that is under way, in milliseconds: one that hangs must not hold up the next. */
+/**
+ * How long those who come wait for a call that is under way, in milliseconds: one that hangs must not hold up the next.
+ */
 const STALL_MS = 1_000;
 
 interface Member {
@@ -21,7 +23,7 @@ interface Member {
   readonly metadata: Metadata;
 }
 
-/** Those who wait for the same call to the backend, which has not been made yet. */
+/** The callers that wait for the same call to the backend, which has not been made yet. */
 interface Round {
   readonly members: Member[];
   readonly outcome: Promise<Outcome>;
@@ -37,11 +39,12 @@ interface Busy {
 }
 
 /**
- * Joins renewals of a lease. While a call to the backend is under way, those who come wait, and then share one call with the
- * metadata of the last of them that brought some. Conditional writes of one lease would else conflict with each other.
+ * Joins renewals of a lease. While a call to the backend is under way, those who come wait, and then share one call
+ * with the metadata of the last of them that brought some. Conditional writes of one lease would else conflict with
+ * each other.
  *
- * Nobody joins a call that was sent before it asked: its lease would count from an earlier moment than it believes. Whoever
- * gives up before its round begins is left out of it, and so is its metadata.
+ * Nobody joins a call that was sent before it asked: its lease would count from an earlier moment than it believes. A
+ * caller that gives up before its round begins is left out of it, and so is its metadata.
  */
 export class JoinedRenewals {
   /** By term. */

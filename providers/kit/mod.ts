@@ -1,6 +1,7 @@
 /**
- * What those who write a provider need: one call and its error, settings that are read once, certificates from files, evidence
- * against a server's clock, and a provider around another one. How they go together is in `docs/providers.md`.
+ * The tools for those who write a provider: one call and its error, settings that are read once, certificates from
+ * files, evidence against a server's clock, and a provider around another one. How they go together is in
+ * `docs/providers.md`.
  *
  * @module
  */

@@ -10,7 +10,7 @@ import { refuseUnknown } from "../../src/spelling.ts";
 /** How the text of a setting is read: as it is, as true or false, as a whole number, as a duration in milliseconds. */
 export type ParameterKind = "text" | "flag" | "count" | "duration";
 
-/** What each kind is read as. */
+/** The value that each kind is read as. */
 export interface ParameterValue {
   /** The text itself. */
   readonly text: string;
@@ -53,8 +53,8 @@ export function readParameters<const K extends Readonly<Record<string, Parameter
 }
 
 /**
- * Refuses an options object with a property that the provider does not know. Properties that are `undefined` count too: a
- * misspelt one is misspelt whatever it holds. Returns the others, so that they can be laid over those of a URL.
+ * Refuses an options object with a property that the provider does not know. Properties that are `undefined` count too:
+ * a misspelt one is misspelt whatever it holds. Returns the others, so that they can be laid over those of a URL.
  *
  * @throws {TypeError} if there is one, or if `options` is no object
  */

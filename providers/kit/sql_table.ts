@@ -1,5 +1,5 @@
 /**
- * What the providers over a table in a database have in common.
+ * The common part of the providers over a table in a database.
  *
  * @module
  */
@@ -21,8 +21,9 @@ export class SqlTable {
   #creating: Promise<void> | null = null;
 
   /**
-   * `isMissing` says whether the table was what an error missed. Without `create` it is left to somebody else to make it.
-   * `createTimeout` bounds it, in milliseconds: all calls wait for it, and one that is lost on its way must not hold them for ever.
+   * `isMissing` says whether the table was what an error missed. Without `create` it is left to somebody else to make
+   * it. `createTimeout` bounds it, in milliseconds: all calls wait for it, and one that is lost on its way must not
+   * hold them for ever.
    */
   constructor(isMissing: (error: unknown) => boolean, create: CreateTable | null, createTimeout = 10_000) {
     this.#isMissing = isMissing;
@@ -42,7 +43,7 @@ export class SqlTable {
     }
   }
 
-  /** Not bound to one call: others wait for it too. What fails is tried again by the next call. */
+  /** Not bound to one call: others wait for it too. A creation that fails is tried again by the next call. */
   async #createOnce(create: CreateTable): Promise<void> {
     const signal = AbortSignal.timeout(this.#createTimeout);
     try {

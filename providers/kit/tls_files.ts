@@ -9,7 +9,7 @@ import { readFile } from "node:fs/promises";
 /** The settings of a URL that name the files. They go into `readParameters` as they are. */
 export const TLS_PARAMETERS = { ca: "text", cert: "text", key: "text", servername: "text" } as const;
 
-/** What a URL says about TLS: paths of PEM files. */
+/** The settings of a URL for TLS: paths of PEM files. */
 export interface TlsFiles {
   /** The certificate authorities to trust instead of the runtime's. */
   readonly ca?: string;

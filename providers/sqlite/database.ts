@@ -12,7 +12,7 @@ import { type Clock, sleep } from "../../src/time/clock.ts";
 
 /** Marks a file as ours, where SQLite has a place for that: "ELCT". */
 const APPLICATION_ID = 0x454c_4354;
-/** What is in the file. Another number is another layout, and is refused. */
+/** The layout of the file. Another number is another layout, and is refused. */
 const LAYOUT = 1;
 /** The longest pause between two tries, in milliseconds. */
 const MAX_PAUSE_MS = 25;
@@ -143,7 +143,7 @@ export class Database {
   ): Promise<T | Extract<C, null>> {
     const start = this.#clock.monotonic();
     for (let pauseMs = 1;; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
-      // Whoever asked may have gone meanwhile: nothing is done then.
+      // The caller may have gone meanwhile: nothing is done then.
       signal.throwIfAborted();
       try {
         const connection = await connect();

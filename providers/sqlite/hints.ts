@@ -45,7 +45,7 @@ export class Hints {
     watched.waiters.add(waiter);
     signal.addEventListener("abort", onAbort);
     try {
-      // What changes from here on is noticed, by comparison with this look.
+      // Changes from here on are noticed, by comparison with this look.
       await this.#compare([electionGroup]);
       waiter.isHinted = true;
       this.#cancelTick ??= this.#clock.setTimer(this.#tick, TICK_MS);
@@ -79,7 +79,7 @@ export class Hints {
 
   readonly #tick = async (): Promise<void> => {
     const current = this.#cancelTick;
-    // What cannot be read now is no hint; the next tick looks again.
+    // A state that cannot be read now is no hint; the next tick looks again.
     await this.#compare([...this.#watched.keys()]).catch(() => {});
     // If everybody has left meanwhile, the next to come has started ticks of its own.
     if (this.#cancelTick === current) this.#cancelTick = this.#clock.setTimer(this.#tick, TICK_MS);

@@ -27,13 +27,13 @@ interface Row {
   readonly metadata: string;
 }
 
-/** What a look showed. */
+/** The outcome of a look. */
 interface Sight {
   /** Null where the group has none. */
   readonly row: Row | null;
   /** Since when it stands still: read *after* the answer came, so the last write was earlier. */
   readonly since: number;
-  /** What changes with every write to the file, read before the row. */
+  /** A mark that changes with every write to the file, read before the row. */
   readonly epoch: string;
 }
 
@@ -43,7 +43,7 @@ const GRANT = `UPDATE elections SET token = ?, version = version + 1, term_id = 
   heartbeat_at = ?, heartbeat_timeout = ?, metadata = ? WHERE election_group = ? AND version = ?`;
 const FIRST = `INSERT INTO elections (token, version, term_id, leader_id, acquired_at, heartbeat_at, heartbeat_timeout,
   metadata, election_group) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
-// What waited for a lock must not move the heartbeat back.
+// A renewal that waited for a lock must not move the heartbeat back.
 const RENEW = `UPDATE elections SET version = version + 1, heartbeat_at = max(heartbeat_at, ?),
   heartbeat_timeout = coalesce(?, heartbeat_timeout), metadata = coalesce(?, metadata)
   WHERE election_group = ? AND term_id = ?`;
@@ -51,7 +51,7 @@ const RELEASE = `UPDATE elections SET version = version + 1, term_id = NULL, met
   WHERE election_group = ? AND term_id = ?`;
 
 /**
- * What one process does and has seen.
+ * The steps and the looks of one process.
  *
  * Why a take-over is safe: a renewal changes the version, so the last one was committed before the version was first
  * seen; the holder counts its time from before that. A whole lease later, on the observer's monotonic clock and with a
@@ -65,7 +65,7 @@ export class Leases {
    */
   readonly #tokens = new Map<string, bigint>();
   readonly #sights = new Map<string, Sight>();
-  /** The file that was looked at. What stood still in another one says nothing. */
+  /** The file that was looked at. A standstill in another one says nothing. */
   #file = "";
   #writes = 0;
 

@@ -52,8 +52,8 @@ export async function attachToOne(
   const inTurn = [...await endpoints.inTurn(signal)];
   const timeoutMs = Math.min(Math.max(request.timeout / inTurn.length, MIN_CONNECT_MS), MAX_CONNECT_MS);
   const failures: string[] = [];
-  // Ends: an address is followed at most once by its name, a name at most once by its addresses and families, and those by
-  // nothing.
+  // Ends: an address is followed at most once by its name, a name at most once by its addresses and families, and those
+  // by nothing.
   for (const endpoint of inTurn) {
     if (signal.aborted) break;
     try {

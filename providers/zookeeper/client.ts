@@ -103,7 +103,7 @@ export class ZooKeeperClient {
     return this.#ended;
   }
 
-  /** Whether calls can be made now. */
+  /** True while calls can be made. */
   get isConnected(): boolean {
     return this.#connection !== null;
   }

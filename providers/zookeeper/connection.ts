@@ -12,7 +12,7 @@ import type { TlsSettings } from "../kit/tls_files.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { concat, FrameDecoder, type JuteReader } from "./jute.ts";
 
-/** What a connection tells its client. */
+/** The events that a connection tells its client. */
 export interface ConnectionEvents {
   /** A frame came. To throw means that it makes no sense, and ends the connection. */
   frame(reader: JuteReader): void;
@@ -28,7 +28,7 @@ export class Connection {
   readonly #decoder = new FrameDecoder();
   /** Null while nobody listens. */
   #events: ConnectionEvents | null;
-  /** What came while nobody listened. */
+  /** Frames that came while nobody listened. */
   #kept: JuteReader[] = [];
   #ended: Error | null = null;
 
@@ -44,7 +44,7 @@ export class Connection {
     this.#socket.on("close", () => this.end(new Error("the server closed the connection")));
   }
 
-  /** Whether the runtime would have to keep what is written now, because the connection takes no more. */
+  /** True while the runtime would have to keep what is written, because the connection takes no more. */
   get isFull(): boolean {
     return this.#socket.writableNeedDrain;
   }

@@ -35,7 +35,7 @@ export class Endpoints {
   readonly #servers: readonly Server[];
   readonly #clock: Clock;
   readonly #resolve: Resolve;
-  /** Those that could not be reached when they were last tried. */
+  /** Endpoints that could not be reached when they were last tried. */
   readonly #failed = new Set<string>();
   #last: string | null = null;
 

@@ -9,7 +9,7 @@ import type { LatchNode } from "./latch_node.ts";
 import { ErrorCode, ZooKeeperError } from "./protocol.ts";
 import type { Records } from "./records.ts";
 
-/** What a session lends to its grants. */
+/** The parts that a session lends to its grants. */
 export interface GrantsOptions {
   readonly records: Records;
   /** The path of a group. */
@@ -104,7 +104,7 @@ function recordOf(node: LatchNode, termId: string, metadata: LatchRecord["metada
   return { node: nameOf(node.created?.path ?? ""), termId, ...acquiredAt, metadata };
 }
 
-/** Whether the server has said no, so that to ask again would be in vain. */
+/** Returns true if the server has said no, so that to ask again would be in vain. */
 export function isRefusal(error: unknown): boolean {
   const { connectionLoss, sessionExpired, sessionMoved } = ErrorCode;
   return error instanceof ZooKeeperError &&

@@ -28,8 +28,8 @@ export class HeldTerms {
   }
 
   /**
-   * Lets `node` stand for `termId`, for `timeoutMs` from now or until this is called again. Whoever does not come back
-   * has stopped to renew, or never learned what he was granted. Since this is called after the caller has read the
+   * Lets `node` stand for `termId`, for `timeoutMs` from now or until this is called again. A holder that does not come
+   * back has stopped to renew, or never learned what he was granted. Since this is called after the caller has read the
    * clock, and counts the full time, the term is over by then for its holder.
    */
   hold(node: LatchNode, termId: string, timeoutMs: number): void {

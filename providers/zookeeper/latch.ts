@@ -24,7 +24,7 @@ import type { Stat } from "./protocol.ts";
 /** Why a node was made; `foreign` ones are those of Curator participants. */
 export type LatchKind = "term" | "place" | "foreign";
 
-/** What `ROOT/GROUP` holds. */
+/** The content of `ROOT/GROUP`. */
 export interface LatchRecord {
   /** The name of the node that it is about. */
   readonly node: string;
@@ -32,15 +32,15 @@ export interface LatchRecord {
   readonly termId: string;
   /** When, if that is known: otherwise the record itself was written then. In milliseconds since the epoch. */
   readonly acquiredAt?: number;
-  /** What the leader says about itself. */
+  /** The leader's words about itself. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
 /** A node as it was read. */
 export interface NodeContent {
-  /** What it holds. */
+  /** Its content. */
   readonly data: Uint8Array;
-  /** What the server knows of it. */
+  /** The server's knowledge of it. */
   readonly stat: Stat;
 }
 
@@ -86,8 +86,8 @@ export function nameOf(path: string): string {
 }
 
 /**
- * Whether `name` has a sequence number that sorts. The server's counter overflows after 2^31 nodes of one group and
- * goes on with negative numbers, which would be taken for the first.
+ * Returns true if `name` has a sequence number that sorts. The server's counter overflows after 2^31 nodes of one group
+ * and goes on with negative numbers, which would be taken for the first.
  */
 export function hasSequence(name: string): boolean {
   return /^\d{10}$/.test(sequenceOf(name));

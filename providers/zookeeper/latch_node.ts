@@ -1,5 +1,5 @@
 /**
- * What is known of one node of ours, from before it is asked for until it is gone.
+ * The knowledge of one node of ours, from before it is asked for until it is gone.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import type { Stat } from "./protocol.ts";
 export interface LatchNode {
   readonly group: string;
   readonly participantId: string;
-  /** Whether it was made to lead at once, or to wait. */
+  /** Its purpose: a term was made to lead at once, a place to wait. */
   readonly kind: "term" | "place";
   /** By which its name is recognized when the answer to its creation was lost. */
   readonly guid: string;
-  /** Whether its creation was asked for, so that it may exist. */
+  /** True once its creation was asked for, so that it may exist. */
   asked: boolean;
   /** Where it is, once that is known. */
   created: { readonly path: string; readonly stat: Stat } | null;
@@ -24,14 +24,14 @@ export interface LatchNode {
    */
   ahead: string[] | null;
   /**
-   * Whether it is the first of its group. Once it is, it remains so: all earlier ones are gone, new ones come after.
+   * True if it is the first of its group. Once it is, it remains so: all earlier ones are gone, new ones come after.
    */
   first: boolean;
   /** For a place that was granted: when, by the server's clock. */
   grantedAt: number | null;
   /** The writes of its record that are under way. */
   writing: Writing | null;
-  /** Whether a record that is not sure to be taken was sent when its lease was granted: that is tried once. */
+  /** True once a record that is not sure to be taken was sent when its lease was granted: that is tried once. */
   triedLarge: boolean;
   /** When the lease that it stands for has not been renewed for too long, by the monotonic clock. */
   expiresAt: number;
@@ -39,7 +39,7 @@ export interface LatchNode {
 
 /** The writes of one record that are under way. */
 export interface Writing {
-  /** Whether all of them go over one connection, which keeps their order. */
+  /** True if all of them go over one connection, which keeps their order. */
   readonly inOrder: boolean;
   /** Resolves when all of them have come to an end. */
   readonly settled: Promise<unknown>;

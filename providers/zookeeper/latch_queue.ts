@@ -1,9 +1,9 @@
 /**
- * Who waits, and where in the queue. A participant has a place while it campaigns (its last `acquire` was answered
- * *held*) and a watch of it is open.
+ * The participants that wait, and their places in the queue. A participant has a place while it campaigns (its last
+ * `acquire` was answered *held*) and a watch of it is open.
  *
- * **What a place watches.** The node that stands first, the leader's, and not the one before itself: whoever waits is
- * to know who leads. It becomes first no later by that, since all before it, the first among them, must be gone by
+ * **Watches.** A place watches the node that stands first, the leader's, and not the one before itself: whoever waits
+ * is to know who leads. It becomes first no later by that, since all before it, the first among them, must be gone by
  * then. When the first goes, everybody wakes, but nobody lists the group for that: each reads the next of the names
  * that it knows to be before it, one small node. While that one has not claimed its place, the record is watched too,
  * which the claim writes; later it is not, since it also changes with the leader's metadata. So a change of the leader
@@ -28,8 +28,8 @@ import { noteReaction, patienceFor, type Place, placeOf } from "./place.ts";
 import { ErrorCode, exists, getChildren, getData, isError, type Operation } from "./protocol.ts";
 
 /**
- * What a look at the queue found: that the lease may be free; who holds it, in words that change with the holder; that
- * it has to look again, since a node was gone.
+ * The finding of a look at the queue: that the lease may be free; who holds it, in words that change with the holder;
+ * that it has to look again, since a node was gone.
  */
 type Finding = "free" | "gone" | { readonly heldBy: string };
 
@@ -160,7 +160,7 @@ export class LatchQueue {
           // Lost in the middle of a look: the session is taken to another server, and the place goes with it.
           if (!isError(error, ErrorCode.connectionLoss)) throw error;
         } finally {
-          // What the server still tells of nodes that were looked at here is of no interest any more.
+          // Later events of nodes that were looked at here are of no interest any more.
           session.client.forget(changed);
           place?.wake.delete(changed);
           signal.removeEventListener("abort", changed);

@@ -56,11 +56,11 @@ export interface LatchSessionOptions {
   readonly onUnrecorded: (node: LatchNode, error: unknown) => void;
 }
 
-/** Who stands first before a place. */
+/** The node that stands first before a place. */
 export interface Head {
-  /** The name of its node. */
+  /** Its name. */
   readonly name: string;
-  /** What it leads as; null while it has a place that it has not claimed. */
+  /** The leader that it stands for; null while it is a place that has not been claimed. */
   readonly leader: LeaderInfo | null;
 }
 
@@ -333,7 +333,7 @@ export class LatchSession {
       await this.erase(node, NEVER);
       this.#doomed.delete(node);
     } catch (error) {
-      // Without a connection it is tried again when there is one. What the server refuses, it will refuse again.
+      // Without a connection it is tried again when there is one. A call that the server refuses, it will refuse again.
       if (this.client.ended === null && !isError(error, ErrorCode.connectionLoss)) this.#doomed.delete(node);
     }
   }

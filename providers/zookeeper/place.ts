@@ -23,7 +23,7 @@ export interface Place {
   taking: Promise<void> | null;
   /** The node that the participant asks for the lease with, just now: it is its place again if that is refused. */
   claiming: LatchNode | null;
-  /** Whether a watch had nothing to look at meanwhile. */
+  /** True if a watch had nothing to look at meanwhile. */
   hasMissed: boolean;
   /** The node that the participant leads with, or has asked to. */
   claimed: LatchNode | null;
@@ -39,7 +39,10 @@ export interface Place {
 
 /** How long the first may hesitate at least, and beside what it is known to need. */
 const CLAIM_MS = 1_000;
-/** What one may need of whom nothing is known: as long as elections let a health check last by default. */
+/**
+ * The time that a participant may need of which nothing is known: as long as elections let a health check last by
+ * default.
+ */
 const UNKNOWN_REACTION_MS = 5_000;
 
 /** Makes the place of a participant that does not campaign yet. */

@@ -7,7 +7,7 @@
 import { permanently } from "../../src/call.ts";
 import { type JuteReader, JuteWriter } from "./jute.ts";
 
-/** What a server knows of a node, as far as it is of use here. */
+/** The server's knowledge of a node, as far as it is of use here. */
 export interface Stat {
   /** The transaction that created the node: larger than that of every node created before, anywhere on the ensemble. */
   readonly czxid: bigint;
@@ -25,7 +25,7 @@ export interface Stat {
 export interface Acl {
   /** The permissions, as a bit set; 31 is all. */
   readonly perms: number;
-  /** Who is meant, as `scheme` understands it. */
+  /** The scheme, by which `id` names who is meant. */
   readonly scheme: string;
   /** See `scheme`. */
   readonly id: string;
@@ -45,10 +45,10 @@ export interface Operation<T> {
 
 /** Anyone may do anything. */
 export const OPEN_ACL: readonly Acl[] = [{ perms: 31, scheme: "world", id: "anyone" }];
-/** Who is authenticated as the creator is may do anything. */
+/** Clients that are authenticated as the creator is may do anything. */
 export const CREATOR_ALL_ACL: readonly Acl[] = [{ perms: 31, scheme: "auth", id: "" }];
 
-/** What kind of node to create. */
+/** The kinds of nodes to create. */
 export const NodeKind = { persistent: 0, ephemeralSequential: 3, container: 4 } as const;
 
 /** The identifiers of packets that are no replies to numbered requests. */
@@ -106,7 +106,7 @@ const ERROR_NAMES: Readonly<Record<number, string>> = {
   [-125]: "the quota is exceeded",
 };
 
-/** Whether `error` is the server's answer with `code`. */
+/** Returns true if `error` is the server's answer with `code`. */
 export function isError(error: unknown, code: number): boolean {
   return error instanceof ZooKeeperError && error.code === code;
 }
@@ -130,7 +130,7 @@ export function remove(path: string): Operation<void> {
   return { type: 2, write: (writer) => writer.string(path).int(ANY_VERSION), read: nothing };
 }
 
-/** Whether a node exists, and its stat: a missing node is the error {@linkcode ErrorCode.noNode}. */
+/** Looks up the stat of a node: a missing node is the error {@linkcode ErrorCode.noNode}. */
 export function exists(path: string, watch = false): Operation<Stat> {
   return {
     type: OpCode.exists,
@@ -200,7 +200,7 @@ export function multi(operations: readonly Operation<unknown>[]): Operation<unkn
         const type = reader.int();
         reader.boolean();
         reader.int();
-        // Those before the one that failed answer 0, those after it -2.
+        // Operations before the one that failed answer 0, those after it -2.
         if (type === -1) failed ||= reader.int();
         // Some versions answer a creation within a transaction in the old form, without a stat.
         else results.push(type === OpCode.create ? reader.string() : operation.read(reader));
@@ -211,7 +211,7 @@ export function multi(operations: readonly Operation<unknown>[]): Operation<unkn
   };
 }
 
-/** What a client says first on every connection; `sessionId` 0 asks for a new session. */
+/** The first message of a client on every connection; `sessionId` 0 asks for a new session. */
 export interface ConnectRequest {
   /** The newest transaction that the client has seen: a server that is behind it refuses. */
   readonly lastZxid: bigint;
@@ -229,7 +229,7 @@ export function connectFrame(request: ConnectRequest): Uint8Array {
     .buffer(request.password).boolean(false).frame();
 }
 
-/** What each reply begins with. */
+/** Reads the header that each reply begins with. */
 export function readReplyHeader(reader: JuteReader): { xid: number; zxid: bigint; code: number } {
   return { xid: reader.int(), zxid: reader.long(), code: reader.int() };
 }

@@ -2,9 +2,9 @@
  * The records of who leads: written in order, and without harm to anything else where a server does not take one.
  *
  * A server closes the connection on a request that is longer than its `jute.maxbuffer`: under every lease and watch of
- * the session, and again with each repetition. That is 1 MiB by default, but an administrator may have lowered it, and
- * no request tells how far. So a record that might be too long goes over a connection of its own, with a session of its
- * own, which is closed after it. A size that a server has hung up on is not sent again for a while.
+ * the session, and again with each repetition. The limit is 1 MiB by default, but an administrator may have lowered it,
+ * and no request tells how far. So a record that might be too long goes over a connection of its own, with a session of
+ * its own, which is closed after it. A size that a server has hung up on is not sent again for a while.
  *
  * @module
  */
@@ -53,7 +53,8 @@ export class Records {
   }
 
   /**
-   * Whether a record is not sure to be taken. It is written aside, so its transaction says nothing of the own session.
+   * Returns true if a record is not sure to be taken. It is written aside, so its transaction says nothing of the own
+   * session.
    */
   isLarge(record: LatchRecord): boolean {
     return encodeRecord(record).length > SMALL_BYTES;

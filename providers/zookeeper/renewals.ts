@@ -22,7 +22,7 @@ interface Renewal {
  */
 const MAX_TRANSACTION_BYTES = 8 * 1024;
 const UTF8 = new TextEncoder();
-/** What a renewal takes beside its path. */
+/** The bytes that a renewal takes beside its path. */
 const OVERHEAD_BYTES = 17;
 
 /** The renewals of one session. */

@@ -9,7 +9,7 @@ import { readParameters } from "../kit/parameters.ts";
 import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 import type { Server } from "./endpoints.ts";
 
-/** What a URL says. */
+/** The parts of a URL. */
 export interface ZooKeeperTarget {
   /** The servers, as they are named. */
   readonly servers: readonly Server[];
@@ -24,7 +24,7 @@ export interface ZooKeeperTarget {
 }
 
 const DEFAULT_PORT = 2181;
-/** What ZooKeeper's documentation has for `secureClientPort`. */
+/** The `secureClientPort` in ZooKeeper's documentation. */
 const DEFAULT_TLS_PORT = 2281;
 const DEFAULT_ROOT = "/multilock";
 

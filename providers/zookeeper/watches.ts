@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Who wants to know of which path. */
+/** The listeners of each path. */
 export class Watches {
   readonly #listeners = new Map<string, Set<() => void>>();
   /** The paths of each listener, so that it can be taken back as a whole. */
@@ -29,7 +29,7 @@ export class Watches {
     take(this.#paths, onEvent, path);
   }
 
-  /** Takes `onEvent` back for every path: nobody listens to it any more. What the server still tells is dropped. */
+  /** Takes `onEvent` back for every path: nobody listens to it any more. Later events of the server are dropped. */
   forget(onEvent: () => void): void {
     for (const path of [...this.#paths.get(onEvent) ?? []]) this.remove(path, onEvent);
   }
