@@ -141,9 +141,9 @@ class RedisProvider implements Provider {
     const { sightings, pace } = this.#parts;
     pace.note(heartbeatTimeout);
     return this.#call("acquire", electionGroup, signal, async (key) => {
-      const { stale, latest } = sightings.evidence(electionGroup, heartbeatTimeout);
+      const evidence = sightings.evidence(electionGroup, heartbeatTimeout);
       const keys = [key, `${key}:token`];
-      const args = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata), stale, latest, electionGroup];
+      const args = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata), ...evidence, electionGroup];
       const answered = await this.#grant(signal, keys, args);
       const [outcome, stamp, ...rest] = listOf(answered.answer);
       if (!outcomeOf([outcome], { 0: false, 1: true })) {
@@ -168,7 +168,7 @@ class RedisProvider implements Provider {
         return { outcome: outcomeOf(list, { 0: "lost", 1: "renewed", 2: "over" }), version: String(list[2]) } as const;
       };
       const first = await renewal("");
-      // Its time is over by a clock that has just been set forward, so that nobody may go by it. It is still ours.
+      // Its time is over by a clock that has just been stepped, so that nobody may go by it. It is still ours.
       const isCredible = first.outcome !== "over" || !sightings.distrusts(electionGroup, heartbeatTimeout);
       if (isCredible) return first.outcome === "renewed" ? "renewed" : "lost";
       return (await renewal(first.version)).outcome === "renewed" ? "renewed" : "lost";

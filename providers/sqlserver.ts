@@ -153,7 +153,7 @@ class SqlServerProvider implements Provider {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
     this.#connections.bear(heartbeatTimeout);
     return this.#call("acquire", electionGroup, { signal, urgent: false }, async (options) => {
-      const { stale, latest } = this.#evidence.of(electionGroup, heartbeatTimeout);
+      const { stale, earliest, latest } = this.#evidence.of(electionGroup, heartbeatTimeout);
       const sent = this.#clock.monotonic();
       const [row] = await this.#table.write(this.#statements.acquire, {
         group: electionGroup,
@@ -164,8 +164,8 @@ class SqlServerProvider implements Provider {
         call: crypto.randomUUID(),
         // The version of a row that nobody has ever held, which is free anyway.
         stale: stale ?? "",
-        // No time is negative.
-        latest: latest === null ? BigInt(Number.MAX_SAFE_INTEGER) : BigInt(Math.max(Math.floor(latest), -1)),
+        earliest: toTime(earliest ?? -Infinity),
+        latest: toTime(latest ?? Number.MAX_SAFE_INTEGER),
       }, options);
       const leader = this.#leaderIn(electionGroup, row, sent);
       // Nobody but this term writes its id, so a row that bears it is our lease, whatever else went on meanwhile.
@@ -184,6 +184,7 @@ class SqlServerProvider implements Provider {
         call: crypto.randomUUID(),
       };
       const { renew, renewMetadata } = this.#statements;
+      const sent = this.#clock.monotonic();
       const rows = metadata === undefined
         ? await this.#table.write(renew, parameters, options)
         : await this.#table.write(
@@ -191,6 +192,7 @@ class SqlServerProvider implements Provider {
           { ...parameters, ...this.#withMetadata(metadata) },
           options,
         );
+      if (rows[0] !== undefined) this.#evidence.noteTime(Number(rows[0].server_now), sent);
       return rows.length > 0 ? "renewed" : "lost";
     });
   }
@@ -276,6 +278,11 @@ class SqlServerProvider implements Provider {
 
 function isTimeout(error: unknown): boolean {
   return error instanceof DOMException && error.name === "TimeoutError";
+}
+
+/** A bound of the server's time as a BIGINT. No time is negative. */
+function toTime(milliseconds: number): bigint {
+  return BigInt(Math.max(Math.floor(milliseconds), -1));
 }
 
 /** Whatever type the driver gives a BIGINT, its text is the number. */

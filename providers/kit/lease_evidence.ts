@@ -11,10 +11,12 @@ import type { Clock } from "../../src/time/clock.ts";
 export const CLOCK_RATE_ERROR = 0.001;
 
 /**
- * How much later than foreseen a server's clock may be, as a fraction of the lease, and still be believed. A smaller
- * step ends a lease early by less than the holder's safety margin, which is twice that by default.
+ * How much later or earlier than foreseen a server's clock may be, as a fraction of the lease, and still be believed. A
+ * smaller step ends a lease early by less than the holder's safety margin, which is twice that by default.
  */
 const TOLERANCE = 1 / 20;
+/** How much at least, in milliseconds: a server may give its time in whole ones, and a clock be read a little off. */
+const ROUNDING = 2;
 
 /** A record of a term as an answer showed it. */
 export interface SeenRecord {
@@ -35,8 +37,20 @@ export interface Evidence {
    * that still has it may be taken over whatever the time is.
    */
   readonly stale: string | null;
-  /** The latest server time, in ms since the epoch, at which an expiry by the server's clock counts; null: at any. */
+  /**
+   * The earliest server time, in ms since the epoch, at which an expiry by the server's clock counts; null: at any.
+   * Below it the clock was set back, and a later step forwards may have brought the expiry about.
+   */
+  readonly earliest: number | null;
+  /** The latest such time; null: at any. Where it is `-Infinity`, an expiry counts at no time. */
   readonly latest: number | null;
+}
+
+/** An answer: what the server's clock showed, and our own before the request went out and when the answer was noted. */
+interface Anchor {
+  readonly server: number;
+  readonly sent: number;
+  readonly answered: number;
 }
 
 interface Standing extends SeenRecord {
@@ -59,12 +73,21 @@ interface Standing extends SeenRecord {
  * tolerance was stepped (or is another server's clock, after a failover), and for one lease from then on only a
  * standstill counts: after that, every lease that was granted by the old clock has ended or been renewed by the new
  * one. A process that has never asked the server cannot know, and believes it.
+ *
+ * **Back, then forwards.** A leader that renews after a step back holds a lease by the new clock, and a small step
+ * forwards ends it early, far below the upper bound of those who last asked before the step back. So the clock is
+ * bounded from below, too: it has advanced by no less than the monotonic time from when the last answer was noted to
+ * before the next request, and what is earlier by more than the tolerance was stepped. An expiry counts between the
+ * bounds only: then the steps since the last answer add up to no more than the tolerance and the time that answers
+ * travelled. Safe, unless two steps cancel out between two answers: a lease that was renewed between them ends early
+ * by the second. The more often a process asks, the less room is there for that; so each answer that tells the time
+ * is noted, also a leader's renewals.
  */
 export class LeaseEvidence {
   readonly #clock: Clock;
   readonly #records = new Map<string, Standing>();
-  /** The last answer: what the server's clock showed, and our own before the request went out. */
-  #anchor: { readonly server: number; readonly sent: number } | null = null;
+  /** The last answer. */
+  #anchor: Anchor | null = null;
   /** When a step was seen. */
   #steppedAt = -Infinity;
   /** The shortest lease that was asked for or seen: the one that a step hurts first. */
@@ -84,10 +107,8 @@ export class LeaseEvidence {
    * @param sent the monotonic clock before the request went out
    */
   note(electionGroup: string, record: SeenRecord | null, serverMs: number, sent: number): void {
-    const now = this.#clock.monotonic();
     if (record !== null) this.#shortest = Math.min(this.#shortest, record.heartbeatTimeout);
-    if (this.#anchor !== null && serverMs > this.#foreseen(this.#anchor, now)) this.#steppedAt = now;
-    this.#anchor = { server: serverMs, sent };
+    const now = this.noteTime(serverMs, sent);
     if (record === null) {
       this.#records.delete(electionGroup);
       return;
@@ -101,6 +122,24 @@ export class LeaseEvidence {
     this.#records.set(electionGroup, { ...record, since: same?.since ?? now, isOver: isOver || same?.isOver === true });
   }
 
+  /**
+   * Takes note of the server's clock alone, in an answer that shows no record: a renewal's.
+   *
+   * @param serverMs the server's clock as the answer shows it
+   * @param sent the monotonic clock before the request went out
+   * @returns the monotonic clock now
+   */
+  noteTime(serverMs: number, sent: number): number {
+    const now = this.#clock.monotonic();
+    // The server read its clock at some time from `sent` to `now`: a slow answer is no step.
+    if (this.#anchor !== null) {
+      const isStepped = serverMs > this.#latest(this.#anchor, now) || serverMs < this.#earliest(this.#anchor, sent);
+      if (isStepped) this.#steppedAt = now;
+    }
+    this.#anchor = { server: serverMs, sent, answered: now };
+    return now;
+  }
+
   /** Returns what the next `acquire` of the group may rely on; `heartbeatTimeout` is the lease that it asks for. */
   of(electionGroup: string, heartbeatTimeout: number): Evidence {
     const now = this.#clock.monotonic();
@@ -108,9 +147,10 @@ export class LeaseEvidence {
     const standing = this.#records.get(electionGroup);
     const isStale = standing !== undefined && (standing.isOver || now - standing.since >= whole(standing));
     const stale = isStale ? standing.version : null;
-    if (this.#anchor === null) return { stale, latest: null };
-    if (this.#distrusts(standing?.heartbeatTimeout ?? heartbeatTimeout, now)) return { stale, latest: -Infinity };
-    return { stale, latest: this.#foreseen(this.#anchor, now) };
+    if (this.#anchor === null) return { stale, earliest: null, latest: null };
+    const isDistrusted = this.#distrusts(standing?.heartbeatTimeout ?? heartbeatTimeout, now);
+    if (isDistrusted) return { stale, earliest: -Infinity, latest: -Infinity };
+    return { stale, earliest: this.#earliest(this.#anchor, now), latest: this.#latest(this.#anchor, now) };
   }
 
   /**
@@ -131,10 +171,23 @@ export class LeaseEvidence {
     return now - this.#steppedAt < heartbeatTimeout * (1 + CLOCK_RATE_ERROR);
   }
 
-  /** The latest that the server's clock is believed to show at `now`. */
-  #foreseen(anchor: { readonly server: number; readonly sent: number }, now: number): number {
-    const tolerance = Number.isFinite(this.#shortest) ? this.#shortest * TOLERANCE : 0;
-    return anchor.server + (now - anchor.sent) * (1 + CLOCK_RATE_ERROR) + tolerance;
+  /** The latest that the server's clock is believed to show at `now`: as if the last answer showed it when `sent`. */
+  #latest({ server, sent }: Anchor, now: number): number {
+    return server + (now - sent) * (1 + CLOCK_RATE_ERROR) + this.#tolerance();
+  }
+
+  /**
+   * The earliest that it is believed to show to a request that goes out at `sent`: as if it was read when the last
+   * answer was noted. Of two requests that overlap, the server may have carried out first the one that is noted
+   * later; `passed` is negative then.
+   */
+  #earliest({ server, answered }: Anchor, sent: number): number {
+    const passed = sent - answered;
+    return server + passed - Math.abs(passed) * CLOCK_RATE_ERROR - this.#tolerance();
+  }
+
+  #tolerance(): number {
+    return Number.isFinite(this.#shortest) ? Math.max(this.#shortest * TOLERANCE, ROUNDING) : ROUNDING;
   }
 }
 

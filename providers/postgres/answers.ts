@@ -7,7 +7,7 @@
 import { parseMetadata } from "../../src/call.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
-import { LeaseEvidence } from "../kit/lease_evidence.ts";
+import { type Evidence, LeaseEvidence } from "../kit/lease_evidence.ts";
 
 /** Reads answers, and remembers what they testify. */
 export class Answers {
@@ -25,9 +25,19 @@ export class Answers {
     return new Answer(this.#clock, this.#evidence, electionGroup);
   }
 
-  /** The latest server time at which an expiry of our own lease counts, in ms since the epoch; null: at any. */
-  latest({ electionGroup, heartbeatTimeout }: Lease): number | null {
-    return this.#evidence.of(electionGroup, heartbeatTimeout).latest;
+  /** The server times between which an expiry of our own lease counts, in ms since the epoch; null: at any. */
+  bounds({ electionGroup, heartbeatTimeout }: Lease): Pick<Evidence, "earliest" | "latest"> {
+    return this.#evidence.of(electionGroup, heartbeatTimeout);
+  }
+
+  /** Our monotonic clock, to be read before a request goes out whose answer only tells the time. */
+  monotonic(): number {
+    return this.#clock.monotonic();
+  }
+
+  /** Takes note of the server's clock, as the answer to a request of the time `sent` shows it. */
+  noteTime(now: string | null | undefined, sent: number): void {
+    this.#evidence.noteTime(Number(now), sent);
   }
 }
 
@@ -51,10 +61,10 @@ class Answer {
     return values;
   }
 
-  /** On what an `acquire` that goes out now is conditional: the version that has stood still, and the latest time that is believed. */
+  /** On what an `acquire` that goes out now is conditional: what has stood still, and the times that are believed. */
   evidence(heartbeatTimeout: number): unknown[] {
-    const { stale, latest } = this.#evidence.of(this.#electionGroup, heartbeatTimeout);
-    return this.values([stale, latest]);
+    const { stale, earliest, latest } = this.#evidence.of(this.#electionGroup, heartbeatTimeout);
+    return this.values([stale, [earliest, latest]]);
   }
 
   /** Returns who holds the lease by a record, expired or not. What is left of it is 0 as soon as it may be taken over. */

@@ -23,19 +23,25 @@ export function sendRenewals(table: LeaseTable, statements: Statements, answers:
     const options = manner === "patient" ? { urgent: true } : { lane: "heartbeats" } as const;
     const alone = first && due().length === 1;
     let sent: readonly Renewal[] = [];
+    let sentAt = 0;
     const values = () => {
       sent = due();
+      sentAt = answers.monotonic();
+      const bounds = sent.map(({ lease }) => first ? { earliest: null, latest: null } : answers.bounds(lease));
       return alone ? aloneValues(sent) : [
         sent.map(({ lease }) => lease.electionGroup),
         sent.map(({ lease }) => lease.termId),
         sent.map(({ lease }) => lease.heartbeatTimeout),
         sent.map(({ metadata }) => metadata),
-        sent.map(({ lease }) => first ? null : answers.latest(lease)),
+        bounds.map(({ earliest }) => earliest),
+        bounds.map(({ latest }) => latest),
         ...(manner === "patient" ? [RENEWAL_LOCK_TIMEOUT] : []),
       ];
     };
     const statement = alone ? renewOne : manner === "patient" ? renewLocked : renew;
     const rows = await table.write(statement, values, signal, options);
+    // So that a second try knows of a step that has made the first one unsure.
+    if (rows[0] !== undefined) answers.noteTime(rows[0][2], sentAt);
     const outcomes = new Map<Renewal, RenewalOutcome>(sent.map((renewal) => [renewal, "lost"]));
     for (const [ordinal, outcome] of rows) {
       const renewal = sent[Number(ordinal) - 1];

@@ -26,14 +26,16 @@ export interface Statements {
   /** The notification channel of the table. */
   readonly channel: string;
   /** $1 group, $2 term, $3 participant, $4 timeout in ms, $5 metadata, $6 lock timeout, $7 the version that has stood still
-   * or null, $8 the latest server time that is believed, in ms, or null, $9 asker, $10 call. One row `["won" | "held", ...RECORD]`, or none: a race was lost. */
+   * or null, $8 the earliest and the latest server time that are believed, in ms, or nulls, $9 asker, $10 call. One row
+   * `["won" | "held", ...RECORD]`, or none: a race was lost. */
   readonly acquire: Statement;
   /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. Rows as those of `renew`. */
   readonly renewOne: Statement;
-  /** $1 groups, $2 terms, $3 timeouts in ms, $4 metadata or null, $5 the latest server times that are believed or null. Rows
-   * `[ordinal, "renewed" | "unsure"]`: unsure is what its term still held when the statement began, and was not renewed. */
+  /** $1 groups, $2 terms, $3 timeouts in ms, $4 metadata or null, $5 the earliest and $6 the latest server times that
+   * are believed or null. Rows `[ordinal, "renewed" | "unsure", server time]`: unsure is what its term still held when
+   * the statement began, and was not renewed. */
   readonly renew: Statement;
-  /** The same, but waits for rows that others have locked, at most $6. */
+  /** The same, but waits for rows that others have locked, at most $7. */
   readonly renewLocked: Statement;
   /** $1 group, $2 term, $3 lock timeout, $4 asker, $5 call. One row if the lease was released, else none. */
   readonly release: Statement;
@@ -95,8 +97,19 @@ const RECORD = `${NOW_MS}::text, version, timeout_ms::text, participant_id::text
   epochMs("expires_at")
 } - ${NOW_MS})::text`;
 
-/** Whether the lease has expired, by a server clock that is believed up to `latest` (a parameter, or null for: always). */
-const overdue = (latest: string) => `${epochMs("lease.expires_at")} <= least(${NOW_MS}, ${latest}::float8)`;
+/**
+ * Whether the lease has expired, by a server clock that is believed from `earliest` to `latest` (null: for no bound).
+ * What had expired by `latest` is over, also when the statement was so long on its way that the clock is beyond that.
+ */
+const overdue = (earliest: string, latest: string) =>
+  `(${epochMs("lease.expires_at")} <= least(${NOW_MS}, ${latest}::float8)
+    AND ${NOW_MS} >= coalesce(${earliest}::float8, '-Infinity'))`;
+/**
+ * The same to one who wants the lease of another: then the clock must be within both bounds. One that was
+ * set back, and then forward beyond them, has ended a lease that its holder has got in between, well below `latest`.
+ */
+const OVERDUE = `(${overdue("($8::float8[])[1]", "($8::float8[])[2]")}
+    AND ${NOW_MS} <= coalesce(($8::float8[])[2], 'Infinity'))`;
 
 /**
  * What a renewal, and an acquire of the term that holds the lease already, write.
@@ -135,7 +148,7 @@ export function buildStatements(schema: string, table: string): Statements {
     acquire: statement(acquireSql(name)),
     renewOne: statement(renewOneSql(name)),
     renew: statement(renewSql(name, DURABLE, "SKIP LOCKED")),
-    renewLocked: statement(renewSql(name, `${DURABLE}, ${bounded("$6")}`, "")),
+    renewLocked: statement(renewSql(name, `${DURABLE}, ${bounded("$7")}`, "")),
     release: statement(releaseSql(name, channel)),
     read: statement(`SELECT ${RECORD} FROM (SELECT) AS always LEFT JOIN
   (SELECT *, ${VERSION} AS version FROM ${name} AS lease WHERE election_group = $1 AND term_id <> '') AS held ON true`),
@@ -166,7 +179,7 @@ function acquireSql(table: string): string {
   const { heartbeat, timeout, expiry } = prolonged("$4");
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$6")}), look AS MATERIALIZED (
   SELECT *, ${VERSION} AS version FROM ${table} AS lease
-  WHERE election_group = $1::text AND term_id NOT IN ('', $2::text) AND NOT ${overdue("$8")}
+  WHERE election_group = $1::text AND term_id NOT IN ('', $2::text) AND NOT ${OVERDUE}
     AND ${VERSION} IS DISTINCT FROM $7::text
 ), won AS (
   INSERT INTO ${table} AS lease
@@ -184,7 +197,7 @@ function acquireSql(table: string): string {
     timeout_ms = CASE WHEN ${again} THEN ${timeout} ELSE $4::float8 END,
     expires_at = CASE WHEN ${again} THEN ${expiry} ELSE clock_timestamp() + ${ms("$4")} END,
     metadata = excluded.metadata
-  WHERE (lease.term_id IN ('', excluded.term_id) OR ${overdue("$8")} OR ${VERSION} = $7::text)
+  WHERE (lease.term_id IN ('', excluded.term_id) OR ${OVERDUE} OR ${VERSION} = $7::text)
     AND NOT (lease.term_id = '' AND lease.released_by = $9::text AND lease.released_call >= $10::bigint)
   RETURNING *, ${VERSION} AS version
 )
@@ -202,8 +215,8 @@ function renewOneSql(table: string): string {
   WHERE lease.election_group = $1::text AND lease.term_id = $2::text AND lease.expires_at > clock_timestamp()
   RETURNING lease.election_group
 )
-SELECT '1', 'renewed' FROM renewed UNION ALL
-SELECT '1', 'unsure' FROM ${table} AS lease
+SELECT '1', 'renewed', ${NOW_MS}::text FROM renewed UNION ALL
+SELECT '1', 'unsure', ${NOW_MS}::text FROM ${table} AS lease
 WHERE NOT EXISTS (SELECT FROM renewed) AND lease.election_group = $1::text AND lease.term_id = $2::text`;
 }
 
@@ -223,22 +236,23 @@ WHERE NOT EXISTS (SELECT FROM renewed) AND lease.election_group = $1::text AND l
 function renewSql(table: string, settings: string, ifLocked: string): string {
   const { heartbeat, timeout, expiry } = prolonged("mine.timeout_ms");
   return `WITH settings AS MATERIALIZED (SELECT ${settings}), due AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[], $5::float8[])
-    WITH ORDINALITY AS due (election_group, term_id, timeout_ms, metadata, latest, ordinal)
+  SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[], $5::float8[], $6::float8[])
+    WITH ORDINALITY AS due (election_group, term_id, timeout_ms, metadata, earliest, latest, ordinal)
 ), mine AS MATERIALIZED (
   SELECT due.* FROM settings CROSS JOIN due JOIN ${table} AS lease USING (election_group)
-  WHERE lease.term_id = due.term_id AND NOT ${overdue("due.latest")}
+  WHERE lease.term_id = due.term_id AND NOT ${overdue("due.earliest", "due.latest")}
   FOR NO KEY UPDATE OF lease ${ifLocked}
 ), renewed AS (
   UPDATE ${table} AS lease SET
     heartbeat_at = ${heartbeat}, timeout_ms = ${timeout}, expires_at = ${expiry},
     metadata = coalesce(mine.metadata, lease.metadata)
   FROM mine
-  WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id AND NOT ${overdue("mine.latest")}
+  WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id
+    AND NOT ${overdue("mine.earliest", "mine.latest")}
   RETURNING mine.ordinal
 )
-SELECT ordinal::text, 'renewed' FROM renewed UNION ALL
-SELECT due.ordinal::text, 'unsure' FROM due JOIN ${table} AS lease USING (election_group)
+SELECT ordinal::text, 'renewed', ${NOW_MS}::text FROM renewed UNION ALL
+SELECT due.ordinal::text, 'unsure', ${NOW_MS}::text FROM due JOIN ${table} AS lease USING (election_group)
 WHERE (SELECT count(*) FROM renewed) < cardinality($1) AND lease.term_id = due.term_id`;
 }
 

@@ -74,8 +74,8 @@ end`;
  * Takes the lease if it is free, renews it if the term holds it already, or tells who holds it.
  *
  * In: KEYS lease, token, and perhaps the set of groups. ARGV termId, participantId, heartbeatTimeout, metadata, a version that
- * may be taken over whatever the time is (or empty), the latest time in microseconds at which an expiry counts (or empty: at
- * any), the group.
+ * may be taken over whatever the time is (or empty), the earliest and the latest time in microseconds at which an
+ * expiry counts (or empty: at any), the group.
  * Out: `{1, now, token, acquiredAt}` or `{0, now, termId, participantId, token, acquiredAt, renewedAt, metadata, heartbeatTimeout,
  * expiresAt, beats}`. Clock: the server's, as far as the caller believes it.
  */
@@ -93,7 +93,7 @@ if held[1] == ARGV[1] and not isOver then
 end
 -- 3. Another term's is free if its time is over, by a clock that is believed, or if it has stood still for a whole lease.
 if held[1] and held[1] ~= ARGV[1] then
-  local isBelieved = ARGV[6] == '' or now <= tonumber(ARGV[6])
+  local isBelieved = (ARGV[6] == '' or now >= tonumber(ARGV[6])) and (ARGV[7] == '' or now <= tonumber(ARGV[7]))
   local hasStoodStill = ARGV[5] == held[1] .. ':' .. held[9] .. ':' .. held[5]
   if not (isOver and isBelieved) and not hasStoodStill then return {0, stamp, unpack(held)} end
 end
@@ -116,7 +116,7 @@ redis.call('HSET', KEYS[1], 'termId', ARGV[1], 'participantId', ARGV[2], 'token'
   'renewedAt', stamp, 'metadata', ARGV[4], 'heartbeatTimeout', ARGV[3],
   'expiresAt', string.format('%.0f', now + ARGV[3] * 1000), 'beats', '0')
 -- 6. For those who list groups, and no more: who may not, or where something else is in the way, leads all the same.
-if KEYS[3] then redis.pcall('SADD', KEYS[3], ARGV[7]) end
+if KEYS[3] then redis.pcall('SADD', KEYS[3], ARGV[8]) end
 return {1, stamp, token, stamp}
 `);
 

@@ -25,10 +25,12 @@ export class Sightings {
   }
 
   /** Returns what an `acquire` may rely on, as the script takes it. */
-  evidence(electionGroup: string, heartbeatTimeout: number): { readonly stale: string; readonly latest: string } {
-    const { stale, latest } = this.#of(electionGroup).of(electionGroup, heartbeatTimeout);
-    const microseconds = latest === null ? "" : latest === -Infinity ? "-1" : String(Math.floor(latest * 1_000));
-    return { stale: stale ?? "", latest: microseconds };
+  evidence(
+    electionGroup: string,
+    heartbeatTimeout: number,
+  ): readonly [stale: string, earliest: string, latest: string] {
+    const { stale, earliest, latest } = this.#of(electionGroup).of(electionGroup, heartbeatTimeout);
+    return [stale ?? "", microsecondsOf(earliest), microsecondsOf(latest)];
   }
 
   /**
@@ -57,7 +59,7 @@ export class Sightings {
     return this.#of(electionGroup).of(electionGroup, Infinity).stale !== null;
   }
 
-  /** Whether the server's clock was set forward less than a lease ago; without a lease, ever. */
+  /** Whether the server's clock was stepped less than a lease ago; without a lease, ever. */
   distrusts(electionGroup: string, heartbeatTimeout = Infinity): boolean {
     return this.#of(electionGroup).of(electionGroup, heartbeatTimeout).latest === -Infinity;
   }
@@ -68,4 +70,10 @@ export class Sightings {
     if (evidence === undefined) this.#byGroup.set(electionGroup, evidence = new LeaseEvidence(this.#clock));
     return evidence;
   }
+}
+
+/** A bound of the server's time as the script takes it: empty for none, before all times where nothing is believed. */
+function microsecondsOf(milliseconds: number | null): string {
+  if (milliseconds === null) return "";
+  return milliseconds === -Infinity ? "-1" : String(Math.floor(milliseconds * 1_000));
 }

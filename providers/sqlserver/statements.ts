@@ -32,11 +32,13 @@
  * to it. A primary whose clock differs, after a failover, looks like a step of the clock, as below. What a replica that
  * commits asynchronously has not heard of is lost with its token; that is not promised.
  *
- * **Steps of the clock.** A take-over by the time asks for more than an expiry: that the time is no later than the observer
- * foresees (`@latest`). One by a standstill needs no time: the row must still have the version that the observer has seen
- * for a whole lease (`@stale`). `version` is a random id that comes with each call that writes (`@call`): a time may come
- * twice when a clock is set back, and a counter where a failover or a backup has brought back an older row. Whichever of a
- * renewal and a take-over comes second finds another version or another term, and fails.
+ * **Steps of the clock.** A take-over by the time asks for more than an expiry: that the time is no later than the
+ * observer foresees (`@latest`), and no earlier (`@earliest`): below that it was set back, and what has ended the
+ * lease may be a step forwards since. One by a standstill needs no time: the row must still have the version that the
+ * observer has seen for a whole lease (`@stale`). `version` is a random id that comes with each call that writes
+ * (`@call`): a time may come twice when a clock is set back, and a counter where a failover or a backup has brought
+ * back an older row. Whichever of a renewal and a take-over comes second finds another version or another term, and
+ * fails.
  *
  * @module
  */
@@ -47,9 +49,12 @@ export interface Statements {
   readonly table: string;
   /** The table as people name it. */
   readonly title: string;
-  /** `@group @term @participant @timeout @stale @latest @call` and what goes with metadata. The group's row, and whether this term was granted it. */
+  /**
+   * `@group @term @participant @timeout @stale @earliest @latest @call` and what goes with metadata. The group's row,
+   * and whether this term was granted it.
+   */
   readonly acquire: string;
-  /** `@group @term @timeout @call`. One row if the term holds the lease for at least that time from now, or none. */
+  /** `@group @term @timeout @call`. One row, with the server's time, if the term holds the lease that long, or none. */
   readonly renew: string;
   /** The same with `@metadata`, the provider that writes it (`@source`), and its count of what it has written (`@written`). */
   readonly renewMetadata: string;
@@ -167,7 +172,7 @@ FROM ${table} WHERE election_group = @group`;
  */
 function acquireSql(table: string): string {
   const free = `term_id = N'' OR term_id = @term OR version = @stale OR ` +
-    `(expires_at <= @now AND ${epochMs("@now")} <= @latest)`;
+    `(expires_at <= @now AND ${epochMs("@now")} >= @earliest AND ${epochMs("@now")} <= @latest)`;
   const again = "term_id = @term AND expires_at > @now";
   const kept = (column: string, value: string) => `CASE WHEN ${again} THEN ${column} ELSE ${value} END`;
   const later = (column: string, value: string) =>
@@ -203,13 +208,15 @@ ${rowSql(table, `,\n  CASE WHEN term_id = @term AND expires_at >= ${UNTIL} THEN 
  * one of the same term that asked for no less.
  */
 function renewSql(table: string, metadata: string): string {
+  const time = epochMs("@now");
   return `UPDATE ${table} SET
   heartbeat_at = ${larger("heartbeat_at", "@now")},
   expires_at = ${larger("expires_at", UNTIL)},
   lease_ms = ${larger("lease_ms", "@timeout")},
   version = @call${metadata}
 WHERE election_group = @group AND term_id = @term AND expires_at > @now;
-SELECT 1 AS held FROM ${table} WHERE election_group = @group AND term_id = @term AND expires_at >= ${UNTIL}`;
+SELECT 1 AS held, ${time} AS server_now
+FROM ${table} WHERE election_group = @group AND term_id = @term AND expires_at >= ${UNTIL}`;
 }
 
 /**

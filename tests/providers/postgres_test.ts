@@ -348,10 +348,10 @@ function testServer(url: string): void {
     await lead(open({ table }), "g");
     const { acquire, renew, renewLocked, renewOne, release } = buildStatements("public", table);
     const statements: [{ text: string }, unknown[]][] = [
-      [acquire, ["h", "t", "p", 1_000, "{}", "0", null, null, "a", 1]],
+      [acquire, ["h", "t", "p", 1_000, "{}", "0", null, [null, null], "a", 1]],
       [renewOne, ["h", "t", 1_000, null, "0"]],
-      [renew, [["h"], ["t"], [1_000], [null], [null]]],
-      [renewLocked, [["h"], ["t"], [1_000], [null], [null], "0"]],
+      [renew, [["h"], ["t"], [1_000], [null], [null], [null]]],
+      [renewLocked, [["h"], ["t"], [1_000], [null], [null], [null], "0"]],
       [release, ["h", "t", "0", "a", 1]],
     ];
     const client = new Client(url);

@@ -417,6 +417,29 @@ test("acquire() waits for a standstill, when the clock was set forwards by an ho
   await win(observer, request);
 });
 
+test("acquire() waits for a standstill, when the clock was set back and then forwards", async ({ open }) => {
+  const clock = handClock();
+  let clockOffset = 0;
+  const tsql = { clockOffset: () => clockOffset };
+  const [holder, observer] = [open(tsql), open(tsql, { clock })];
+  const request = requestFor(randomUUID(), { heartbeatTimeout: 15_000 });
+  const first = await win(holder, request);
+  const rival = requestFor(first.electionGroup);
+  assert.ok(!(await observer.acquire(rival, soon())).acquired);
+  clockOffset = -300_000;
+  await holder.release(first, soon());
+  const lease = await win(holder, requestFor(first.electionGroup, { heartbeatTimeout: 15_000 }));
+  clockOffset = -280_000;
+  for (const ms of [0, 7_500, 7_400]) {
+    clock.pass(ms);
+    const held = await observer.acquire(rival, soon());
+    assert.ok(!held.acquired, "the holder counts by the clock as it was");
+    assert.equal(held.leader?.termId, lease.termId);
+  }
+  clock.pass(200);
+  await win(observer, rival);
+});
+
 test("acquire() takes over, when the lease has expired by a clock that went on evenly", async ({ open }) => {
   const observer = open();
   const lease = await win(open(), requestFor(randomUUID(), { heartbeatTimeout: 400 }));

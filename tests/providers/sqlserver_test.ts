@@ -332,11 +332,11 @@ test("acquire() reads the outcome from the row, when the server has answered", a
     inputs: {
       ...{ group: "g", term: "t", participant: "p", timeout: 1_500, metadata: '{"k":"v"}' },
       ...{ source, written: 1n, call },
-      ...{ stale: "", latest: BigInt(Number.MAX_SAFE_INTEGER) },
+      ...{ stale: "", earliest: -1n, latest: BigInt(Number.MAX_SAFE_INTEGER) },
     },
     types: [
       ...["nvarchar(255)", "nvarchar(255)", "nvarchar(255)", "int", "nvarchar(max)"],
-      ...["nvarchar(255)", "bigint", "nvarchar(255)", "nvarchar(255)", "bigint"],
+      ...["nvarchar(255)", "bigint", "nvarchar(255)", "nvarchar(255)", "bigint", "bigint"],
     ],
   });
   assert.deepEqual(await provider.acquire(request, soon()), {

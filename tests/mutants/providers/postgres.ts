@@ -330,8 +330,18 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "takes no lease",
     ],
     [
+      "a clock that was set back is believed as soon as it goes on",
+      ...[STATEMENTS, "AND ${NOW_MS} >= coalesce(${earliest}::float8, '-Infinity'))", ")"] as const,
+      "between two looks",
+    ],
+    [
+      "a leader's renewals do not tell it the time",
+      ...[HEARTBEATS, "if (rows[0] !== undefined) answers.noteTime", "if (sentAt < 0) answers.noteTime"] as const,
+      "keeps its term",
+    ],
+    [
       "a record that stands still is not taken over",
-      ...[ANSWERS, "return this.values([stale, latest]);", "return this.values([null, latest]);"] as const,
+      ...[ANSWERS, "this.values([stale, [", "this.values([null, ["] as const,
       "has died before|no dead leader",
     ],
     [
@@ -345,7 +355,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a leader believes a step forwards",
-      ...[HEARTBEATS, "first ? null : answers.latest(lease)", "null"] as const,
+      ...[HEARTBEATS, "first ? {", "first || true ? {"] as const,
       "takes no lease",
     ],
     [
@@ -440,8 +450,8 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a look takes the lease of another term that is alive",
       ...[
         STATEMENTS,
-        'AND NOT ${overdue("$8")}\n    AND ${VERSION}',
-        'AND ${overdue("$8")}\n    AND ${VERSION}',
+        "AND NOT ${OVERDUE}\n    AND ${VERSION}",
+        "AND ${OVERDUE}\n    AND ${VERSION}",
       ] as const,
       "neither writes",
     ],

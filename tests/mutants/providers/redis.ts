@@ -58,9 +58,16 @@ const IN_SCRIPTS: readonly ProviderMutant[] = [
   {
     name: "the server's clock is believed whatever it shows",
     file: SCRIPTS,
-    find: "ARGV[6] == '' or now <= tonumber(ARGV[6])",
+    find: "ARGV[7] == '' or now <= tonumber(ARGV[7])",
     replace: "true",
     test: tests("clock", "set forward ends no lease early"),
+  },
+  {
+    name: "a clock that was set back is believed as soon as it goes on",
+    file: SCRIPTS,
+    find: "ARGV[6] == '' or now >= tonumber(ARGV[6])",
+    replace: "true",
+    test: tests("clock", "between two looks"),
   },
   {
     name: "a record that stood still is not taken over",

@@ -90,9 +90,18 @@ const IN_STATEMENTS: readonly ProviderMutant[] = [
   {
     name: "a take-over does not ask whether the clock is believed",
     file: STATEMENTS,
-    find: '(expires_at <= @now AND ${epochMs("@now")} <= @latest)',
+    find: '(expires_at <= @now AND ${epochMs("@now")} >= @earliest AND ${epochMs("@now")} <= @latest)',
     replace: "(expires_at <= @now)",
     test: translated("acquire() waits for a standstill, when the clock was set forwards by an hour"),
+  },
+  {
+    name: "a clock that was set back is believed as soon as it goes on",
+    file: STATEMENTS,
+    find: '${epochMs("@now")} >= @earliest AND ',
+    replace: "",
+    test: translated(
+      "acquire() waits for a standstill, when the clock was set back and then forwards",
+    ),
   },
   {
     name: "a standstill frees nothing",

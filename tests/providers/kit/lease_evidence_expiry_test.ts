@@ -31,7 +31,7 @@ test("LeaseEvidence does not let a version through that was seen expired by a cl
   evidence.note("g", record, 5_000, clock.monotonic());
   await clock.advance(100);
   evidence.note("g", { ...record, expired: true }, 65_100, clock.monotonic());
-  assert.deepEqual(evidence.of("g", 1_000), { stale: null, latest: -Infinity });
+  assert.deepEqual(evidence.of("g", 1_000), { stale: null, earliest: -Infinity, latest: -Infinity });
   assert.ok(evidence.expiresIn("g", -59_000) > 800);
   // It has stood still since it was first seen.
   await clock.advance(902);

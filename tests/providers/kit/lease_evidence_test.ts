@@ -26,7 +26,7 @@ class Scene {
 
 test("of() believes the server's clock, when nobody has asked it before", () => {
   const { evidence } = new Scene();
-  assert.deepEqual(evidence.of("g", LEASE), { stale: null, latest: null });
+  assert.deepEqual(evidence.of("g", LEASE), { stale: null, earliest: null, latest: null });
 });
 
 test("of() names a version that has stood still for a whole lease, and no sooner", async () => {
@@ -64,7 +64,7 @@ test("a clock that is set forward is not believed for a lease, and then again", 
   const before = scene.evidence.of("g", LEASE);
   assert.ok(before.latest !== null && before.latest < scene.server, "the server refuses, by its own time");
   scene.note("1", true);
-  assert.deepEqual(scene.evidence.of("g", LEASE), { stale: null, latest: -Infinity });
+  assert.deepEqual(scene.evidence.of("g", LEASE), { stale: null, earliest: -Infinity, latest: -Infinity });
   assert.ok(Math.abs(scene.evidence.expiresIn("g", -50_000) - (WHOLE - 2_000)) < 0.001, "only a standstill counts");
   await scene.clock.advance(WHOLE - 2_000);
   assert.equal(scene.evidence.of("g", LEASE).stale, "1");
@@ -117,4 +117,69 @@ test("a group that is free has no evidence against it", () => {
   scene.note(null);
   assert.equal(scene.evidence.of("g", LEASE).stale, null);
   assert.equal(scene.evidence.expiresIn("g", 7), 7);
+});
+
+test("a clock that is set back and then forward between two looks ends no lease by its time", async () => {
+  const scene = new Scene();
+  scene.note("1");
+  await scene.clock.advance(2_000);
+  // The leader renews by the clock that was set back, unseen; ten seconds forward then end that lease.
+  scene.ahead = -290_000;
+  const { earliest, latest } = scene.evidence.of("g", LEASE);
+  assert.ok(latest !== null && scene.server < latest, "the upper bound does not tell");
+  assert.ok(earliest !== null && scene.server < earliest, "the server refuses, by its own time");
+  scene.note("2", true);
+  assert.deepEqual(scene.evidence.of("g", LEASE), { stale: null, earliest: -Infinity, latest: -Infinity });
+  assert.ok(Math.abs(scene.evidence.expiresIn("g", -1) - WHOLE) < 0.001, "only a standstill counts");
+  await scene.clock.advance(WHOLE);
+  assert.equal(scene.evidence.of("g", LEASE).stale, "2", "and for no longer than a lease");
+});
+
+test("of() bounds the server's time from below by what must have passed, less a little", async () => {
+  const scene = new Scene();
+  scene.note("1");
+  await scene.clock.advance(3_000);
+  const { earliest } = scene.evidence.of("g", LEASE);
+  assert.ok(earliest !== null && earliest <= scene.server && earliest > scene.server - LEASE / 10);
+});
+
+test("noteTime() makes a step back known, and leaves what was seen of records", async () => {
+  const scene = new Scene();
+  scene.note("1");
+  await scene.clock.advance(WHOLE);
+  scene.ahead = -1_000;
+  scene.evidence.noteTime(scene.server, scene.clock.monotonic());
+  assert.deepEqual(scene.evidence.of("g", LEASE), { stale: "1", earliest: -Infinity, latest: -Infinity });
+});
+
+test("an answer whose time was read as soon as it was asked for, and was slow to come, is no step", async () => {
+  const scene = new Scene();
+  scene.note("1");
+  // Twice: the first slow answer must not make the second look late, nor a quick one after it early.
+  for (let slow = 0; slow < 2; slow++) {
+    const [sent, read] = [scene.clock.monotonic(), scene.server];
+    await scene.clock.advance(4_000);
+    scene.evidence.note("g", { version: "1", heartbeatTimeout: LEASE }, read, sent);
+    assert.notEqual(scene.evidence.of("g", LEASE).latest, -Infinity);
+  }
+  scene.note("1");
+  assert.notEqual(scene.evidence.of("g", LEASE).latest, -Infinity);
+});
+
+test("of two answers that overlap, the one that is noted later may show the earlier time", async () => {
+  const scene = new Scene();
+  const [sent, read] = [scene.clock.monotonic(), scene.server];
+  await scene.clock.advance(3_000);
+  scene.note("1");
+  await scene.clock.advance(1_000);
+  scene.evidence.note("g", { version: "1", heartbeatTimeout: LEASE }, read, sent);
+  const { earliest, latest } = scene.evidence.of("g", LEASE);
+  assert.ok(earliest !== null && latest !== null && earliest <= scene.server && scene.server <= latest);
+});
+
+test("an answer in whole milliseconds is no step back, when no lease is known yet", () => {
+  const scene = new Scene();
+  scene.evidence.noteTime(5_000.9, scene.clock.monotonic());
+  scene.evidence.noteTime(5_000, scene.clock.monotonic());
+  assert.notEqual(scene.evidence.of("g", LEASE).latest, -Infinity);
 });

@@ -60,6 +60,48 @@ withClock("a step forwards takes no lease from its leader, who renews it", async
   assert.equal(await leader.renew(a, soon()), "renewed");
 });
 
+withClock("a step back and then forwards between two looks gives no lease away", async (server, providers) => {
+  const options = { url: server.url, table: newTable() };
+  const heartbeatTimeout = 5_000;
+  const [leader, follower] = [providers.open(options), providers.open(options)];
+  const lease = await lead(leader, "g", { heartbeatTimeout });
+  await follower.read("g", soon());
+  await server.setClock(-300);
+  assert.equal(await leader.renew(lease, soon()), "renewed");
+  const renewedAt = performance.now();
+  await server.setClock(-290);
+  for (let look = 0; look < 5; look++) {
+    const answer = await acquire(follower, "g", { heartbeatTimeout });
+    // The machine may have stalled for a whole lease, and then nothing can be said.
+    if (performance.now() - renewedAt < heartbeatTimeout * 0.9) {
+      assert.ok(!answer.acquired, "its leader has just renewed");
+    }
+  }
+  assert.equal(await leader.renew(lease, soon()), "renewed");
+  const time = await took(() =>
+    until("succeeded", async () => (await acquire(follower, "g", { heartbeatTimeout })).acquired)
+  );
+  assert.ok(time >= heartbeatTimeout * 0.8 && time < heartbeatTimeout * 2, `after ${time} ms`);
+});
+
+withClock("a leader keeps its term, when the clock is set back and then forwards", async (server, providers) => {
+  const options = { url: server.url, table: newTable() };
+  const heartbeatTimeout = 5_000;
+  const leader = providers.open(options);
+  const lease = await lead(leader, "g", { heartbeatTimeout });
+  const others = [await lead(leader, "h", { heartbeatTimeout }), await lead(leader, "i", { heartbeatTimeout })];
+  const renewAll = () => Promise.all([lease, ...others].map((each) => leader.renew(each, soon())));
+  // Alone, and with others.
+  for (const renew of [async () => [await leader.renew(lease, soon())], renewAll]) {
+    await server.setClock(0);
+    await renewAll();
+    for (const seconds of [-300, -290, -280]) {
+      await server.setClock(seconds);
+      assert.deepEqual(new Set(await renew()), new Set(["renewed"]), `with the clock set to ${seconds} s`);
+    }
+  }
+});
+
 withClock("a leader that has died before a step forwards is succeeded within a lease", async (server, providers) => {
   const options = { url: server.url, table: newTable() };
   const heartbeatTimeout = 2_000;

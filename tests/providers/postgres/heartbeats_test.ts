@@ -282,7 +282,7 @@ function testHeartbeats(url: string): void {
     const { renew, renewOne } = buildStatements("public", table);
     const before = await sql(url, `SELECT * FROM ${table}`);
     await sql(url, renewOne.text, ["g", termId, 60_000, null, "1s"]);
-    await sql(url, renew.text, [["g"], [termId], [60_000], [null], [null]]);
+    await sql(url, renew.text, [["g"], [termId], [60_000], [null], [null], [null]]);
     assert.deepEqual(await sql(url, `SELECT * FROM ${table}`), before);
   });
 
