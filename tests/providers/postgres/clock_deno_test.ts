@@ -95,7 +95,7 @@ withClock("a leader keeps its term, when the clock is set back and then forwards
   for (const renew of [async () => [await leader.renew(lease, soon())], renewAll]) {
     await server.setClock(0);
     await renewAll();
-    for (const seconds of [-300, -290, -280]) {
+    for (const seconds of [-300, -290, 10]) {
       await server.setClock(seconds);
       assert.deepEqual(new Set(await renew()), new Set(["renewed"]), `with the clock set to ${seconds} s`);
     }

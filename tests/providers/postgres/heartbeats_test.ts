@@ -253,7 +253,7 @@ function testHeartbeats(url: string): void {
     const lease = await lead(provider, "g", { heartbeatTimeout: 2_000 });
     const { renewLocked, acquire: acquiring } = buildStatements("public", table);
     const statements: [string, unknown[]][] = [
-      [renewLocked.text, [["g"], [lease.termId], [2_000], [null], [null], "10s"]],
+      [renewLocked.text, [["g"], [lease.termId], [2_000], [null], [null], [null], "10s"]],
       [acquiring.text, ["g", lease.termId, "p", 2_000, "{}", "10s", null, null, "a", 1]],
     ];
     for (const [text, values] of statements) {
