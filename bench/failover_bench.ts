@@ -1,6 +1,6 @@
 /**
- * How long is nobody in charge when a leader hands over? From the call of `releaseLeadership` to the moment in which the
- * other participant leads.
+ * How long is nobody in charge when a leader hands over? From the call of `releaseLeadership` to the moment in which
+ * the other participant leads.
  *
  * @module
  */

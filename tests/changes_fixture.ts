@@ -81,7 +81,9 @@ export function random(seed: number): () => number {
   };
 }
 
-/** Returns `length` changes as an election may publish them: `acquired` and `lost` alternate, others lead in between. */
+/**
+ * Returns `length` changes as an election may publish them: `acquired` and `lost` alternate, others lead in between.
+ */
 export function history(length: number, next: () => number, leading: boolean): LeadershipChange[] {
   const changes: LeadershipChange[] = [];
   let mine = leading ? "mine0" : null;

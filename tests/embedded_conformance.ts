@@ -1,4 +1,7 @@
-/** The conformance suite on an embedded provider: `memory:NAME` or a URL of files, as the first argument. Run by `permissions_deno_test.ts`. */
+/**
+ * The conformance suite on an embedded provider: `memory:NAME` or a URL of files, as the first argument. Run by
+ * `permissions_deno_test.ts`.
+ */
 
 import process from "node:process";
 import { test } from "node:test";

@@ -44,8 +44,8 @@ export class CountingClock implements Clock {
 }
 
 /**
- * Does `round` again and again, and fails if the heap grows with it. The first fifth is not counted: that is when caches
- * fill and code is compiled.
+ * Does `round` again and again, and fails if the heap grows with it. The first fifth is not counted: that is when
+ * caches fill and code is compiled.
  */
 export async function heapStaysFlat(rounds: number, round: () => Promise<void>): Promise<void> {
   for (let done = 0; done < rounds / 5; done++) await round();

@@ -143,7 +143,9 @@ export interface RegisterRun {
 /** How many runs may go by in which so many calls were not answered that the search does not come to an end. */
 const MAX_RUNS = 3;
 
-/** Drives four clients on three groups while the server freezes, dies and comes back, and checks what they were told. */
+/**
+ * Drives four clients on three groups while the server freezes, dies and comes back, and checks what they were told.
+ */
 export async function checkRegister(run: RegisterRun): Promise<void> {
   for (let runs = 1;; runs++) {
     const operations = await record(run);

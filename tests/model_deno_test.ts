@@ -9,7 +9,10 @@ import { aptInstall } from "./servers/process.ts";
 
 const WHY_NOT = await install();
 
-/** A model: the assumptions under which it must hold, and its broken variants, each with the assertion that must refute it. */
+/**
+ * A model: the assumptions under which it must hold, and its broken variants, each with the assertion that must refute
+ * it.
+ */
 interface Model {
   readonly file: string;
   readonly holds: readonly (readonly string[])[];

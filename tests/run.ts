@@ -1,13 +1,13 @@
 /**
- * The driver behind `deno task test`: static checks, the tests on Deno, Bun and Node, and every provider's tests against
- * its real server, which it installs and starts where it may.
+ * The driver behind `deno task test`: static checks, the tests on Deno, Bun and Node, and every provider's tests
+ * against its real server, which it installs and starts where it may.
  *
  *     deno task test                 everything
  *     deno task test redis postgres  these backends alone
  *     deno task test static unit     the checks, or the tests without servers
  *
- * `ELECT_REQUIRE_BACKENDS=redis,postgres` and `ELECT_REQUIRE_RUNTIMES=bun,node` turn what would be skipped into a failure.
- * `ELECT_TEST_<NAME>_URL` names a server to use; `ELECT_TEST_INSTALL=0` forbids to install packages.
+ * `ELECT_REQUIRE_BACKENDS=redis,postgres` and `ELECT_REQUIRE_RUNTIMES=bun,node` turn what would be skipped into a
+ * failure. `ELECT_TEST_<NAME>_URL` names a server to use; `ELECT_TEST_INSTALL=0` forbids to install packages.
  */
 
 import process from "node:process";
@@ -190,7 +190,8 @@ async function backendTests(name: string, files: readonly string[]): Promise<voi
       await runTests(name, runtime, mine, [], backend);
       continue;
     }
-    // The conformance run has the rights that the README names, and no more; what starts programs has a file of its own.
+    // The conformance run has the rights that the README names, and no more; what starts programs has a file of its
+    // own.
     await runTests(name, runtime, mine.filter((file) => file === main), narrow, backend);
     await runTests(name, runtime, mine.filter((file) => file !== main), ["-A"], backend);
   }
@@ -198,7 +199,9 @@ async function backendTests(name: string, files: readonly string[]): Promise<voi
   await backend?.stop();
 }
 
-/** Plants a few mutants of a list, drawn anew each time. All of them take too long for the gate: `deno task mutants`. */
+/**
+ * Plants a few mutants of a list, drawn anew each time. All of them take too long for the gate: `deno task mutants`.
+ */
 async function sampleMutants(list: string, backend?: ReadyBackend): Promise<void> {
   const [seed = 0] = crypto.getRandomValues(new Uint32Array(1));
   const again = `deno task mutants -- ${list} --sample ${SAMPLE.count} --seed ${seed}`;

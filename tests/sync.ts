@@ -1,6 +1,6 @@
 /**
- * Writes what follows from the catalog: the exports in `deno.json`, the table of backends in the README, the modules that
- * the command line loads, and the head of each backend's page.
+ * Writes what follows from the catalog: the exports in `deno.json`, the table of backends in the README, the modules
+ * that the command line loads, and the head of each backend's page.
  *
  *     deno task sync
  *

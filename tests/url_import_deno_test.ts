@@ -1,4 +1,7 @@
-/** The package by URL, without an import map: `import "http://HOST/providers/redis.ts"` must register a provider that connects. */
+/**
+ * The package by URL, without an import map: `import "http://HOST/providers/redis.ts"` must register a provider that
+ * connects.
+ */
 
 import assert from "node:assert/strict";
 

@@ -1,4 +1,6 @@
-/** Consul beside bare `fetch`: a transaction that locks, one that fails to, one that locks again, and one that unlocks. */
+/**
+ * Consul beside bare `fetch`: a transaction that locks, one that fails to, one that locks again, and one that unlocks.
+ */
 
 import { Buffer } from "node:buffer";
 import { consulProvider } from "../../providers/consul.ts";

@@ -1,4 +1,6 @@
-/** PostgreSQL beside a bare `pg` client: an upsert, a select and two updates, each prepared, of one row with an expiry. */
+/**
+ * PostgreSQL beside a bare `pg` client: an upsert, a select and two updates, each prepared, of one row with an expiry.
+ */
 
 import pg from "pg";
 import { postgresProvider } from "../../providers/postgres.ts";

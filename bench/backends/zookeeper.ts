@@ -7,7 +7,9 @@ import { type BenchBackend, unbounded } from "../backend.ts";
 
 const EPHEMERAL = 1;
 
-/** Beside the same client's single requests: create an ephemeral node, look at it, check it in a transaction, delete it. */
+/**
+ * Beside the same client's single requests: create an ephemeral node, look at it, check it in a transaction, delete it.
+ */
 export async function open(url: string): Promise<BenchBackend> {
   const { servers, credentials } = parseTarget(url);
   const client = new ZooKeeperClient({ servers, credentials, sessionTimeout: 16_500, clock: systemClock });

@@ -38,13 +38,13 @@ const CONTESTANTS = 3;
 const LEASE_MS: Readonly<Record<string, number>> = { "azure-blob": 15_000 };
 const DEFAULT_LEASE_MS = 2_000;
 /**
- * Azurite, the emulator, keeps leases in memory only: killed, it grants them again at once, which no client can help. Azure
- * itself does not. It is frozen instead.
+ * Azurite, the emulator, keeps leases in memory only: killed, it grants them again at once, which no client can help.
+ * Azure itself does not. It is frozen instead.
  */
 const FORGETFUL: readonly string[] = ["azure-blob"];
 /**
- * The lease and one look: `lockTimeout` and `electionInterval` are 5 s each by default; and for starting a process, for a
- * server to get to its feet, and for the machine to have time for it all, 3 s on one that is idle.
+ * The lease and one look: `lockTimeout` and `electionInterval` are 5 s each by default; and for starting a process, for
+ * a server to get to its feet, and for the machine to have time for it all, 3 s on one that is idle.
  */
 const LOOK_MS = 5_000 + 5_000 + patience(3_000);
 

@@ -1,6 +1,6 @@
 /**
- * The short chaos run of the gate: fifty faults on each backend that this machine can start, three backends at a time. What
- * a backend's absence means is decided by its own tests; here it is skipped by name.
+ * The short chaos run of the gate: fifty faults on each backend that this machine can start, three backends at a time.
+ * What a backend's absence means is decided by its own tests; here it is skipped by name.
  */
 
 import { BACKENDS } from "../permissions.ts";

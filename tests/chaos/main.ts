@@ -1,6 +1,6 @@
 /**
- * The long run: `deno task chaos -- --faults 500 --backend redis`. Without `--backend`, every backend, one after the other.
- * Prints a row of a Markdown table for each; ends with 1 if anything happened that must not.
+ * The long run: `deno task chaos -- --faults 500 --backend redis`. Without `--backend`, every backend, one after the
+ * other. Prints a row of a Markdown table for each; ends with 1 if anything happened that must not.
  */
 
 import { parseArgs } from "node:util";

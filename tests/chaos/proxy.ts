@@ -1,4 +1,6 @@
-/** A TCP proxy that misbehaves like a network: it loses nothing that TCP would keep, but delays, holds, cuts and resets. */
+/**
+ * A TCP proxy that misbehaves like a network: it loses nothing that TCP would keep, but delays, holds, cuts and resets.
+ */
 
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { sleep, systemClock } from "../../src/time/clock.ts";

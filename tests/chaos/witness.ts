@@ -2,10 +2,10 @@
  * Records who ran when under which token, by one clock: its own, at the moment at which a message is taken.
  *
  * Why the order can be trusted: a worker's message is taken soon after it was sent, since it waits in a buffer of the
- * kernel even if its sender has been killed meanwhile. A `begin` is put off for two turns of the event loop, in which all
- * that had arrived before it, on any connection, is taken first. So a message that is taken after the `begin` of a newer
- * term was sent after that term had begun: its sender ran beside it. An overlap shorter than the 10 ms between two ticks can
- * go unseen.
+ * kernel even if its sender has been killed meanwhile. A `begin` is put off for two turns of the event loop, in which
+ * all that had arrived before it, on any connection, is taken first. So a message that is taken after the `begin` of a
+ * newer term was sent after that term had begun: its sender ran beside it. An overlap shorter than the 10 ms between
+ * two ticks can go unseen.
  */
 
 import { createServer, type Server, type Socket } from "node:net";

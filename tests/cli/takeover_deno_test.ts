@@ -5,8 +5,8 @@ import { elect as enter } from "../../mod.ts";
 import { childrenOf, eventually, isAlive, onEachRuntime, type Running, startOn, temporary } from "./elect.ts";
 
 /**
- * Says which process of an earlier command is alive, leaves two of its own that are deaf to SIGTERM, and says that it leads.
- * A process that nobody has mourned yet is not alive.
+ * Says which process of an earlier command is alive, leaves two of its own that are deaf to SIGTERM, and says that it
+ * leads. A process that nobody has mourned yet is not alive.
  */
 const SCRIPT = `
   for pid in $(cat "$PIDS" 2>/dev/null); do

@@ -50,7 +50,10 @@ interface Run {
   readonly tookMs: number;
 }
 
-/** What the tests do without a mutant: the filter that finds them, how long they take, and why they prove nothing, if so. */
+/**
+ * What the tests do without a mutant: the filter that finds them, how long they take, and why they prove nothing, if
+ * so.
+ */
 interface Baseline {
   readonly filter: string | undefined;
   readonly tookMs: number;
@@ -124,7 +127,8 @@ function judge(run: Run): { verdict: Verdict; by: string } {
   if (failed) return { verdict: "killed", by: failed.name };
   if (run.late) return { verdict: "hung", by: "" };
   if (run.ok) return { verdict: "survived", by: "" };
-  // A module that cannot be loaded has no tests to list. One that has, and fails nevertheless, threw where nobody caught it.
+  // A module that cannot be loaded has no tests to list. One that has, and fails nevertheless, threw where nobody
+  // caught it.
   if (run.cases.length === 0) return { verdict: "unfit", by: `does not load: ${lastWords(run.output)}` };
   return { verdict: "killed", by: "an error that nobody caught" };
 }

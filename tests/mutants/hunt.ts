@@ -41,7 +41,9 @@ export function hunt(mutants: readonly Mutant[], mostSeeds: number): Promise<Mut
   });
 }
 
-/** A refactoring that moves what a mutant replaces must move the mutant too: anything but one occurrence is an error. */
+/**
+ * A refactoring that moves what a mutant replaces must move the mutant too: anything but one occurrence is an error.
+ */
 async function apply({ name, file, find, replace }: Mutant, root: string): Promise<void> {
   const path = `${root}/${file}`;
   const parts = (await Deno.readTextFile(path)).split(find);

@@ -1,13 +1,14 @@
 /**
- * Measures what the tests miss: plants each mutant of a list in a copy of the checkout, and runs the tests that must notice
- * it on Deno, against the real server.
+ * Measures what the tests miss: plants each mutant of a list in a copy of the checkout, and runs the tests that must
+ * notice it on Deno, against the real server.
  *
  *     deno task mutants -- redis                        all of a list
  *     deno task mutants -- redis --only "token"         those whose names contain a text
  *     deno task mutants -- redis --sample 5 --seed 7    some, drawn at random
  *     deno task mutants -- redis --table                all, and their table in docs/proof.md
  *
- * Exits with 1 unless every one is killed. `ELECT_TEST_<NAME>_URL` and `ELECT_TEST_<NAME>_CONTROL` name a server to use.
+ * Exits with 1 unless every one is killed. `ELECT_TEST_<NAME>_URL` and `ELECT_TEST_<NAME>_CONTROL` name a server to
+ * use.
  */
 
 import process from "node:process";

@@ -1,4 +1,7 @@
-/** Deliberate defects, each of which the simulation must find. The text that is replaced must stand in the file exactly once. */
+/**
+ * Deliberate defects, each of which the simulation must find. The text that is replaced must stand in the file exactly
+ * once.
+ */
 
 /** One defect. */
 export interface Mutant {

@@ -1,4 +1,7 @@
-/** What a list of mutants in `providers/` beside this file is made of. Each exports `MUTANTS: readonly ProviderMutant[]`. */
+/**
+ * What a list of mutants in `providers/` beside this file is made of. Each exports
+ * `MUTANTS: readonly ProviderMutant[]`.
+ */
 
 /** One deliberate defect, which tests of this repository must notice. */
 export interface ProviderMutant {

@@ -1,4 +1,6 @@
-/** What people, networks and Azure itself do to a lease: on Azurite, and on servers that answer as a busy Azure does. */
+/**
+ * What people, networks and Azure itself do to a lease: on Azurite, and on servers that answer as a busy Azure does.
+ */
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

@@ -1,4 +1,7 @@
-/** A host name with several addresses, some of them dead: in a network and with a hosts file of their own, which takes root on Linux. */
+/**
+ * A host name with several addresses, some of them dead: in a network and with a hosts file of their own, which takes
+ * root on Linux.
+ */
 
 import assert from "node:assert/strict";
 

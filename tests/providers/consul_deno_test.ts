@@ -1,4 +1,7 @@
-/** The Consul provider beside the real `consul lock`, and against servers with access control, with TLS, and without a leader. */
+/**
+ * The Consul provider beside the real `consul lock`, and against servers with access control, with TLS, and without a
+ * leader.
+ */
 
 import assert from "node:assert/strict";
 import { type ConsulOptions, consulProvider } from "../../providers/consul.ts";

@@ -1,4 +1,6 @@
-/** Watching through Consul's blocking queries, where they do not block, where their log is replaced, and where they die. */
+/**
+ * Watching through Consul's blocking queries, where they do not block, where their log is replaced, and where they die.
+ */
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -1,7 +1,8 @@
 /**
  * One participant as a process of its own: it drives the provider as a test tells it, a JSON line for each step.
  *
- * `campaign`: watch, acquire when hinted, renew. `once GROUP`: acquire once and answer. `release`, `free`: give up the lease.
+ * `campaign`: watch, acquire when hinted, renew. `once GROUP`: acquire once and answer. `release`, `free`: give up the
+ * lease.
  */
 
 import process from "node:process";

@@ -1,6 +1,6 @@
 /**
- * The whole protocol of the file provider in orders that are drawn: three participants whose leases differ, calls that are
- * asked again, given up and carried out late, evictions, sweeps, deaths, and a pause at any step.
+ * The whole protocol of the file provider in orders that are drawn: three participants whose leases differ, calls that
+ * are asked again, given up and carried out late, evictions, sweeps, deaths, and a pause at any step.
  *
  * `ELECT_FILE_SEEDS=FROM-TO` walks other seeds than the gate's.
  */

@@ -1,4 +1,7 @@
-/** Whose death frees a lease of the file provider at once: that of processes of this host, and of all that act for the holder. */
+/**
+ * Whose death frees a lease of the file provider at once: that of processes of this host, and of all that act for the
+ * holder.
+ */
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";

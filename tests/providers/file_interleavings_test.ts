@@ -43,7 +43,9 @@ async function lose(provider: Provider): Promise<void> {
   assert.equal((await provider.acquire(request(), soon())).acquired, false, "the lease must not be granted");
 }
 
-/** A leader whose renewal has begun in time and stands before its first step, and contenders who saw its lease run out. */
+/**
+ * A leader whose renewal has begun in time and stands before its first step, and contenders who saw its lease run out.
+ */
 async function stalledRenewal(contenders: number) {
   const directory = join(parent, crypto.randomUUID());
   const time = new VirtualClock();
@@ -256,7 +258,8 @@ test("acquire() does nothing more than to tidy up, when it was aborted before it
 });
 
 test("acquire() that comes so late that its number was used and swept is not granted, and harms nobody", async () => {
-  // Before "link", the leader's sweep takes the file that was to be linked; before "open", the old number comes to exist again.
+  // Before "link", the leader's sweep takes the file that was to be linked; before "open", the old number comes to
+  // exist again.
   for (const stalledAt of ["open", "link"]) {
     const directory = join(parent, crypto.randomUUID());
     const time = new VirtualClock();

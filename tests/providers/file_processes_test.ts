@@ -156,7 +156,8 @@ test("acquire() grants one of several new processes, when each round's winner is
   for (let round = 1; round <= 8; round++) {
     const contenders = Array.from({ length: 3 }, () => Contender.start(directory));
     try {
-      // Told before they run: each tries as soon as it has started, and the dead winner of the round before is in the way.
+      // Told before they run: each tries as soon as it has started, and the dead winner of the round before is in the
+      // way.
       const { winner, token } = await oneWins(contenders);
       assert.equal(token, round);
       await winner[Symbol.asyncDispose]();

@@ -1,8 +1,8 @@
 /**
- * Claims and calls that are asked for again, against everything that others may do meanwhile. Both parties' steps on the
- * real file system meet in every order with at most two changes of turn: one takes some steps, the other some, then the
- * first ends and then the second, or the other way round. More changes are drawn, in `file_exploration_test.ts`, and all
- * there are, in `proof/file.pml`.
+ * Claims and calls that are asked for again, against everything that others may do meanwhile. Both parties' steps on
+ * the real file system meet in every order with at most two changes of turn: one takes some steps, the other some, then
+ * the first ends and then the second, or the other way round. More changes are drawn, in `file_exploration_test.ts`,
+ * and all there are, in `proof/file.pml`.
  */
 
 import assert from "node:assert/strict";
@@ -227,7 +227,10 @@ test("acquire() that asks again, and another that follows a released claim, are 
   });
 });
 
-/** A leader with a long lease that was renewed at the last moment, and a claim with a short one that was withdrawn for it. */
+/**
+ * A leader with a long lease that was renewed at the last moment, and a claim with a short one that was withdrawn for
+ * it.
+ */
 async function withdrawn(
   scene: Scene,
   longest: number,

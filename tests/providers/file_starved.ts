@@ -1,6 +1,6 @@
 /**
- * Many elections in a process that may open few files: prints what failed, as a JSON line. The directory holds other groups
- * already. Started by `file_limits_test.ts`.
+ * Many elections in a process that may open few files: prints what failed, as a JSON line. The directory holds other
+ * groups already. Started by `file_limits_test.ts`.
  */
 
 import process from "node:process";

@@ -263,7 +263,8 @@ test("acquire() whose sweep stalls until the directory was removed and made anew
   const before = await contents(own);
   go.resolve();
   await sweeping;
-  // The number whose removal was already under way cannot be called back; here it was 1, which is swept in the new one too.
+  // The number whose removal was already under way cannot be called back; here it was 1, which is swept in the new one
+  // too.
   await assertKept(before, own);
   assert.equal((await fresh.read("g", soon()))?.token, 2n);
 });

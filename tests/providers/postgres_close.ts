@@ -1,4 +1,7 @@
-/** A program that closes its provider while the server hangs, for `postgres_deno_test.ts` to watch end. Not a test itself. */
+/**
+ * A program that closes its provider while the server hangs, for `postgres_deno_test.ts` to watch end. Not a test
+ * itself.
+ */
 
 import { once } from "node:events";
 import process from "node:process";

@@ -1,4 +1,7 @@
-/** The README's story of `elect run`, across processes, over Redis: with a server that restarts and a leader that is killed. */
+/**
+ * The README's story of `elect run`, across processes, over Redis: with a server that restarts and a leader that is
+ * killed.
+ */
 
 import assert from "node:assert/strict";
 import { backend } from "../servers/backend.ts";

@@ -1,5 +1,8 @@
 // deno-lint-ignore-file camelcase -- columns are named as the server names them
-/** SQL Server from the command line: what it prints of targets and of servers that do not answer, and what Deno must allow. */
+/**
+ * SQL Server from the command line: what it prints of targets and of servers that do not answer, and what Deno must
+ * allow.
+ */
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";

@@ -269,7 +269,8 @@ test("acquire() is granted no more than its row holds", async ({ open }) => {
   const group = randomUUID();
   const other = await win(first, requestFor(group));
   const request = requestFor(group, { heartbeatTimeout: 1_000 });
-  // The second call finds another term's lease; before it looks who leads, that is released and a call that began earlier lands.
+  // The second call finds another term's lease; before it looks who leads, that is released and a call that began
+  // earlier lands.
   const looking = gates[1].arm(/^SELECT participant_id/);
   const waiting = gates[0].arm(/^SELECT 1 FROM/);
   const early = first.acquire(request, soon());

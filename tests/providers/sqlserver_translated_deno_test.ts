@@ -1,4 +1,6 @@
-/** The suite on the statements of the SQL Server provider, each translated to PostgreSQL, where PostgreSQL can be had. */
+/**
+ * The suite on the statements of the SQL Server provider, each translated to PostgreSQL, where PostgreSQL can be had.
+ */
 
 import { sqlserverProvider } from "../../providers/sqlserver.ts";
 import { type Clock, systemClock } from "../../src/time/clock.ts";

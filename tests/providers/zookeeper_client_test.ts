@@ -1,4 +1,7 @@
-/** The client in `providers/zookeeper/`, on frames that were recorded from ZooKeeper 3.8.0, and on others that never should be. */
+/**
+ * The client in `providers/zookeeper/`, on frames that were recorded from ZooKeeper 3.8.0, and on others that never
+ * should be.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

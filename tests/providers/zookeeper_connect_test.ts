@@ -1,4 +1,6 @@
-/** How the client in `providers/zookeeper/` comes to a server, and comes back: to which address, how soon, and as whom. */
+/**
+ * How the client in `providers/zookeeper/` comes to a server, and comes back: to which address, how soon, and as whom.
+ */
 
 import assert from "node:assert/strict";
 import { once } from "node:events";

@@ -78,7 +78,9 @@ async function memberThatIs(ensemble: Ensemble, part: "leader" | "follower"): Pr
   return assert.fail(`nobody is ${part}`);
 }
 
-/** A provider that is attached to `member`, but knows them all: it begins with that one and goes on in the order given. */
+/**
+ * A provider that is attached to `member`, but knows them all: it begins with that one and goes on in the order given.
+ */
 async function attachedTo(ensemble: Ensemble, member: Member): Promise<Provider> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const before = await member.clients();

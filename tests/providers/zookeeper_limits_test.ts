@@ -127,7 +127,8 @@ function refusalTests(url: string): void {
     await using proxy = await startProxy(Number(new URL(url.replace("zookeeper:", "http:")).port));
     await using provider = zookeeperProvider({ url: `zookeeper://127.0.0.1:${proxy.port}/elections` });
     const lease = await win(provider, request(newGroup()));
-    // Each in a transaction of its own: that of the record comes from another session, and does not keep this one alive.
+    // Each in a transaction of its own: that of the record comes from another session, and does not keep this one
+    // alive.
     let transactions = 0;
     proxy.onRequest = (type) => void (type === 14 && transactions++);
     assert.equal(await provider.renew(lease, { ...soon(), metadata: LONG }), "renewed");

@@ -39,7 +39,9 @@ export function countTests(xml: string): Counts {
   return counts;
 }
 
-/** Lists the test cases of a report. A file that Node lists as a test, because it holds none, is none unless it failed. */
+/**
+ * Lists the test cases of a report. A file that Node lists as a test, because it holds none, is none unless it failed.
+ */
 export function testCases(xml: string): TestCase[] {
   const pattern = /<testcase\b((?:"[^"]*"|[^>"])*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g;
   return [...xml.matchAll(pattern)].flatMap(([, attributes = "", body = ""]) => {

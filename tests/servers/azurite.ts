@@ -58,8 +58,9 @@ export async function startAzurite({ account }: AzuriteSetup = {}): Promise<Test
       : `http://127.0.0.1:${port}/devstoreaccount1/elections`,
     ...server,
     /**
-     * Real storage answers a write when it is safe, Azurite up to five seconds before: only then is it ended. That a file is
-     * newer does not tell that much: its save may have begun earlier, and the other file may still lack what it refers to.
+     * Real storage answers a write when it is safe, Azurite up to five seconds before: only then is it ended. That a
+     * file is newer does not tell that much: its save may have begun earlier, and the other file may still lack what it
+     * refers to.
      */
     async kill() {
       await delay(SAVE_MS + SAVING_MS);

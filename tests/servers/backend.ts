@@ -1,4 +1,7 @@
-/** The server that a provider's tests talk to: started by `tests/run.ts` or by `tests/servers/serve.ts`, or the user's own. */
+/**
+ * The server that a provider's tests talk to: started by `tests/run.ts` or by `tests/servers/serve.ts`, or the user's
+ * own.
+ */
 
 import process from "node:process";
 import type { Provider } from "../../src/provider.ts";
@@ -26,8 +29,8 @@ export function backend(name: string): Backend | null {
 }
 
 /**
- * Returns the way to the server of the provider `name` on which the conformance suite can hold calls back, for clients that
- * `open` opens by a URL; nothing where there is none.
+ * Returns the way to the server of the provider `name` on which the conformance suite can hold calls back, for clients
+ * that `open` opens by a URL; nothing where there is none.
  */
 export function detourTo(name: string, open: (url: string) => Provider): Pick<ConformanceTarget, "detour"> {
   const [url, control, detour] = [urlVariable, controlVariable, detourVariable].map((variable) => {

@@ -33,7 +33,10 @@ export interface ConsulSetup {
   readonly masterToken?: string;
   /** Whether it waits for a second server, which never comes. */
   readonly isLeaderless?: boolean;
-  /** Whether it speaks HTTPS, with a certificate for `localhost` and 127.0.0.1, and to clients that have one of the same authority. */
+  /**
+   * Whether it speaks HTTPS, with a certificate for `localhost` and 127.0.0.1, and to clients that have one of the same
+   * authority.
+   */
   readonly isTls?: boolean;
   /** With `isTls`: whether clients need none. */
   readonly isOpen?: boolean;

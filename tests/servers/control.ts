@@ -1,6 +1,6 @@
 /**
- * A small HTTP endpoint on 127.0.0.1 through which tests kill, restart, freeze and thaw a server. It lives in the process
- * that started the server, so that the tests need no right to run programs.
+ * A small HTTP endpoint on 127.0.0.1 through which tests kill, restart, freeze and thaw a server. It lives in the
+ * process that started the server, so that the tests need no right to run programs.
  */
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";

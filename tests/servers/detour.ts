@@ -6,7 +6,9 @@ import { setTimeout as delay } from "node:timers/promises";
 /** Which part of what is sent is held back; see `ConformanceDetour`. */
 export type HeldPart = "all" | "end";
 
-/** How many bytes the end of a message is held to have: fewer than the last message of a request has in any protocol. */
+/**
+ * How many bytes the end of a message is held to have: fewer than the last message of a request has in any protocol.
+ */
 const END_BYTES = 6;
 /** How long a server may take to carry out what a client that has hung up had sent, in milliseconds. */
 const LINGER_MS = 1_000;

@@ -1,4 +1,7 @@
-/** A real PostgreSQL for the tests, a pooler in front of it and a standby behind it, from the machine or from Debian's packages. */
+/**
+ * A real PostgreSQL for the tests, a pooler in front of it and a standby behind it, from the machine or from Debian's
+ * packages.
+ */
 
 import { access, chown, readdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -211,7 +214,10 @@ async function answers(port: number): Promise<void> {
   if (bin !== null) await run(join(bin, "pg_isready"), ["-q", "-h", "127.0.0.1", "-p", String(port), "-t", "2"]);
 }
 
-/** Returns the directory of the newest PostgreSQL's programs: Debian keeps them off the search path, one version beside the other. */
+/**
+ * Returns the directory of the newest PostgreSQL's programs: Debian keeps them off the search path, one version beside
+ * the other.
+ */
 async function programs(): Promise<string | null> {
   const versions = await readdir(VERSIONS).catch(() => []);
   const candidates = versions.sort((a, b) => Number(b) - Number(a)).map((version) => join(VERSIONS, version, "bin"));

@@ -1,4 +1,6 @@
-/** Server processes of the tests: on free ports, with temporary directories, reached by process id and ended for sure. */
+/**
+ * Server processes of the tests: on free ports, with temporary directories, reached by process id and ended for sure.
+ */
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -41,7 +43,8 @@ export interface ServerProcess {
   thaw(): Promise<void>;
 }
 
-// A process that is told to end must end its servers, too, which its `exit` does. One that listens for itself sees to that.
+// A process that is told to end must end its servers, too, which its `exit` does. One that listens for itself sees to
+// that.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     if (process.listenerCount(signal) === 1) process.exit(1);
@@ -219,7 +222,10 @@ export function connectable(port: number): Promise<void> {
   });
 }
 
-/** Returns the path of the first of `programs` (names for the search path, or absolute paths) that exists; null if none does. */
+/**
+ * Returns the path of the first of `programs` (names for the search path, or absolute paths) that exists; null if none
+ * does.
+ */
 export async function findProgram(...programs: readonly string[]): Promise<string | null> {
   const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin", "/sbin"];
   for (const program of programs) {

@@ -48,7 +48,8 @@ export async function startRedis({ args: more = [], tls = false, env = {} }: Red
   const args = [
     ...(tls ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)]),
     ...["--bind", "127.0.0.1", "--dir", directory, "--save", ""],
-    // Written and flushed before each answer, the append-only file has, after a SIGKILL, all that was ever acknowledged.
+    // Written and flushed before each answer, the append-only file has, after a SIGKILL, all that was ever
+    // acknowledged.
     ...["--appendonly", "yes", "--appendfsync", "always"],
     ...more,
   ];

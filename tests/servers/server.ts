@@ -1,10 +1,15 @@
-/** What a test can do to a backend's real server. One file beside this one for each backend exports its `ServerKind`. */
+/**
+ * What a test can do to a backend's real server. One file beside this one for each backend exports its `ServerKind`.
+ */
 
 /** A backend that the tests can start. */
 export interface ServerKind {
   /** The provider's name, as in `ELECT_REQUIRE_BACKENDS` and `ELECT_TEST_<NAME>_URL`. */
   readonly name: string;
-  /** Makes the server's programs available (Debian packages, npm); does nothing if they are. Throws with the reason if it cannot. */
+  /**
+   * Makes the server's programs available (Debian packages, npm); does nothing if they are. Throws with the reason if
+   * it cannot.
+   */
   install(): Promise<void>;
   /** Starts a server of its own on a free port of 127.0.0.1, with its data in a new temporary directory. */
   start(): Promise<TestServer>;

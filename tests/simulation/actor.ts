@@ -85,7 +85,9 @@ export class Actor implements CallObserver {
   isStarted = false;
   /** Whether the last `stop` has come to its end, and no `start` came after it. */
   hasStopped = false;
-  /** When the `stop` that is under way began, how long the process had been idle by then, and whether a signal said it. */
+  /**
+   * When the `stop` that is under way began, how long the process had been idle by then, and whether a signal said it.
+   */
   stopping: { readonly at: number; readonly idleMs: number; readonly bySignal: boolean } | null = null;
   /** When the last `stop` began. */
   stoppedAt = Infinity;

@@ -127,8 +127,9 @@ export class Checker {
     if (reason === "lost" && !actor.lost.has(termId)) {
       this.#history.violate("L7", `${name} gave up ${alias} as lost, which the backend never said`);
     }
-    // The answer that would have prolonged it may have come, or have been looked at, too late. And the process may have stalled
-    // between its look at the clock and the request: then it counts from earlier than the request was seen to be sent.
+    // The answer that would have prolonged it may have come, or have been looked at, too late. And the process may have
+    // stalled between its look at the clock and the request: then it counts from earlier than the request was seen to
+    // be sent.
     const stalledMs = this.#world.stalled * actor.plan.rate;
     const isPast = (which: "sent" | "before") => this.#isPast(actor, termId, -stalledMs, which);
     if (reason === "expired" && !isPast("sent") && !isPast("before")) {
@@ -190,8 +191,8 @@ export class Checker {
   }
 
   /**
-   * A term has expired. L3: where only clocks were set, its lease lives on, and must be given back as soon as the work has
-   * drained. L7: where the backend was out of reach, it was not within reach again long before the deadline.
+   * A term has expired. L3: where only clocks were set, its lease lives on, and must be given back as soon as the work
+   * has drained. L7: where the backend was out of reach, it was not within reach again long before the deadline.
    */
   #checkExpiry(actor: Actor, termId: string): void {
     const { kind, timing, latencyMs, timerLatenessMs, faults } = this.#scenario;
@@ -298,7 +299,8 @@ export class Checker {
     }
     if (!hasStopped) return;
     const { holder } = this.#server;
-    // Where no request can come late or again, nor be given up while it is being sent, all that was granted can be given back.
+    // Where no request can come late or again, nor be given up while it is being sent, all that was granted can be
+    // given back.
     const isOrderly = this.#scenario.faults.every(({ harm }) => !["bad network", "freeze", "stalls"].includes(harm));
     if (
       isOrderly && actor.stoppedAt >= this.#scenario.quietAt && holder !== null && actor.asked.has(holder.termId) &&

@@ -39,7 +39,8 @@ export function makeFaults(
     const whom = whomOf();
     const draw = random.next();
     if (draw < 0.2) add({ harm: "pause" }, someone(), 3 * heartbeatTimeout);
-    // The larger of two clocks shows the truth unless both are wrong at once: a suspension and a step back exclude each other.
+    // The larger of two clocks shows the truth unless both are wrong at once: a suspension and a step back exclude each
+    // other.
     else if (draw < 0.3 && !steps) add({ harm: "suspend" }, someone(), 4 * heartbeatTimeout);
     else if (draw < 0.3) {
       add({ harm: "clock step", byMs: random.pick([-1, 1]) * random.ms(10, 600_000) }, someone(), 10);

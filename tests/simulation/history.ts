@@ -40,8 +40,8 @@ export class History {
   }
 
   /**
-   * Takes down what is wrong already, but does its harm only later. The simulation goes on, and if nothing worse comes of it
-   * this is the violation.
+   * Takes down what is wrong already, but does its harm only later. The simulation goes on, and if nothing worse comes
+   * of it this is the violation.
    */
   suspect(property: string, what: string): void {
     if (this.suspicion === null) this.note("SUSPECT", () => `${property}: ${what}`);

@@ -1,5 +1,6 @@
 /**
- * What lies between a participant and the server: messages that are slow, lost, repeated, out of order, or far too late.
+ * What lies between a participant and the server: messages that are slow, lost, repeated, out of order, or far too
+ * late.
  *
  * @module
  */

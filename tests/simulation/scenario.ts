@@ -9,8 +9,9 @@ export interface Scenario {
   /** The seed that it came from, which also decides latencies and jitter while it runs. */
   readonly seed: number;
   /**
-   * `calm`: nothing goes wrong. `outages`: the backend cannot be reached at times. `stepped`: wall clocks are set. `rough`:
-   * anything. `drifting`: clocks beyond `clockRateError`. `forgetful`: the store loses leases, and operators evict leaders.
+   * `calm`: nothing goes wrong. `outages`: the backend cannot be reached at times. `stepped`: wall clocks are set.
+   * `rough`: anything. `drifting`: clocks beyond `clockRateError`. `forgetful`: the store loses leases, and operators
+   * evict leaders.
    */
   readonly kind: "calm" | "outages" | "stepped" | "rough" | "drifting" | "forgetful";
   /** The options of every election, in milliseconds. */

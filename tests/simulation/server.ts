@@ -1,5 +1,6 @@
 /**
- * The backend of a simulation: the memory provider, carried out at the server's time, and a ghost that knows what it granted.
+ * The backend of a simulation: the memory provider, carried out at the server's time, and a ghost that knows what it
+ * granted.
  *
  * @module
  */
@@ -95,7 +96,9 @@ export class SimulatedServer {
     for (const carryOut of waiting) this.#world.at(this.#world.now, carryOut);
   }
 
-  /** Loses all leases and its token counter, as a Redis without persistence does. The clock keeps the tokens growing. */
+  /**
+   * Loses all leases and its token counter, as a Redis without persistence does. The clock keeps the tokens growing.
+   */
   forget(): void {
     const last = this.grants.at(-1)?.token ?? 0n;
     const byClock = BigInt(Math.floor(this.#world.clock.wall() * 1_000));

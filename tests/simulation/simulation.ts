@@ -1,6 +1,6 @@
 /**
- * The deterministic simulation: real elections in one thread and virtual time, on clocks that drift and jump, in processes
- * that pause and die, over a network and a store that fail. One seed decides everything.
+ * The deterministic simulation: real elections in one thread and virtual time, on clocks that drift and jump, in
+ * processes that pause and die, over a network and a store that fail. One seed decides everything.
  *
  * @module
  */
@@ -63,8 +63,8 @@ export async function simulate(scenario: Scenario): Promise<SimulationResult> {
 }
 
 /**
- * Cuts a scenario that violates a property down: steps and faults are left out as long as the same property is violated.
- * Returns the smallest that was found.
+ * Cuts a scenario that violates a property down: steps and faults are left out as long as the same property is
+ * violated. Returns the smallest that was found.
  */
 export async function shrink(scenario: Scenario): Promise<Scenario> {
   const property = (await simulate(scenario)).violation?.property;

@@ -1,5 +1,6 @@
 /**
- * Virtual time, and the processes that live in it: each with a clock of its own, each of which can be held up at any moment.
+ * Virtual time, and the processes that live in it: each with a clock of its own, each of which can be held up at any
+ * moment.
  *
  * @module
  */

@@ -1,4 +1,7 @@
-/** Defects of what the core shares: calls, options, timers, streams. Those of an election itself stand in `../mutants.ts`. */
+/**
+ * Defects of what the core shares: calls, options, timers, streams. Those of an election itself stand in
+ * `../mutants.ts`.
+ */
 
 import type { ProviderMutant } from "../provider_mutant.ts";
 

@@ -1,4 +1,7 @@
-/** Defects of the SQL Server provider. Its statements run on PostgreSQL in translation, its driver against a scripted server. */
+/**
+ * Defects of the SQL Server provider. Its statements run on PostgreSQL in translation, its driver against a scripted
+ * server.
+ */
 
 import type { ProviderMutant } from "../provider_mutant.ts";
 

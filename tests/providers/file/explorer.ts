@@ -106,7 +106,8 @@ export class Explorer {
       await this.#advance(first);
       this.#acquire(first, 1_000);
     } else {
-      // A renewal that is late, and others who have seen the lease run out; one of them may have claimed it, and may be dead.
+      // A renewal that is late, and others who have seen the lease run out; one of them may have claimed it, and may be
+      // dead.
       await this.#advance(first);
       for (const who of [second, third]) await this.#look(who);
       this.#clock.jump(999);

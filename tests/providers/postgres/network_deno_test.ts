@@ -139,8 +139,8 @@ withServer("a CREATE TABLE that waits for another session is given up, and tried
 });
 
 /**
- * Runs the client program with a `/etc/hosts` of its own, in which `many` has two addresses; null where that cannot be done.
- * What is in front is what the resolver answers first.
+ * Runs the client program with a `/etc/hosts` of its own, in which `many` has two addresses; null where that cannot be
+ * done. What is in front is what the resolver answers first.
  */
 async function runWithHosts(command: readonly string[], first: string): Promise<string | null> {
   const directory = await Deno.makeTempDir({ prefix: "elect-test-hosts-" });

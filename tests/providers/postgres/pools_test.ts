@@ -1,4 +1,7 @@
-/** The PostgreSQL provider on pools that users bring: their parsers, their size, their transactions, and what is left behind. */
+/**
+ * The PostgreSQL provider on pools that users bring: their parsers, their size, their transactions, and what is left
+ * behind.
+ */
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -66,7 +66,10 @@ export interface Proxy extends AsyncDisposable {
   connections(): number;
   /** How many connections are open. */
   open(): number;
-  /** Lets nothing pass any more on those open connections that `which` picks by what the client has sent; returns how many. */
+  /**
+   * Lets nothing pass any more on those open connections that `which` picks by what the client has sent; returns how
+   * many.
+   */
   silence(which?: (sent: string) => boolean): number;
   /** Whether new connections are silent from the start. */
   silent: boolean;

@@ -1,6 +1,7 @@
 /**
- * Speaks just enough of TDS, the protocol of SQL Server, to let the real driver log in and to answer its requests from a
- * script: what the driver makes of an answer, an error, a cancelled request and a server that hangs is then tested for real.
+ * Speaks just enough of TDS, the protocol of SQL Server, to let the real driver log in and to answer its requests from
+ * a script: what the driver makes of an answer, an error, a cancelled request and a server that hangs is then tested
+ * for real.
  */
 
 import { once } from "node:events";

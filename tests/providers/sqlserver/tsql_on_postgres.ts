@@ -1,6 +1,7 @@
 /**
- * Runs the T-SQL of the SQL Server provider on PostgreSQL, so that its steps are tried under real concurrency where there is
- * no SQL Server. Babelfish, one of the servers that the provider is for, is PostgreSQL with a T-SQL front, too.
+ * Runs the T-SQL of the SQL Server provider on PostgreSQL, so that its steps are tried under real concurrency where
+ * there is no SQL Server. Babelfish, one of the servers that the provider is for, is PostgreSQL with a T-SQL front,
+ * too.
  *
  * The text that the provider sends is taken apart and each statement translated word by word; each runs and commits by
  * itself, as it would there, unless the connection is in a transaction. What this cannot show is that a T-SQL server
