@@ -1,8 +1,8 @@
 /**
  * The catalog: one card for each provider of this package. Data only, so that reading it loads no provider.
  *
- * The registry, the command line, the documentation and the tests read the cards; no other place knows which provider opens
- * which target.
+ * The registry, the command line, the documentation and the tests read the cards; no other place knows which provider
+ * opens which target.
  *
  * @module
  */
@@ -44,7 +44,8 @@ export const CATALOG = {
     watch: true,
     module: "postgres",
     protocols: ["postgres:", "postgresql:"],
-    // What users of Npgsql and libpq have. `Server=` could be SQL Server's, which has no such keywords as Port and Username.
+    // What users of Npgsql and libpq have. `Server=` could be SQL Server's, which has no such keywords as Port and
+    // Username.
     matches: (target: string): boolean =>
       !isUrl(target) &&
       (hasKeyword(target, "host") || (hasKeyword(target, "server") && hasKeyword(target, "port|user ?name"))),
@@ -58,8 +59,8 @@ export const CATALOG = {
     watch: false,
     module: "sqlserver",
     protocols: ["sqlserver:", "mssql:"],
-    // Connection strings of ADO.NET, with each synonym of the server. A colon before the first "=" makes it a URL, or what
-    // should have been one.
+    // Connection strings of ADO.NET, with each synonym of the server. A colon before the first "=" makes it a URL, or
+    // what should have been one.
     matches: (target: string): boolean =>
       !/^[^=]*:/.test(target) && hasKeyword(target, "server|data\\s*source|addr(ess)?|network\\s*address"),
     port: 1433,
@@ -84,9 +85,7 @@ export const CATALOG = {
     protocols: ["azblob:"],
     // The schemes of the web belong to nobody: only Azure's own host names and the path of its emulators are its.
     matches: (target: string): boolean =>
-      hasKeyword(target, "AccountName|BlobEndpoint|UseDevelopmentStorage") ||
-      /^https?:\/\/([a-z0-9-]+(\.z\d+)?\.blob\.(core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net|cloudapi\.de)|storage\.azure\.net)(:\d+)?([/?]|$)|[^/?#]+\/devstoreaccount1([/?]|$))/i
-        .test(target),
+      hasKeyword(target, "AccountName|BlobEndpoint|UseDevelopmentStorage") || isAzureUrl(target),
     port: 10000,
     sample: "https://ACCOUNT.blob.core.windows.net/elections?sig=SIGNATURE",
     permissions: ["--allow-net=HOST:PORT", "--allow-env", "--allow-sys=osRelease"],
@@ -124,4 +123,13 @@ function isUrl(target: string): boolean {
 function hasKeyword(target: string, keywords: string): boolean {
   const bare = target.replace(/"[^"]*"|'[^']*'/g, "''");
   return new RegExp(`(^|;)\\s*(${keywords})\\s*=`, "i").test(bare);
+}
+
+/**
+ * Azure's own hosts of blobs: the public cloud, its endpoints with a zone, China, the US government; and its emulators.
+ */
+function isAzureUrl(target: string): boolean {
+  const clouds = "core\\.(windows\\.net|chinacloudapi\\.cn|usgovcloudapi\\.net|cloudapi\\.de)|storage\\.azure\\.net";
+  const host = `[a-z0-9-]+(\\.z\\d+)?\\.blob\\.(${clouds})(:\\d+)?`;
+  return new RegExp(`^https?://(${host}|[^/?#]+/devstoreaccount1)([/?]|$)`, "i").test(target);
 }
