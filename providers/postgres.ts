@@ -1,26 +1,29 @@
 /**
- * Elections by way of a table in PostgreSQL: `postgres://user:password@host:5432/database`, or `postgresql:`, or a connection
- * string of Npgsql or libpq (`Host=db;Database=app`, `host=db dbname=app`).
+ * Elections by way of a table in PostgreSQL: `postgres://user:password@host:5432/database`, or `postgresql:`, or a
+ * connection string of Npgsql or libpq (`Host=db;Database=app`, `host=db dbname=app`).
  *
- * - **Token**: the `token` column of the group's row, which is never deleted; each take-over adds one, in the statement that
- *   takes the lease.
- * - **Clock**: the server's `clock_timestamp()` decides when a lease has expired. No participant's clock is ever written.
- *   A step of the server's clock is bounded by what the processes that ask have seen. Set forwards, it ends no lease early for those
- *   that had asked before, and the leader's next heartbeat renews; *a process that asks for the first time believes the
- *   clock*, and can lead beside the old leader until that one's next heartbeat or deadline. Set back, it keeps a dead leader in
- *   office no longer than one lease from when a waiting process has first seen its last heartbeat.
- * - **Not promised**: that a lease survives a failover to a standby that replicates asynchronously. It may not have heard of
- *   the last lease, nor of its token. Replicate synchronously (`synchronous_standby_names`) where that matters.
- * - **A heartbeat** costs one statement, whatever the number of leases that are due: up to 1,000 travel in one. It rewrites
- *   a row in place (HOT) and waits for the disk once. It goes over a connection that nothing else takes, and passes over a row that
- *   another session has locked; that one is asked for again by itself. A follower's look takes no lock and writes nothing.
+ * - **Token**: the `token` column of the group's row, which is never deleted; each take-over adds one, in the statement
+ *   that takes the lease.
+ * - **Clock**: the server's `clock_timestamp()` decides when a lease has expired. No participant's clock is ever
+ *   written. A step of the server's clock is bounded by what the processes that ask have seen. Set forwards, it ends no
+ *   lease early for those that had asked before, and the leader's next heartbeat renews; *a process that asks for the
+ *   first time believes the clock*, and can lead beside the old leader until that one's next heartbeat or deadline. Set
+ *   back, it keeps a dead leader in office no longer than one lease from when a waiting process has first seen its last
+ *   heartbeat.
+ * - **Not promised**: that a lease survives a failover to a standby that replicates asynchronously. It may not have
+ *   heard of the last lease, nor of its token. Replicate synchronously (`synchronous_standby_names`) where that
+ *   matters.
+ * - **A heartbeat** costs one statement, whatever the number of leases that are due: up to 1,000 travel in one. It
+ *   rewrites a row in place (HOT) and waits for the disk once. It goes over a connection that nothing else takes, and
+ *   passes over a row that another session has locked; that one is asked for again by itself. A follower's look takes
+ *   no lock and writes nothing.
  *
- * Every operation is one statement, one round trip and one transaction. Only the first start adds to that: it creates the
- * table, if it is not there and we may. Released leases are told to the others by `NOTIFY`.
+ * Every operation is one statement, one round trip and one transaction. Only the first start adds to that: it creates
+ * the table, if it is not there and we may. Released leases are told to the others by `NOTIFY`.
  *
  * Behind a pooler such as PgBouncer in transaction mode everything works without session state: statements are not
- * prepared by name, and instead of listening, followers poll. The provider notices by itself; where it cannot, because the
- * pooler pretends otherwise, say `?prepare=false&listen=false`.
+ * prepared by name, and instead of listening, followers poll. The provider notices by itself; where it cannot, because
+ * the pooler pretends otherwise, say `?prepare=false&listen=false`.
  *
  * @module
  */
@@ -57,7 +60,8 @@ export type { PostgresOptions } from "./postgres/options.ts";
  * Opens a provider that keeps leases in a PostgreSQL table. It connects on first use.
  *
  * @throws {TypeError} if the URL is malformed, or an option or a setting of the URL is unknown or not what it takes
- * @throws {RangeError} if `schema` or `table` cannot be an identifier, a number is out of range, or the pool has one connection only
+ * @throws {RangeError} if `schema` or `table` cannot be an identifier, a number is out of range, or the pool has one
+ * connection only
  *
  * @example
  * ```ts
@@ -72,7 +76,10 @@ export function postgresProvider(options: PostgresOptions = {}): Provider {
   return new PostgresProvider(resolveOptions(options));
 }
 
-/** The longest wait for a row that another session has locked, in milliseconds: waiting calls keep connections from others. */
+/**
+ * The longest wait for a row that another session has locked, in milliseconds: waiting calls keep connections from
+ * others.
+ */
 const LOCK_TIMEOUT_MS = 1_000;
 class PostgresProvider implements Provider {
   readonly name = "postgres";

@@ -3,28 +3,30 @@
  * `redis+cluster://host1,host2`, and the same with `rediss` for TLS. Redis 5 or later. Setting up servers and users:
  * `docs/backends/redis.md`.
  *
- * - **Token**: the larger of the group's counter plus one and the server's time in microseconds. The counter never expires;
- *   the time makes tokens grow also on a server that was flushed, or that lost its last writes.
+ * - **Token**: the larger of the group's counter plus one and the server's time in microseconds. The counter never
+ *   expires; the time makes tokens grow also on a server that was flushed, or that lost its last writes.
  * - **Clock**: the server's decides when a lease has expired, as far as it is believed. Set forward while this process
- *   watches, it ends no lease early: for one lease from then on only a record that has stood still for a whole lease, on our
- *   own monotonic clock, is taken over. Set back, it keeps nobody in: the same rule frees the lease of a dead leader within a
- *   lease of the last look. What remains: a process that has not asked the server before it was set forward believes it, and
- *   may take over from a leader that is up to a lease from its deadline.
- * - **Not promised**: that a lease survives a failover. Redis replicates asynchronously: a replica that is promoted may not
- *   know of the last leases, and then two terms overlap until the older one reaches its deadline or its next heartbeat.
- *   The same goes for a server that restarts without the last writes (`appendfsync everysec`, snapshots), for one that evicts
- *   keys (`healthCheck` looks at `maxmemory-policy`), and for whoever edits or deletes keys by hand. A resource that compares
- *   tokens is safe as long as the clocks of primary and replica agree to within the time that a failover takes.
- * - **A heartbeat** costs one script call on one key, and a few hundred bytes. Those that are due together go out together.
+ *   watches, it ends no lease early: for one lease from then on only a record that has stood still for a whole lease,
+ *   on our own monotonic clock, is taken over. Set back, it keeps nobody in: the same rule frees the lease of a dead
+ *   leader within a lease of the last look. What remains: a process that has not asked the server before it was set
+ *   forward believes it, and may take over from a leader that is up to a lease from its deadline.
+ * - **Not promised**: that a lease survives a failover. Redis replicates asynchronously: a replica that is promoted may
+ *   not know of the last leases, and then two terms overlap until the older one reaches its deadline or its next
+ *   heartbeat. The same goes for a server that restarts without the last writes (`appendfsync everysec`, snapshots),
+ *   for one that evicts keys (`healthCheck` looks at `maxmemory-policy`), and for whoever edits or deletes keys by
+ *   hand. A resource that compares tokens is safe as long as the clocks of primary and replica agree to within the time
+ *   that a failover takes.
+ * - **A heartbeat** costs one script call on one key, and a few hundred bytes. Those that are due together go out
+ *   together.
  *
- * Every operation is one command and one round trip: `EVALSHA` of a script that the server keeps. A second follows when the
- * server has not seen the script since it started, when it does not have the key any more, when an expired lease was asked
- * for too slowly, and when its clock was set forward. Released leases are told to the others by `PUBLISH`, which reaches them
- * over one more connection, however many groups are watched.
+ * Every operation is one command and one round trip: `EVALSHA` of a script that the server keeps. A second follows when
+ * the server has not seen the script since it started, when it does not have the key any more, when an expired lease
+ * was asked for too slowly, and when its clock was set forward. Released leases are told to the others by `PUBLISH`,
+ * which reaches them over one more connection, however many groups are watched.
  *
- * A user of the server needs: `~PREFIX* &PREFIX* +evalsha +eval +time +exists +hmget +hset +persist +get +set +sadd +del
- * +publish +subscribe +unsubscribe`, `+select` where the database is not 0, `+sscan` to list groups, `+role` with Sentinel,
- * and `+cluster|slots +asking +scan` with Cluster.
+ * A user of the server needs the keys `~PREFIX*`, the channels `&PREFIX*`, and the commands `+evalsha +eval +time +exists
+ * +hmget +hset +persist +get +set +sadd +del +publish +subscribe +unsubscribe`; `+select` where the database is not 0,
+ * `+sscan` to list groups, `+role` with Sentinel, and `+cluster|slots +asking +scan` with Cluster.
  *
  * @module
  */
@@ -64,23 +66,23 @@ export interface RedisOptions {
   /**
    * `redis://user:password@host:port/database`, `redis+sentinel://user:password@host1:port,host2/NAME/database` or
    * `redis+cluster://user:password@host1:port,host2`, or the same with `rediss`. Settings follow as a query: `prefix`,
-   * `socketTimeout`; with `rediss` `ca`, `cert`, `key` (paths of PEM files) and `servername`; with Sentinel `sentinelUsername`
-   * and `sentinelPassword`, where those of the URL do not fit the sentinels.
+   * `socketTimeout`; with `rediss` `ca`, `cert`, `key` (paths of PEM files) and `servername`; with Sentinel
+   * `sentinelUsername` and `sentinelPassword`, where those of the URL do not fit the sentinels.
    *
    * @default "redis://127.0.0.1:6379/0"
    */
   readonly url?: string | URL | undefined;
   /**
-   * An ioredis `Redis` (with Sentinel, for example) or `Cluster` to take the servers, the credentials, the database and TLS
-   * from, instead of `url`. The provider makes connections of its own and sends nothing on this one. Once its owner has closed
-   * it, calls reject, and nothing is opened again.
+   * An ioredis `Redis` (with Sentinel, for example) or `Cluster` to take the servers, the credentials, the database and
+   * TLS from, instead of `url`. The provider makes connections of its own and sends nothing on this one. Once its owner
+   * has closed it, calls reject, and nothing is opened again.
    */
   readonly client?: RedisClient | undefined;
   /** What the names of all keys and channels begin with. @default "multilock:" */
   readonly prefix?: string | undefined;
   /**
-   * How long the server may be silent while an answer is due, before the connection is given up: at most this, at most the
-   * shortest lease in use, and at most as long as a call may last. At least 50 ms. @default "5s"
+   * How long the server may be silent while an answer is due, before the connection is given up: at most this, at most
+   * the shortest lease in use, and at most as long as a call may last. At least 50 ms. @default "5s"
    */
   readonly socketTimeout?: Duration | undefined;
   /** How to do TLS, with `rediss:`. Goes before what the URL says. @default the runtime's certificate authorities */
@@ -209,7 +211,9 @@ class RedisProvider implements Provider {
     }
   }
 
-  /** Groups that nobody leads any more are listed too. In a cluster it walks over all keys of all primaries, in steps. */
+  /**
+   * Groups that nobody leads any more are listed too. In a cluster it walks over all keys of all primaries, in steps.
+   */
   groups({ signal }: CallOptions): Promise<string[]> {
     const { prefix, commands } = this.#parts;
     return callBackend(
@@ -222,8 +226,8 @@ class RedisProvider implements Provider {
   }
 
   /**
-   * Beside what every provider's does, it logs in anew, to each primary of a cluster, and looks whether the server may evict
-   * leases. It writes keys that live for a second at most.
+   * Beside what every provider's does, it logs in anew, to each primary of a cluster, and looks whether the server may
+   * evict leases. It writes keys that live for a second at most.
    */
   healthCheck({ signal }: CallOptions): Promise<void> {
     const { prefix, commands } = this.#parts;

@@ -2,21 +2,24 @@
  * Elections by way of a table in SQL Server 2019 or later, Azure SQL or Babelfish:
  * `sqlserver://user:password@host:1433/database`, or `mssql:`, or a connection string as ADO.NET takes it.
  *
- * - **Token**: the `token` column of the group's row, which is never deleted; each take-over adds one, in the statement that
- *   takes the lease.
- * - **Clock**: the server's `SYSUTCDATETIME()` decides when a lease has expired, as far as it goes on like the observer's
- *   monotonic clock. After a step forwards, or a failover to a clock that is ahead, a process that has asked the server before
- *   takes over only what has stood still for a whole lease; after one backwards it takes that over whatever the time is.
- * - **Not promised**: that a lease survives a failover to a replica that commits asynchronously, or a crash of a database
- *   with delayed durability. Either may not have heard of the last lease, nor of its token. Nor is a step forwards seen by a
- *   process that asks the server for the first time, nor one by less than a twentieth of the lease by any.
+ * - **Token**: the `token` column of the group's row, which is never deleted; each take-over adds one, in the statement
+ *   that takes the lease.
+ * - **Clock**: the server's `SYSUTCDATETIME()` decides when a lease has expired, as far as it goes on like the
+ *   observer's monotonic clock. After a step forwards, or a failover to a clock that is ahead, a process that has asked
+ *   the server before takes over only what has stood still for a whole lease; after one backwards it takes that over
+ *   whatever the time is.
+ * - **Not promised**: that a lease survives a failover to a replica that commits asynchronously, or a crash of a
+ *   database with delayed durability. Either may not have heard of the last lease, nor of its token. Nor is a step
+ *   forwards seen by a process that asks the server for the first time, nor one by less than a twentieth of the lease
+ *   by any.
  * - **A heartbeat** costs one batch of two statements, and the server waits for its log once.
  *
- * Every operation is one batch and one round trip. Only the first start adds to that: it creates the table, if it is not
- * there and we may. There are no hints: followers look again when the lease can expire, and every `electionInterval`.
+ * Every operation is one batch and one round trip. Only the first start adds to that: it creates the table, if it is
+ * not there and we may. There are no hints: followers look again when the lease can expire, and every
+ * `electionInterval`.
  *
- * Connections are encrypted unless `?encrypt=false`. For a server with a certificate of its own making, name its authority
- * with `?ca=FILE`, or say `?trustServerCertificate=true`.
+ * Connections are encrypted unless `?encrypt=false`. For a server with a certificate of its own making, name its
+ * authority with `?ca=FILE`, or say `?trustServerCertificate=true`.
  *
  * @module
  */
@@ -51,8 +54,8 @@ import { parseTarget } from "./sqlserver/target.ts";
 export type { SqlServerDriver, SqlServerPool, SqlServerRequest } from "./sqlserver/driver.ts";
 
 /**
- * How to open the provider. All but `url`, `pool`, `driver` and `clock` can be given as query parameters of the URL or in the
- * connection string, too.
+ * How to open the provider. All but `url`, `pool`, `driver` and `clock` can be given as query parameters of the URL or
+ * in the connection string, too.
  */
 export interface SqlServerOptions {
   /**
@@ -84,7 +87,8 @@ const OPTIONS = ["url", "pool", "driver", "schema", "table", "autoCreate", "stat
 /**
  * Opens a provider that keeps leases in a SQL Server table. It connects on first use.
  *
- * @throws {TypeError} if there is neither a `url` nor a `pool`, the URL or an option cannot be understood, or `pool` is not
+ * @throws {TypeError} if there is neither a `url` nor a `pool`, the URL or an option cannot be understood, or `pool` is
+ * not
  *   fit for leases
  * @throws {RangeError} if `schema` or `table` cannot be an identifier, or a number is out of range
  *

@@ -67,7 +67,9 @@ class Answer {
     return this.values([stale, [earliest, latest]]);
   }
 
-  /** Returns who holds the lease by a record, expired or not. What is left of it is 0 as soon as it may be taken over. */
+  /**
+   * Returns who holds the lease by a record, expired or not. What is left of it is 0 as soon as it may be taken over.
+   */
   leader(record: readonly (string | null)[]): LeaderInfo | null {
     const group = this.#electionGroup;
     const [now, version = null, timeout, leaderId, termId, token, acquiredAt, heartbeatAt, metadata, left] = record;

@@ -106,8 +106,9 @@ export class Connections {
   }
 
   /**
-   * Runs `statement` on one connection, in a transaction of its own. `values` is asked for when a connection is free, and
-   * not at all if `signal` has aborted by then: what waits for a connection is never sent after its caller has gone.
+   * Runs `statement` on one connection, in a transaction of its own. `values` is asked for when a connection is free,
+   * and not at all if `signal` has aborted by then: what waits for a connection is never sent after its caller has
+   * gone.
    */
   async run(
     { text, name }: Statement,
@@ -222,7 +223,9 @@ export class Connections {
     }
   }
 
-  /** Connects before the first heartbeat is due, so that it finds a connection also if by then others have taken all. */
+  /**
+   * Connects before the first heartbeat is due, so that it finds a connection also if by then others have taken all.
+   */
   async #warm(): Promise<void> {
     const bound = AbortSignal.any([AbortSignal.timeout(this.#queryTimeout), this.#closing.signal]);
     const leave = await this.lanes.heartbeats.enter(bound);

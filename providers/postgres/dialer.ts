@@ -62,7 +62,9 @@ export class Dialer {
   readonly #sockets = new Set<Socket>();
   /** The candidate to begin with: the one after the last that did not work. */
   #first = 0;
-  /** What names stand for that may not be looked up, as it was told when they were connected to; until none of it works. */
+  /**
+   * What names stand for that may not be looked up, as it was told when they were connected to; until none of it works.
+   */
   readonly #told = new Map<string, readonly Attempt[]>();
 
   /** Makes it, without I/O. */
@@ -71,8 +73,9 @@ export class Dialer {
   }
 
   /**
-   * Connects to the first candidate that answers and may write. Each gets an equal share of the time that is left, so that one that
-   * swallows packets leaves time for the next; and a call that is aborted in the middle leaves the next one to begin there.
+   * Connects to the first candidate that answers and may write. Each gets an equal share of the time that is left, so
+   * that one that swallows packets leaves time for the next; and a call that is aborted in the middle leaves the next
+   * one to begin there.
    *
    * @throws {Error} saying of each candidate why not
    */
@@ -120,8 +123,9 @@ export class Dialer {
   }
 
   /**
-   * The addresses of a host that has several: the name alone would be left to the runtime, which may wait for ever for one that
-   * swallows packets. The name itself comes last, for runtimes whose permissions name it and not its addresses.
+   * The addresses of a host that has several: the name alone would be left to the runtime, which may wait for ever for
+   * one that swallows packets. The name itself comes last, for runtimes whose permissions name it and not its
+   * addresses.
    */
   async #addressesOf(host: Host): Promise<Candidate[]> {
     const byName: Candidate = { ...host, address: undefined };
@@ -191,7 +195,10 @@ export class Dialer {
     }
   }
 
-  /** A socket that goes to the candidate's address, whatever name the driver connects it to: that name is for the certificate. */
+  /**
+   * A socket that goes to the candidate's address, whatever name the driver connects it to: that name is for the
+   * certificate.
+   */
   #socket({ address, host, port, family }: Candidate): Socket {
     const socket = new Socket();
     this.#sockets.add(socket);

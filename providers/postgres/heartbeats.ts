@@ -9,7 +9,9 @@ import type { LeaseTable } from "./lease_table.ts";
 import type { Renewal, RenewalOutcome, SendRenewals } from "./renewals.ts";
 import type { Statements } from "./statements.ts";
 
-/** How long the second try of a heartbeat waits for a row that another session has locked: for a moment, or by a person. */
+/**
+ * How long the second try of a heartbeat waits for a row that another session has locked: for a moment, or by a person.
+ */
 const RENEWAL_LOCK_TIMEOUT = "200ms";
 /** How long the first one does: it must not hold up the heartbeats of others. */
 const NO_LOCK_TIMEOUT = "1ms";
@@ -17,7 +19,8 @@ const NO_LOCK_TIMEOUT = "1ms";
 /** Returns what sends renewals to `table`. */
 export function sendRenewals(table: LeaseTable, statements: Statements, answers: Answers): SendRenewals {
   const { renew, renewLocked, renewOne } = statements;
-  // The first try goes over the heartbeats' own connection, where nothing waits for a row; what does, waits among the calls.
+  // The first try goes over the heartbeats' own connection, where nothing waits for a row; what does, waits among the
+  // calls.
   return async (due, manner, signal) => {
     const first = manner === "first";
     const options = manner === "patient" ? { urgent: true } : { lane: "heartbeats" } as const;

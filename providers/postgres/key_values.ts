@@ -1,5 +1,6 @@
 /**
- * Connection strings as Npgsql takes them, `Host=db;Database=app;Username=me;Password=...`, and as libpq does, `host=db dbname=app`.
+ * Connection strings as Npgsql takes them, `Host=db;Database=app;Username=me;Password=...`, and as libpq does,
+ * `host=db dbname=app`.
  *
  * @module
  */
@@ -148,7 +149,9 @@ function npgsqlPairs(text: string): [string, string][] {
   }
 }
 
-/** `keyword = value ...`: a value with blanks stands in single quotes; a backslash takes the next character as it is. */
+/**
+ * `keyword = value ...`: a value with blanks stands in single quotes; a backslash takes the next character as it is.
+ */
 function* libpqPairs(text: string): Generator<[string, string]> {
   const pair = /\s*(?:$|(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$))/gys;
   while (pair.lastIndex < text.length) {

@@ -1,6 +1,6 @@
 /**
- * Who may use how many connections of a pool. A heartbeat must not wait for a follower that waits for a row, so the two never
- * wait in one queue, and never use the last connection of the other.
+ * Who may use how many connections of a pool. A heartbeat must not wait for a follower that waits for a row, so the two
+ * never wait in one queue, and never use the last connection of the other.
  *
  * @module
  */
@@ -90,8 +90,8 @@ const DEFAULT_MAX = 10;
 export function lanesOf(pool: object, max: number = DEFAULT_MAX): Lanes {
   if (max < 2) {
     throw new RangeError(
-      `Cannot use a pool of ${max} connection: heartbeats need one that nothing else can take, so give it max: 2 or more ` +
-        "(3 to listen for releases), or give the provider a URL",
+      `Cannot use a pool of ${max} connection: heartbeats need one that nothing else can take, so give it ` +
+        "max: 2 or more (3 to listen for releases), or give the provider a URL",
     );
   }
   const known = shared.get(pool);

@@ -85,7 +85,9 @@ export class LeaseTable {
 const READ_ONLY = "the server is read-only: a standby, or default_transaction_read_only is on. " +
   "Leases need the primary";
 
-/** Refused users and passwords, unknown databases, missing rights, and a table that is not ours: none mends by itself. */
+/**
+ * Refused users and passwords, unknown databases, missing rights, and a table that is not ours: none mends by itself.
+ */
 const FOR_GOOD: readonly unknown[] = ["28000", "28P01", "3D000", "3F000", "42501", NO_COLUMN];
 
 /** Returns `error`, saying what it means for leases where the server's own words do not. */

@@ -1,6 +1,6 @@
 /**
- * Hints by `LISTEN`: one connection for all groups, open while anybody watches. It is asked a question every so often: one that is
- * dead without a word (a firewall has forgotten it, say) would else be listened to for ever.
+ * Hints by `LISTEN`: one connection for all groups, open while anybody watches. It is asked a question every so often:
+ * one that is dead without a word (a firewall has forgotten it, say) would else be listened to for ever.
  *
  * @module
  */
@@ -153,13 +153,18 @@ export class Listener {
     this.#settings = settings;
   }
 
-  /** Takes note of a lease that lives for `heartbeatTimeout` milliseconds: a dead connection is to be noticed within one. */
+  /**
+   * Takes note of a lease that lives for `heartbeatTimeout` milliseconds: a dead connection is to be noticed within
+   * one.
+   */
   serve(heartbeatTimeout: number): void {
     const interval = Math.max(Math.floor(heartbeatTimeout / 3), MIN_QUESTION_INTERVAL);
     this.#questionInterval = Math.min(this.#questionInterval, interval);
   }
 
-  /** Yields once the subscription is live, and for every notification about `group`. Rejects when the connection breaks. */
+  /**
+   * Yields once the subscription is live, and for every notification about `group`. Rejects when the connection breaks.
+   */
   async *watch(group: string, signal: AbortSignal): AsyncGenerator<void, void> {
     if (signal.aborted) return;
     const watcher = new Watcher();

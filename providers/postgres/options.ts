@@ -20,8 +20,8 @@ export interface PostgresOptions {
    */
   readonly url?: string | URL | undefined;
   /**
-   * A `Pool` of `pg`, or the like, to use instead, of at least two connections, or three to listen. The provider does not end it.
-   * It keeps one client while there is a lease of its own, and one while anyone watches.
+   * A `Pool` of `pg`, or the like, to use instead, of at least two connections, or three to listen. The provider does
+   * not end it. It keeps one client while there is a lease of its own, and one while anyone watches.
    */
   readonly pool?: PostgresPool | undefined;
   /** The schema of the table, of at most 63 bytes. @default "public" */
@@ -30,13 +30,22 @@ export interface PostgresOptions {
   readonly table?: string | undefined;
   /** Whether to create the schema and the table if they are not there. @default true */
   readonly autoCreate?: boolean | undefined;
-  /** How long a statement may run, and a connection may take to be made. The wait for a row that is locked is shorter. @default "5s" */
+  /**
+   * How long a statement may run, and a connection may take to be made. The wait for a row that is locked is shorter.
+   * @default "5s"
+   */
   readonly statementTimeout?: Duration | undefined;
-  /** Whether to prepare statements by name, which makes them several times faster. @default true, unless a pooler forbids it */
+  /**
+   * Whether to prepare statements by name, which makes them several times faster. @default true, unless a pooler
+   * forbids it
+   */
   readonly prepare?: boolean | undefined;
   /** Whether to listen for released leases, on a connection of its own. @default true, unless a pooler prevents it */
   readonly listen?: boolean | undefined;
-  /** The most connections for calls. Heartbeats have two beside them, listening one. A `pool` has its own limit. @default 4 */
+  /**
+   * The most connections for calls. Heartbeats have two beside them, listening one. A `pool` has its own limit.
+   * @default 4
+   */
   readonly poolSize?: number | undefined;
   /** Measures for how long a record stands still. @default the clock of the machine */
   readonly clock?: Clock | undefined;

@@ -9,7 +9,9 @@ import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 import type { PostgresClient, PostgresPool, PostgresQuery } from "./connections.ts";
 import type { Connection, Dial, DriverClient } from "./dialer.ts";
 
-/** How long a connection that nobody uses stays open, in milliseconds: longer than participants sleep between two looks. */
+/**
+ * How long a connection that nobody uses stays open, in milliseconds: longer than participants sleep between two looks.
+ */
 const IDLE_TIMEOUT_MS = 60_000;
 
 /** Connections of the provider's own. */

@@ -28,10 +28,10 @@ interface Caller {
 /**
  * How renewals are sent.
  *
- * - `first`: the ordinary way. What another session has locked is passed over, and what has expired by the server's clock
- *   is not renewed, since that clock may have been stepped: both are unsure.
- * - `patient`: waits a moment for rows that others have locked, and renews what cannot have expired by what this process knows of
- *   the server's clock.
+ * - `first`: the ordinary way. What another session has locked is passed over, and what has expired by the server's
+ *   clock is not renewed, since that clock may have been stepped: both are unsure.
+ * - `patient`: waits a moment for rows that others have locked, and renews what cannot have expired by what this
+ *   process knows of the server's clock.
  * - `last`: as `patient`, but passes over rows that are still locked.
  */
 export type Manner = "first" | "patient" | "last";
@@ -109,8 +109,8 @@ export class Renewals {
   }
 
   /**
-   * Sends, tells each caller, and returns the renewals that are unsure. If one row fails the statement, a constraint of the
-   * user's for example, the halves are sent by themselves, down to that one: it fails alone.
+   * Sends, tells each caller, and returns the renewals that are unsure. If one row fails the statement, a constraint of
+   * the user's for example, the halves are sent by themselves, down to that one: it fails alone.
    */
   async #sendTo(batch: readonly Renewal[], manner: Manner, signal: AbortSignal): Promise<Renewal[]> {
     const due = () => batch.filter((each) => each.callers.some(({ signal }) => !signal.aborted));
@@ -132,7 +132,10 @@ export class Renewals {
     }
   }
 
-  /** A row that the server refuses fails for those who brought its metadata. A heartbeat that went with them goes by itself. */
+  /**
+   * A row that the server refuses fails for those who brought its metadata. A heartbeat that went with them goes by
+   * itself.
+   */
   async #sendWithoutMetadata(
     batch: readonly Renewal[],
     error: unknown,

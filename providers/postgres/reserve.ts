@@ -1,6 +1,6 @@
 /**
- * The connection that is kept for heartbeats while there are leases: the heartbeats of a leader must not have to ask a pool for
- * one which by then others have emptied.
+ * The connection that is kept for heartbeats while there are leases: the heartbeats of a leader must not have to ask a
+ * pool for one which by then others have emptied.
  *
  * @module
  */

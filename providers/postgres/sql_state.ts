@@ -12,8 +12,8 @@ export function sqlState(error: unknown): string {
 }
 
 /**
- * Whether the connection is fit for the next statement. Not so if the server has become a standby or the connection is in a
- * transaction (25), is closing it (08, 57P), or holds a plan of a table that has changed since (0A000).
+ * Whether the connection is fit for the next statement. Not so if the server has become a standby or the connection is
+ * in a transaction (25), is closing it (08, 57P), or holds a plan of a table that has changed since (0A000).
  */
 export function isFit(error: unknown): boolean {
   const state = sqlState(error);
@@ -30,7 +30,10 @@ export function isUnknownStatement(error: unknown): boolean {
   return ["26000", "42P05"].includes(sqlState(error));
 }
 
-/** Whether a statement failed because of the values of one row, or of a conflict over one: the others may fare better alone. */
+/**
+ * Whether a statement failed because of the values of one row, or of a conflict over one: the others may fare better
+ * alone.
+ */
 export function isAboutRows(error: unknown): boolean {
   return /^(22|23|40|44|54|P0)/.test(sqlState(error));
 }
@@ -40,5 +43,7 @@ export function isLocked(error: unknown): boolean {
   return sqlState(error) === "55P03";
 }
 
-/** "cached plan must not change result type": a column has another type or collation since the statement was prepared. */
+/**
+ * "cached plan must not change result type": a column has another type or collation since the statement was prepared.
+ */
 const STALE_PLAN = "0A000";

@@ -25,8 +25,10 @@ export interface Statements {
   readonly title: string;
   /** The notification channel of the table. */
   readonly channel: string;
-  /** $1 group, $2 term, $3 participant, $4 timeout in ms, $5 metadata, $6 lock timeout, $7 the version that has stood still
-   * or null, $8 the earliest and the latest server time that are believed, in ms, or nulls, $9 asker, $10 call. One row
+  /**
+   * $1 group, $2 term, $3 participant, $4 timeout in ms, $5 metadata, $6 lock timeout, $7 the version that has stood
+   * still or null, $8 the earliest and the latest server time that are believed, in ms, or nulls, $9 asker, $10 call.
+   * One row
    * `["won" | "held", ...RECORD]`, or none: a race was lost. */
   readonly acquire: Statement;
   /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. Rows as those of `renew`. */
@@ -74,7 +76,8 @@ export function quoteIdentifier(what: string, identifier: string): string {
  * pooler. A commit must be on disk before it is answered, because a crash must not forget a lease.
  */
 const DURABLE = `set_config('synchronous_commit',
-  CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)`;
+  CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+    ELSE current_setting('synchronous_commit') END, true)`;
 
 /** Bounds the wait for a row lock: a statement whose caller has given up must not come to life much later. */
 const bounded = (parameter: string) => `set_config('lock_timeout', ${parameter}::text, true)`;
@@ -86,8 +89,9 @@ const epochMs = (column: string) => `(extract(epoch FROM ${column}) * 1000)::flo
 const ms = (parameter: string) => `${parameter}::float8 * interval '1 millisecond'`;
 
 /**
- * Changes with every write of a row, and is no time: the transaction that wrote it. We write a row once in a transaction.
- * The time beside it tells apart what two servers wrote under the same number, before and after a failover.
+ * Changes with every write of a row, and is no time: the transaction that wrote it. We write a row once in a
+ * transaction. The time beside it tells apart what two servers wrote under the same number, before and after a
+ * failover.
  */
 const VERSION = "lease.xmin::text || ' ' || extract(epoch FROM lease.heartbeat_at)::text";
 
@@ -115,9 +119,9 @@ const OVERDUE = `(${overdue("($8::float8[])[1]", "($8::float8[])[2]")}
  * What a renewal, and an acquire of the term that holds the lease already, write.
  *
  * The clock is read under the row lock: `UPDATE` computes it anew for a row that it had to wait for. So it only runs
- * backwards if somebody sets it back; and then neither the lease gets shorter nor the last heartbeat older. One thing is not
- * kept: an expiry that lies more than a whole lease beyond a full one was written by a clock that has been set back since
- * by more than that. It would keep a leader alive that dies hours later, so it is written anew.
+ * backwards if somebody sets it back; and then neither the lease gets shorter nor the last heartbeat older. One thing
+ * is not kept: an expiry that lies more than a whole lease beyond a full one was written by a clock that has been set
+ * back since by more than that. It would keep a leader alive that dies hours later, so it is written anew.
  */
 function prolonged(timeout: string): { heartbeat: string; timeout: string; expiry: string } {
   const longest = `greatest(lease.timeout_ms, ${timeout}::float8)`;
@@ -165,14 +169,15 @@ export function buildStatements(schema: string, table: string): Statements {
  * 1. `look` reads the row as of the start of the statement. While another term holds the lease that is all: nothing is
  *    written and no lock is taken, so any number of followers costs the leader nothing.
  * 2. `won` inserts the row, or takes it over. `ON CONFLICT` waits for whoever is writing the row, and then tests its
- *    *newest* version: `look` only saves work, and the decision is made under the row lock. So of two takers one wins, and
- *    a renewal that came in between is seen. The loser gets no row at all: `look` is older than the winner.
+ *    *newest* version: `look` only saves work, and the decision is made under the row lock. So of two takers one wins,
+ *    and a renewal that came in between is seen. The loser gets no row at all: `look` is older than the winner.
  *
- * A lease is free when it was released, when it has expired by the server's clock as far as the caller believes that ($8), or
- * when its row still has the version that the caller has seen stand still for a whole lease ($7).
+ * A lease is free when it was released, when it has expired by the server's clock as far as the caller believes that
+ * ($8), or when its row still has the version that the caller has seen stand still for a whole lease ($7).
  *
- * A term that holds the lease already renews it and keeps its token. A call that arrives after its asker has released the lease,
- * because it was given up on its way or overtaken on another connection, gets nothing: nobody would renew that lease.
+ * A term that holds the lease already renews it and keeps its token. A call that arrives after its asker has released
+ * the lease, because it was given up on its way or overtaken on another connection, gets nothing: nobody would renew
+ * that lease.
  */
 function acquireSql(table: string): string {
   const again = `lease.term_id = excluded.term_id AND lease.expires_at > clock_timestamp()`;
@@ -204,7 +209,10 @@ function acquireSql(table: string): string {
 SELECT 'won', ${RECORD} FROM won UNION ALL SELECT 'held', ${RECORD} FROM look`;
 }
 
-/** Renews one lease: the shorter way for a process with one election. It gives up on a locked row at once, with an error. */
+/**
+ * Renews one lease: the shorter way for a process with one election. It gives up on a locked row at once, with an
+ * error.
+ */
 function renewOneSql(table: string): string {
   const { heartbeat, timeout, expiry } = prolonged("$3");
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$5")}), renewed AS (
@@ -223,14 +231,14 @@ WHERE NOT EXISTS (SELECT FROM renewed) AND lease.election_group = $1::text AND l
 /**
  * Renews any number of leases.
  *
- * `mine` locks the rows of those that are still held by their terms. `SKIP LOCKED` passes over a row that somebody else has
- * locked, so that one such row cannot hold up the others, and so that no two batches ever wait for each other. The update
- * then meets only rows that are ours. If some were not renewed, those among them that their term held as of the start of
- * the statement are named too: they were passed over, or have expired by a clock that may have been stepped. That
- * means unknown. The rest are lost.
+ * `mine` locks the rows of those that are still held by their terms. `SKIP LOCKED` passes over a row that somebody else
+ * has locked, so that one such row cannot hold up the others, and so that no two batches ever wait for each other. The
+ * update then meets only rows that are ours. If some were not renewed, those among them that their term held as of the
+ * start of the statement are named too: they were passed over, or have expired by a clock that may have been stepped.
+ * That means unknown. The rest are lost.
  *
- * Those few are asked for again without `SKIP LOCKED`: mostly it was a participant that lost the race for the lease, and
- * holds its lock until its transaction ends. Only the holder of a lease gets as far as locking its row here, so two
+ * Those few are asked for again without `SKIP LOCKED`: mostly it was a participant that lost the race for the lease,
+ * and holds its lock until its transaction ends. Only the holder of a lease gets as far as locking its row here, so two
  * statements never want the same two rows, and cannot deadlock.
  */
 function renewSql(table: string, settings: string, ifLocked: string): string {
@@ -257,8 +265,9 @@ WHERE (SELECT count(*) FROM renewed) < cardinality($1) AND lease.term_id = due.t
 }
 
 /**
- * Empties the lease, if the term holds it, and tells those that listen. The row stays: it keeps the token. Whether the lease has
- * expired does not matter: nobody else has taken it, and a clock that was stepped must not leave it to its successors to find out.
+ * Empties the lease, if the term holds it, and tells those that listen. The row stays: it keeps the token. Whether the
+ * lease has expired does not matter: nobody else has taken it, and a clock that was stepped must not leave it to its
+ * successors to find out.
  */
 function releaseSql(table: string, channel: string): string {
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$3")}), released AS (
@@ -280,7 +289,9 @@ function checkSql(schema: string, table: string): string {
     ELSE has_database_privilege(current_database(), 'CREATE') END)::text`;
 }
 
-/** No index but the key's, and room on each page: a heartbeat then rewrites its row in place and touches no index (HOT). */
+/**
+ * No index but the key's, and room on each page: a heartbeat then rewrites its row in place and touches no index (HOT).
+ */
 function createTableSql(table: string): string {
   return `CREATE TABLE IF NOT EXISTS ${table} (
   election_group text COLLATE "C" PRIMARY KEY,

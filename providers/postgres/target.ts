@@ -79,8 +79,8 @@ function fromUrl(url: string): ParsedTarget {
   const [, authority = "", path = "", query = ""] = /^[^:]+:\/\/([^/?#]*)([^?#]*)\??(.*)$/s.exec(url) ?? [];
   const at = authority.indexOf("@");
   const [userinfo, hosts] = at < 0 ? ["", authority] : [authority.slice(0, at), authority.slice(at + 1)];
-  // A password that was not encoded ends the part that it stands in. What follows is then no host and no setting, but a part
-  // of the password: it is neither looked up nor shown.
+  // A password that was not encoded ends the part that it stands in. What follows is then no host and no setting, but a
+  // part of the password: it is neither looked up nor shown.
   if (hosts.includes("@") || path.includes("@") || query.includes("@") || url.includes("#")) {
     throw malformed("an @ or #");
   }

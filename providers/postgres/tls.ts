@@ -58,7 +58,10 @@ export function tlsTarget(settings: ReadonlyMap<string, string>): TlsTarget {
   return { mode, libpq, ...files };
 }
 
-/** Reads the files, and returns what `pg` takes; undefined leaves it to `PGSSLMODE`. The name to verify is the host that `pg` is told. */
+/**
+ * Reads the files, and returns what `pg` takes; undefined leaves it to `PGSSLMODE`. The name to verify is the host that
+ * `pg` is told.
+ */
 export async function readTls(
   { mode, libpq = false, servername: _host, ...files }: TlsTarget,
 ): Promise<DriverTls | undefined> {
@@ -67,7 +70,8 @@ export async function readTls(
   const settings = await readTlsFiles(files);
   if (mode === "no-verify") return { ...settings, rejectUnauthorized: false };
   if (!libpq || mode === "verify-full") return settings;
-  // libpq: a chain is verified from `verify-ca` on, or where there is a CA to verify it with; the name from `verify-full` on.
+  // libpq: a chain is verified from `verify-ca` on, or where there is a CA to verify it with; the name from
+  // `verify-full` on.
   if (files.ca === undefined) return { ...settings, rejectUnauthorized: false };
   return { ...settings, checkServerIdentity: () => undefined };
 }

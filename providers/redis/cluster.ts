@@ -1,6 +1,6 @@
 /**
- * The servers of a cluster. Each command goes to the primary of its slot, at once or never: nothing waits in a queue for
- * the cluster to be well again.
+ * The servers of a cluster. Each command goes to the primary of its slot, at once or never: nothing waits in a queue
+ * for the cluster to be well again.
  *
  * @module
  */
@@ -119,8 +119,8 @@ export class ClusterRouter implements Router {
   }
 
   /**
-   * Asks some of the servers and takes the first answer. Not that of a server that has just failed: it may be the one that
-   * was replaced, and the last to know.
+   * Asks some of the servers and takes the first answer. Not that of a server that has just failed: it may be the one
+   * that was replaced, and the last to know.
    */
   async #refresh(): Promise<SlotMap> {
     const known = [...new Map([...this.#seeds, ...this.#map?.nodes ?? []])];

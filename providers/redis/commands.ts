@@ -32,8 +32,8 @@ export class Commands {
   #isClosed = false;
 
   /**
-   * `isOver` says whether the owner of an injected client has closed it. `onDemoted` is told when a server has turned out to be
-   * no primary any more.
+   * `isOver` says whether the owner of an injected client has closed it. `onDemoted` is told when a server has turned
+   * out to be no primary any more.
    */
   constructor(
     router: Router,
@@ -61,8 +61,8 @@ export class Commands {
   }
 
   /**
-   * Runs a script: by its digest, or, where the server has not seen it since it started, by its text. A server that does not
-   * know the digest, or that has not the key, has not run it; so sending it again is the first time.
+   * Runs a script: by its digest, or, where the server has not seen it since it started, by its text. A server that
+   * does not know the digest, or that has not the key, has not run it; so sending it again is the first time.
    */
   async run(signal: AbortSignal, script: Script, keys: string[], args: (string | number)[]): Promise<Answer> {
     const [key = ""] = keys;

@@ -1,6 +1,6 @@
 /**
- * The driver, `ioredis`, with everything off that would send a command late or twice, send one that nobody checks, or change
- * an answer. What remains of it is a socket and the protocol.
+ * The driver, `ioredis`, with everything off that would send a command late or twice, send one that nobody checks, or
+ * change an answer. What remains of it is a socket and the protocol.
  *
  * @module
  */
@@ -51,7 +51,9 @@ export interface RedisTls {
 export interface DriverSettings {
   /** TLS as files and as an object, which goes before; null without TLS. */
   readonly tls: { readonly files: TlsFiles; readonly options: object } | null;
-  /** Settings of sockets that come from a client of the user's: `path`, `family`, `keepAlive`, `noDelay`, `Connector`. */
+  /**
+   * Settings of sockets that come from a client of the user's: `path`, `family`, `keepAlive`, `noDelay`, `Connector`.
+   */
   readonly socket: Readonly<Record<string, unknown>>;
 }
 
@@ -79,8 +81,8 @@ interface ConnectorSettings {
 }
 
 /**
- * Connects a client, in the place of the driver's own connector. That one leaves the choice among the addresses of a name to
- * the runtime, and Deno ends the process where one of several is not among its permissions.
+ * Connects a client, in the place of the driver's own connector. That one leaves the choice among the addresses of a
+ * name to the runtime, and Deno ends the process where one of several is not among its permissions.
  */
 class Dialer {
   /** The driver asks for it where a stream has ended before it could listen. */

@@ -1,6 +1,6 @@
 /**
- * A client of the user's, taken as a description of servers. Nothing is ever sent on it: its queues, its retries, its parsers
- * and its prefix are made for another use, and what it does next is its owner's to decide.
+ * A client of the user's, taken as a description of servers. Nothing is ever sent on it: its queues, its retries, its
+ * parsers and its prefix are made for another use, and what it does next is its owner's to decide.
  *
  * @module
  */

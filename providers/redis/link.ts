@@ -1,6 +1,6 @@
 /**
- * One connection to one server: it is logged in, it is in its database, it is never repaired. Where it breaks, falls silent,
- * or finds that its server is no primary, another one takes its place.
+ * One connection to one server: it is logged in, it is in its database, it is never repaired. Where it breaks, falls
+ * silent, or finds that its server is no primary, another one takes its place.
  *
  * @module
  */
@@ -71,7 +71,8 @@ async function setUp(link: Link, { credentials, database, mustBePrimary }: Setup
 async function expectOk(link: Link, command: string, ...args: string[]): Promise<void> {
   const answer = await link.send(command, ...args).catch((error: unknown) => {
     const refusal = new Error(`${command} was refused: ${messageOf(error)}`, { cause: error });
-    // A server that is busy, loading or cut off refuses for a while; a user or database that it does not know, for good.
+    // A server that is busy, loading or cut off refuses for a while; a user or database that it does not know, for
+    // good.
     throw /\b(WRONGPASS|NOAUTH|NOPERM|ERR)\b/.test(refusal.message) ? permanently(refusal) : refusal;
   });
   if (String(answer) !== "OK") throw new Error(`${command} was answered "${answer}"`);
@@ -181,8 +182,8 @@ export class Link {
   }
 
   /**
-   * Holds back what is written until the end of this turn of the event loop: the driver writes each command by itself, and
-   * a thousand heartbeats become a few writes.
+   * Holds back what is written until the end of this turn of the event loop: the driver writes each command by itself,
+   * and a thousand heartbeats become a few writes.
    */
   #cork(): void {
     const { stream } = this.#client;

@@ -30,8 +30,8 @@ export class Pace {
   }
 
   /**
-   * How long it must have been silent when a caller gives up on it, for the connection to be given up too. Calls are given
-   * about a third of a lease; one that ends sooner ends for another reason, and says nothing about the server.
+   * How long it must have been silent when a caller gives up on it, for the connection to be given up too. Calls are
+   * given about a third of a lease; one that ends sooner ends for another reason, and says nothing about the server.
    */
   get suspicionMs(): number {
     return Math.min(this.#socketTimeoutMs, Math.max(this.#shortest / 4, LEAST_MS));

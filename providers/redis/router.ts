@@ -36,7 +36,10 @@ export interface Redirection {
   readonly asking: boolean;
 }
 
-/** Connections by address. Those who want the same one at the same time share one attempt, and a failed one is forgotten. */
+/**
+ * Connections by address. Those who want the same one at the same time share one attempt, and a failed one is
+ * forgotten.
+ */
 export class Links {
   readonly #parts: LinkParts;
   readonly #setup: Setup;

@@ -1,11 +1,12 @@
 /**
- * The steps that must be atomic, as Lua. The server runs a script as one step, with one reading of its clock, taken when the
- * script begins and not when it was sent.
+ * The steps that must be atomic, as Lua. The server runs a script as one step, with one reading of its clock, taken
+ * when the script begins and not when it was sent.
  *
  * A group has two keys in one hash slot, `PREFIX{GROUP}` and `PREFIX{GROUP}:token`:
  *
- * - the lease, a hash: `termId`, `participantId`, `token`, `acquiredAt`, `renewedAt`, `expiresAt` (microseconds since the
- *   Unix epoch, by the server), `heartbeatTimeout` (milliseconds), `beats` (how often the term has written), `metadata` (JSON);
+ * - the lease, a hash: `termId`, `participantId`, `token`, `acquiredAt`, `renewedAt`, `expiresAt` (microseconds since
+ *   the Unix epoch, by the server), `heartbeatTimeout` (milliseconds), `beats` (how often the term has written),
+ *   `metadata` (JSON);
  * - the last token, a number.
  *
  * Outside a cluster there is one more for all groups, `PREFIXgroups`, a set of their names.
@@ -13,8 +14,8 @@
  * None expires by itself: a key with an expiry vanishes when the server's clock is set forward, and the lease with it.
  * A record whose time is over stays until somebody takes over; a release deletes it.
  *
- * The version of a record is `termId:beats:renewedAt`: it changes with each write, also where the clock stands still or is
- * set back, and does not come again where a server has lost its last writes.
+ * The version of a record is `termId:beats:renewedAt`: it changes with each write, also where the clock stands still or
+ * is set back, and does not come again where a server has lost its last writes.
  *
  * @module
  */
@@ -37,7 +38,9 @@ const FIELDS = ["termId", "participantId", "token", "acquiredAt", "renewedAt", "
 /** Beside those above, what only the scripts and the evidence need. The places below count from one. */
 const ALL_FIELDS = [...FIELDS, "heartbeatTimeout", "expiresAt", "beats"].map((field) => `'${field}'`).join(", ");
 
-/** Fails if the lease's key holds a hash that no election wrote. One that is no hash fails by itself, with WRONGTYPE. */
+/**
+ * Fails if the lease's key holds a hash that no election wrote. One that is no hash fails by itself, with WRONGTYPE.
+ */
 const READ_RECORD = `
 local held = redis.call('HMGET', KEYS[1], ${ALL_FIELDS})
 if held[1] then
@@ -54,12 +57,12 @@ local now = time[1] * 1000000 + time[2]
 local stamp = string.format('%.0f', now)`;
 
 /**
- * `beat(lease, renewedAt, expiresAt, beats)` writes a renewal. It never shortens a lease: the later expiry stays. Where the
- * clock shows less than at the last write it was set back; then the earlier expiry means nothing, and a whole lease from
- * now is what the holder was promised.
+ * `beat(lease, renewedAt, expiresAt, beats)` writes a renewal. It never shortens a lease: the later expiry stays. Where
+ * the clock shows less than at the last write it was set back; then the earlier expiry means nothing, and a whole lease
+ * from now is what the holder was promised.
  *
- * PERSIST is first: it may be done when memory is short, and once a script has written, it may go on. It also takes away an
- * expiry that somebody set by hand.
+ * PERSIST is first: it may be done when memory is short, and once a script has written, it may go on. It also takes
+ * away an expiry that somebody set by hand.
  */
 const BEAT = `
 local function beat(lease, renewedAt, expiresAt, beats)
@@ -73,11 +76,12 @@ end`;
 /**
  * Takes the lease if it is free, renews it if the term holds it already, or tells who holds it.
  *
- * In: KEYS lease, token, and perhaps the set of groups. ARGV termId, participantId, heartbeatTimeout, metadata, a version that
- * may be taken over whatever the time is (or empty), the earliest and the latest time in microseconds at which an
- * expiry counts (or empty: at any), the group.
- * Out: `{1, now, token, acquiredAt}` or `{0, now, termId, participantId, token, acquiredAt, renewedAt, metadata, heartbeatTimeout,
- * expiresAt, beats}`. Clock: the server's, as far as the caller believes it.
+ * In: KEYS lease, token, and perhaps the set of groups. ARGV termId, participantId, heartbeatTimeout, metadata, a
+ * version that may be taken over whatever the time is (or empty), the earliest and the latest time in microseconds at
+ * which an expiry counts (or empty: at any), the group.
+ * Out: `{1, now, token, acquiredAt}` or
+ * `{0, now, termId, participantId, token, acquiredAt, renewedAt, metadata, heartbeatTimeout, expiresAt, beats}`. Clock:
+ * the server's, as far as the caller believes it.
  */
 export const ACQUIRE: Script = script(`
 -- 1. Whose lease is it? Nothing else runs until the end of the script, so the answer stays true.
@@ -91,14 +95,15 @@ if held[1] == ARGV[1] and not isOver then
   redis.call('HSET', KEYS[1], 'metadata', ARGV[4])
   return {1, stamp, held[3], held[4]}
 end
--- 3. Another term's is free if its time is over, by a clock that is believed, or if it has stood still for a whole lease.
+-- 3. Another term's is free if its time is over, by a clock that is believed, or if it has stood still for a whole
+--    lease.
 if held[1] and held[1] ~= ARGV[1] then
   local isBelieved = (ARGV[6] == '' or now >= tonumber(ARGV[6])) and (ARGV[7] == '' or now <= tonumber(ARGV[7]))
   local hasStoodStill = ARGV[5] == held[1] .. ':' .. held[9] .. ':' .. held[5]
   if not (isOver and isBelieved) and not hasStoodStill then return {0, stamp, unpack(held)} end
 end
--- 4. The next token: above the last one, and above those of a server that has lost its memory. All are below 2^53, and so
---    exact; it is kept before the lease is, so that no failure can bring it back.
+-- 4. The next token: above the last one, and above those of a server that has lost its memory. All are below 2^53,
+--    and so exact; it is kept before the lease is, so that no failure can bring it back.
 local last = redis.call('GET', KEYS[2])
 local token = now
 for _, earlier in ipairs({last or '0', held[3] or '0'}) do
@@ -124,8 +129,8 @@ return {1, stamp, token, stamp}
  * Renews the lease if the term holds it.
  *
  * In: KEYS lease. ARGV termId, heartbeatTimeout, a version that may be renewed although its time is over (or empty),
- * optionally metadata. Out: `{1, now}` renewed, `{0, now}` another's, `{2, now, version}` still in the record, but its time is
- * over. Clock: the server's.
+ * optionally metadata. Out: `{1, now}` renewed, `{0, now}` another's, `{2, now, version}` still in the record, but its
+ * time is over. Clock: the server's.
  */
 export const RENEW: Script = script(`
 -- 1. Another term's lease is not ours, and what is over is over: others may have been told so.
@@ -144,8 +149,8 @@ return {1, stamp}
 /**
  * Gives the lease back if the term holds it, and tells those who wait.
  *
- * In: KEYS lease. ARGV termId, channel. Out: `{1, now}` released, `{2, now}` released when its time was over, `{0, now}` not
- * the holder. Clock: the server's, for the answer alone.
+ * In: KEYS lease. ARGV termId, channel. Out: `{1, now}` released, `{2, now}` released when its time was over,
+ * `{0, now}` not the holder. Clock: the server's, for the answer alone.
  */
 export const RELEASE: Script = script(`
 ${MICROSECONDS}

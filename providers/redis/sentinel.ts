@@ -20,9 +20,9 @@ export interface SentinelSetup {
 }
 
 /**
- * Asks all sentinels at the same time, and believes the majority of those that were named. One alone may be cut off from
- * the others with a primary that has been replaced; and one that is silent, as it is when it shares a host with the primary
- * that died, costs no time. Where no majority answers, most of those that do are believed.
+ * Asks all sentinels at the same time, and believes the majority of those that were named. One alone may be cut off
+ * from the others with a primary that has been replaced; and one that is silent, as it is when it shares a host with
+ * the primary that died, costs no time. Where no majority answers, most of those that do are believed.
  *
  * @throws {Error} if none of them knows the primary; the message says what each said
  */

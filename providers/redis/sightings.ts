@@ -10,7 +10,9 @@ import { LeaseEvidence } from "../kit/lease_evidence.ts";
 import { millisecondsOf, recordOf } from "./answers.ts";
 import type { Pace } from "./pace.ts";
 
-/** Keeps the evidence about leases. Against one server all groups testify to its clock; in a cluster each for itself. */
+/**
+ * Keeps the evidence about leases. Against one server all groups testify to its clock; in a cluster each for itself.
+ */
 export class Sightings {
   readonly #clock: Clock;
   readonly #pace: Pace;

@@ -22,8 +22,9 @@ interface Watcher {
 /**
  * Subscribes to channels, once for all who watch one.
  *
- * Nothing fails on a connection that only listens when its peer has gone without a word. So it is asked a question again and
- * again: to subscribe to what it is subscribed to. That needs no further right, and an answer proves the way back too.
+ * Nothing fails on a connection that only listens when its peer has gone without a word. So it is asked a question
+ * again and again: to subscribe to what it is subscribed to. That needs no further right, and an answer proves the way
+ * back too.
  */
 export class Subscriptions {
   readonly #connect: () => Promise<Link>;
@@ -36,8 +37,8 @@ export class Subscriptions {
   #isClosed = false;
 
   /**
-   * Takes what makes a connection. The connection is then this object's to close. `isOver` says whether there is to be none
-   * any more.
+   * Takes what makes a connection. The connection is then this object's to close. `isOver` says whether there is to be
+   * none any more.
    */
   constructor(connect: () => Promise<Link>, pace: Pace, clock: Clock, isOver: () => boolean) {
     this.#connect = connect;
@@ -46,7 +47,10 @@ export class Subscriptions {
     this.#isOver = isOver;
   }
 
-  /** Yields when the subscription is live, and at every message. Rejects when the connection is lost: messages may be, too. */
+  /**
+   * Yields when the subscription is live, and at every message. Rejects when the connection is lost: messages may be,
+   * too.
+   */
   async *watch(name: string, signal: AbortSignal): AsyncGenerator<void> {
     let hinted = false;
     let failure: { readonly reason: unknown } | null = null;

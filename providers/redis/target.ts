@@ -58,8 +58,8 @@ const SETTINGS = {
 } as const;
 
 /**
- * No part may hold a character that ends another one. Then all before the one `@` is credentials, and nothing else is: a
- * password that should have been percent-encoded can neither be cut short nor show in an error.
+ * No part may hold a character that ends another one. Then all before the one `@` is credentials, and nothing else is:
+ * a password that should have been percent-encoded can neither be cut short nor show in an error.
  */
 const SHAPE =
   /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/?#\s]*)@)?([^@/?#\s]*)(?:\/([^@?#\s]*))?(?:\?([^@#\s]*))?$/i;

@@ -11,7 +11,10 @@ import { PROBE } from "./scripts.ts";
 import { slotOf } from "./slots.ts";
 import { format } from "./target.ts";
 
-/** How many members or keys the server looks at in one step: so few that it takes milliseconds, for it does nothing else meanwhile. */
+/**
+ * How many members or keys the server looks at in one step: so few that it takes milliseconds, for it does nothing else
+ * meanwhile.
+ */
 const A_STEP = 10_000;
 
 /**

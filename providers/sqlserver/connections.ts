@@ -189,8 +189,8 @@ export class Connections {
       get connectTimeout() {
         return connectTimeout ?? Math.max(patience(1 / 2), statementTimeout);
       },
-      // A batch that was cancelled may take the rest of a lease to be acknowledged: a connection that is lost to every slow
-      // answer never gets warm, and a new one is slower still.
+      // A batch that was cancelled may take the rest of a lease to be acknowledged: a connection that is lost to every
+      // slow answer never gets warm, and a new one is slower still.
       get cancelTimeout() {
         return patience(2 / 3);
       },

@@ -23,8 +23,8 @@ export function isNoTable(error: unknown): boolean {
 }
 
 /**
- * A read-only database; a database of an availability group that is not to be had there, or by readers only; one of Azure's
- * that has moved.
+ * A read-only database; a database of an availability group that is not to be had there, or by readers only; one of
+ * Azure's that has moved.
  */
 const ELSEWHERE = [3906, 976, 978, 982, 983, 40197, 40613];
 

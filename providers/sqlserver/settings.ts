@@ -74,8 +74,8 @@ const REFUSED: Readonly<Record<string, { readonly harmless: RegExp; readonly why
   "Failover Partner": { harmless: /^$/, why: "the driver cannot do it; name an availability group's listener" },
   "Integrated Security": {
     harmless: /^(false|no)$/i,
-    why:
-      "the driver cannot log in as the user of the process; give user (DOMAIN\\name for a Windows account) and password",
+    why: "the driver cannot log in as the user of the process; give user (DOMAIN\\name for a Windows account) and " +
+      "password",
   },
   "Replication": { harmless: /^(false|no)$/i, why: "leases are written as by anybody" },
   "Server Certificate": { harmless: /^$/, why: 'the driver cannot do it; name its authority with "ca"' },
@@ -98,8 +98,8 @@ const UNUSABLE = new Map([
 ]);
 
 /**
- * Reads settings, each under any of its names. Case, blanks and underscores in a name mean nothing, and of two with one name
- * the last counts, as in ADO.NET.
+ * Reads settings, each under any of its names. Case, blanks and underscores in a name mean nothing, and of two with one
+ * name the last counts, as in ADO.NET.
  *
  * @param given names and values
  * @param options `inSeconds`: whether a bare number of a duration is seconds, as in a connection string

@@ -1,36 +1,39 @@
 /**
  * The T-SQL of the SQL Server provider: one batch for each operation, for SQL Server, Azure SQL and Babelfish alike.
  *
- * **Every statement commits by itself.** A batch opens no transaction, ends the mode in which statements open one, and does
- * nothing on a connection that is in one: a lease that is not committed is nobody's, and would block the group. So nothing
- * can stay open on a pooled connection, whatever ends the batch in the middle. The one `UPDATE` of a batch tests and changes
- * its row in a single atomic step, and its outcome can be read afterwards, because a term id is never used by two terms.
+ * **Every statement commits by itself.** A batch opens no transaction, ends the mode in which statements open one, and
+ * does nothing on a connection that is in one: a lease that is not committed is nobody's, and would block the group. So
+ * nothing can stay open on a pooled connection, whatever ends the batch in the middle. The one `UPDATE` of a batch
+ * tests and changes its row in a single atomic step, and its outcome can be read afterwards, because a term id is never
+ * used by two terms.
  *
- * **The clock is read once, first.** `SYSUTCDATETIME()` stands still within a statement, also while that waits for a lock or
- * a scheduler (on Babelfish, where it is PostgreSQL's `statement_timestamp()`, in the whole batch), and statements of one term can overtake each other. `@now` is read before the batch waits for anything: after
- * the request was sent, from which the caller counts, and before anything is written. What a batch writes with it is never
- * more than its caller relies on. It may come late, though, when a later call of its term has written a later expiry: the
- * later of the two stays, and so does the later heartbeat. Metadata that comes after newer of the same provider is dropped:
- * `@written` counts them. An answer says that the row holds at least what *this* call asked
- * for, whoever wrote it. A take-over with an old `@now` finds fewer leases expired, never more.
+ * **The clock is read once, first.** `SYSUTCDATETIME()` stands still within a statement, also while that waits for a
+ * lock or a scheduler (on Babelfish, where it is PostgreSQL's `statement_timestamp()`, in the whole batch), and
+ * statements of one term can overtake each other. `@now` is read before the batch waits for anything: after the request
+ * was sent, from which the caller counts, and before anything is written. What a batch writes with it is never more
+ * than its caller relies on. It may come late, though, when a later call of its term has written a later expiry: the
+ * later of the two stays, and so does the later heartbeat. Metadata that comes after newer of the same provider is
+ * dropped: `@written` counts them. An answer says that the row holds at least what *this* call asked for, whoever wrote
+ * it. A take-over with an old `@now` finds fewer leases expired, never more.
  *
  * **Locks and versions.** No step depends on a lock hint, which Babelfish ignores, nor on what an earlier statement of
- * the batch has read. The `UPDATE` finds its row by the whole primary key, and its conditions hold for the version that it
- * changes:
+ * the batch has read. The `UPDATE` finds its row by the whole primary key, and its conditions hold for the version that
+ * it changes:
  *
- * - Under locking `READ COMMITTED` it reads under an update lock, and under `READ_COMMITTED_SNAPSHOT` it still does, since
- *   only readers get versions; the `SELECT` after it, a statement of its own, gets one that has its write.
- * - With optimized locking it qualifies the latest committed version without a lock, locks, and qualifies again if the row
- *   has changed meanwhile. Babelfish does the same by way of PostgreSQL.
+ * - Under locking `READ COMMITTED` it reads under an update lock, and under `READ_COMMITTED_SNAPSHOT` it still does,
+ *   since only readers get versions; the `SELECT` after it, a statement of its own, gets one that has its write.
+ * - With optimized locking it qualifies the latest committed version without a lock, locks, and qualifies again if the
+ *   row has changed meanwhile. Babelfish does the same by way of PostgreSQL.
  * - Under `SNAPSHOT` a row that has changed since fails the statement (3960): an error, of which nothing was written.
  * - Deadlocks (1205) take a second lock. A statement has one row, and the batch keeps no lock from one to the next, so
- *   that it takes somebody else's transaction over many rows. The victim's statement is undone and its batch ends: an error,
- *   so that the outcome is unknown to the caller, who asks again by the same term id. It is no lost race.
- * - Escalation to a lock on the table needs some 5,000 locks in a statement. `groups` reads many rows and keeps no lock.
+ *   that it takes somebody else's transaction over many rows. The victim's statement is undone and its batch ends: an
+ *   error, so that the outcome is unknown to the caller, who asks again by the same term id. It is no lost race.
+ * - Escalation to a lock on the table needs some 5,000 locks in a statement. `groups` reads many rows and keeps no
+ *   lock.
  *
- * **Other servers.** A readable secondary or a demoted primary refuses writes (3906), and the provider leaves its connections
- * to it. A primary whose clock differs, after a failover, looks like a step of the clock, as below. What a replica that
- * commits asynchronously has not heard of is lost with its token; that is not promised.
+ * **Other servers.** A readable secondary or a demoted primary refuses writes (3906), and the provider leaves its
+ * connections to it. A primary whose clock differs, after a failover, looks like a step of the clock, as below. What a
+ * replica that commits asynchronously has not heard of is lost with its token; that is not promised.
  *
  * **Steps of the clock.** A take-over by the time asks for more than an expiry: that the time is no later than the
  * observer foresees (`@latest`), and no earlier (`@earliest`): below that it was set back, and what has ended the
@@ -56,7 +59,10 @@ export interface Statements {
   readonly acquire: string;
   /** `@group @term @timeout @call`. One row, with the server's time, if the term holds the lease that long, or none. */
   readonly renew: string;
-  /** The same with `@metadata`, the provider that writes it (`@source`), and its count of what it has written (`@written`). */
+  /**
+   * The same with `@metadata`, the provider that writes it (`@source`), and its count of what it has written
+   * (`@written`).
+   */
   readonly renewMetadata: string;
   /** `@group @term @call`. One row if this call released the lease, or none. */
   readonly release: string;
@@ -88,7 +94,8 @@ export function quoteIdentifier(what: string, identifier: string): string {
   const { length } = identifier;
   if (length < 1 || length > MAX_IDENTIFIER_LENGTH || identifier.includes("\0")) {
     throw new RangeError(
-      `Cannot use ${what} "${identifier}": it must have 1 to ${MAX_IDENTIFIER_LENGTH} characters and no NUL, has ${length}`,
+      `Cannot use ${what} "${identifier}": it must have 1 to ${MAX_IDENTIFIER_LENGTH} characters and no NUL, ` +
+        `has ${length}`,
     );
   }
   return `[${identifier.replaceAll("]", "]]")}]`;
@@ -151,7 +158,10 @@ UPDATE ${name} SET token = token WHERE 1 = 0`,
   };
 }
 
-/** The group's row. What remains of the lease is counted at the end of the batch, and the clock as it was at its beginning. */
+/**
+ * The group's row. What remains of the lease is counted at the end of the batch, and the clock as it was at its
+ * beginning.
+ */
 function rowSql(table: string, more: string): string {
   return `SELECT participant_id, term_id, token, version, lease_ms, metadata${more}, ${epochMs("@now")} AS server_now,
   ${epochMs("acquired_at")} AS acquired_at, ${epochMs("heartbeat_at")} AS heartbeat_at,
@@ -163,12 +173,12 @@ FROM ${table} WHERE election_group = @group`;
  * Takes the lease, or tells who holds it.
  *
  * 1. While another term holds the lease, nothing is written and no write lock taken.
- * 2. A group's first row is inserted as one that nobody holds. Two that do so at once collide on the key (2627, or 2601 where
- *    the key is a unique index); the other row is as good as ours.
- * 3. The `UPDATE` takes the row over if it is free *then*: it tests and changes the newest version in one step, so that of
- *    two takers one wins, and a renewal that came in between is seen. A term that holds the lease renews it.
- * 4. The last `SELECT` says who holds the lease. If this term holds as much as it asked for, that can only be by step 3, now
- *    or in another call of it.
+ * 2. A group's first row is inserted as one that nobody holds. Two that do so at once collide on the key (2627, or 2601
+ *    where the key is a unique index); the other row is as good as ours.
+ * 3. The `UPDATE` takes the row over if it is free *then*: it tests and changes the newest version in one step, so that
+ *    of two takers one wins, and a renewal that came in between is seen. A term that holds the lease renews it.
+ * 4. The last `SELECT` says who holds the lease. If this term holds as much as it asked for, that can only be by step
+ *    3, now or in another call of it.
  */
 function acquireSql(table: string): string {
   const free = `term_id = N'' OR term_id = @term OR version = @stale OR ` +
@@ -203,9 +213,9 @@ ${rowSql(table, `,\n  CASE WHEN term_id = @term AND expires_at >= ${UNTIL} THEN 
 }
 
 /**
- * Renews the lease if the term holds it, and tells whether it does. What the `UPDATE` did not renew had expired by then, or
- * belonged to another term, and both stay so; hence the `SELECT` finds the lease only if it was renewed, by this call or by
- * one of the same term that asked for no less.
+ * Renews the lease if the term holds it, and tells whether it does. What the `UPDATE` did not renew had expired by
+ * then, or belonged to another term, and both stay so; hence the `SELECT` finds the lease only if it was renewed, by
+ * this call or by one of the same term that asked for no less.
  */
 function renewSql(table: string, metadata: string): string {
   const time = epochMs("@now");
@@ -220,8 +230,8 @@ FROM ${table} WHERE election_group = @group AND term_id = @term AND expires_at >
 }
 
 /**
- * Empties the lease if the row is the term's, expired or not: the clock may have been stepped, and nobody took over. The row
- * stays, for its token, and keeps the id of the call that emptied it.
+ * Empties the lease if the row is the term's, expired or not: the clock may have been stepped, and nobody took over.
+ * The row stays, for its token, and keeps the id of the call that emptied it.
  */
 function releaseSql(table: string): string {
   return `UPDATE ${table} SET term_id = N'', version = @call, released_by = @call

@@ -37,7 +37,8 @@ const SERVER_KEYWORDS = ["server", "datasource", "address", "addr", "networkaddr
 /**
  * Takes `target` apart.
  *
- * @throws {TypeError | RangeError} if it is neither a connection string nor a URL with a host, or a setting cannot be used.
+ * @throws {TypeError | RangeError} if it is neither a connection string nor a URL with a host, or a setting cannot be
+ * used.
  *   The message tells no password
  */
 export function parseTarget(target: string): Target {

@@ -13,8 +13,8 @@ interface Waiter {
 /**
  * Lets calls in as the connections of a pool allow.
  *
- * - A call that would have another connection made waits for the one that is being made: a process opens them one by one, so
- *   that those of many processes do not press upon a server that is slow as it is.
+ * - A call that would have another connection made waits for the one that is being made: a process opens them one by
+ *   one, so that those of many processes do not press upon a server that is slow as it is.
  * - Heartbeats and releases go first, and other calls leave them a connection, so that looks at rows that somebody has
  *   locked, or many at once, cost no healthy leader its term.
  */

@@ -250,8 +250,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "a host that only begins like Azure's is taken for one",
     "catalog.ts",
     [
-      "(:\\d+)?([/?]|$)|[^/?#]+",
-      "(:\\d+)?|[^/?#]+",
+      "devstoreaccount1)([/?]|$)`",
+      "devstoreaccount1)`",
     ],
     MAIN,
     "leaves the rest of the web alone",

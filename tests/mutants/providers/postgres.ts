@@ -394,11 +394,6 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "not encoded",
     ],
     [
-      "a password with a # is cut short",
-      ...[TARGET, ' || url.includes("#")', ""] as const,
-      "not encoded",
-    ],
-    [
       "the rest of a password is shown as a keyword",
       ...[
         "providers/postgres/key_values.ts",
