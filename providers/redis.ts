@@ -24,9 +24,10 @@
  * was asked for too slowly, and when its clock was set forward. Released leases are told to the others by `PUBLISH`,
  * which reaches them over one more connection, however many groups are watched.
  *
- * A user of the server needs the keys `~PREFIX*`, the channels `&PREFIX*`, and the commands `+evalsha +eval +time +exists
- * +hmget +hset +persist +get +set +sadd +del +publish +subscribe +unsubscribe`; `+select` where the database is not 0,
- * `+sscan` to list groups, `+role` with Sentinel, and `+cluster|slots +asking +scan` with Cluster.
+ * A user of the server needs the keys `~PREFIX*`, the channels `&PREFIX*`, and the commands
+ * `+evalsha +eval +time +exists +hmget +hset +persist +get +set +sadd +del +publish +subscribe +unsubscribe`;
+ * `+select` where the database is not 0, `+sscan` to list groups, `+role` with Sentinel, and
+ * `+cluster|slots +asking +scan` with Cluster.
  *
  * @module
  */
