@@ -17,6 +17,7 @@ export function expiryCases(target: ConformanceTarget): ConformanceCase[] {
         "from its renewal": () => livesFromRenewal(stage),
         "from a renewal with metadata": () => livesFromRenewal(stage, { with: "metadata" }),
         "from the moment its term asked again": () => livesFromAskingAgain(stage),
+        "as long as it is renewed, however long others look on": () => livesWhileRenewed(stage),
         "as its own term asked, not as the next one does": () => ownTimeout(stage),
         "also when its participant gave up on the answer": () => orphanFreesItself(stage),
       })),
@@ -67,6 +68,25 @@ async function livesFromGrant(stage: Stage): Promise<void> {
   const sentAt = now();
   const lease = await win(stage.first, request);
   await takeOver(stage, contender, lease, sentAt);
+}
+
+/** A provider that goes by what stands still must see each renewal, over more than one lease. */
+async function livesWhileRenewed(stage: Stage): Promise<void> {
+  const contender = await stage.open();
+  const lease = await win(stage.first, shortRequest(stage));
+  const contend = stage.request(lease.electionGroup, { heartbeatTimeout: stage.short });
+  let renewedAt = now();
+  for (const start = renewedAt; now() - start < 2.5 * stage.short;) {
+    await wait(stage.short / 6);
+    const sentAt = now();
+    if (await stage.first.renew(lease, soon()) === "renewed") renewedAt = sentAt;
+    const answer = await contender.acquire(contend, soon());
+    const age = now() - renewedAt;
+    if (!answer.acquired) continue;
+    // A machine that stood still for a whole lease has lost it by right.
+    assert.ok(age >= lease.heartbeatTimeout * 0.99, `the lease was taken ${Math.round(age)} ms after its renewal`);
+    return;
+  }
 }
 
 async function livesFromRenewal(stage: Stage, metadata?: Record<string, string>): Promise<void> {

@@ -345,15 +345,6 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "has died before|no dead leader",
     ],
     [
-      "the version does not change with every write",
-      ...[
-        STATEMENTS,
-        "lease.xmin::text || ' ' || extract(epoch FROM lease.heartbeat_at)::text",
-        "lease.term_id",
-      ] as const,
-      "no dead leader",
-    ],
-    [
       "a leader believes a step forwards",
       ...[HEARTBEATS, "first ? {", "first || true ? {"] as const,
       "takes no lease",
@@ -436,6 +427,15 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
   ],
   "tests/providers/postgres_test.ts": [
+    [
+      "the version does not change with every write",
+      ...[
+        STATEMENTS,
+        "lease.xmin::text || ' ' || extract(epoch FROM lease.heartbeat_at)::text",
+        "lease.term_id",
+      ] as const,
+      "a lease lives as long as promised",
+    ],
     [
       "a lease is committed before it is on disk",
       ...[STATEMENTS, "WHEN 'off' THEN 'on'", "WHEN 'off' THEN 'off'"] as const,
