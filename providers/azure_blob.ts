@@ -139,6 +139,8 @@ class AzureBlobProvider implements Provider {
   readonly #closing = new AbortController();
   readonly #renewals = new JoinedRenewals();
   readonly #logger: Logger | undefined;
+  /** When the last `acquire` of a term that is under way has settled. */
+  readonly #asked = new Map<string, Promise<void>>();
   #opened: Promise<OpenContainer> | null = null;
 
   constructor(open: () => Promise<OpenContainer>, prefix: string, logger: Logger | undefined) {
@@ -147,7 +149,16 @@ class AzureBlobProvider implements Provider {
     this.#logger = logger;
   }
 
-  acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
+  acquire(request: AcquireRequest, options: CallOptions): Promise<Acquired | Held> {
+    const asked = this.#acquire(request, options);
+    const settled = asked.then(() => {}, () => {}).finally(() => {
+      if (this.#asked.get(request.termId) === settled) this.#asked.delete(request.termId);
+    });
+    this.#asked.set(request.termId, settled);
+    return asked;
+  }
+
+  #acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     return this.#callGroup("acquire", request.electionGroup, signal, async (blob) => {
       const { known } = blob;
       let look = known === undefined ? await blob.look() : await blob.confirm(known);
@@ -158,6 +169,7 @@ class AzureBlobProvider implements Provider {
         const begin = (seen: Look) => isOurs ? this.#resume(request, seen, blob) : this.#claim(request, seen, blob);
         const claim = look === null ? "changed" : await begin(look);
         if (typeof claim === "object") return { acquired: true, lease: claim };
+        if (claim === "ended") return { acquired: false, leader: null };
         look = await blob.look();
         // Somebody has the lease and has not said who: the claim is under way, or was given up and will run out.
         if (claim === "held" && look?.isHeld === false) return { acquired: false, leader: null };
@@ -211,6 +223,8 @@ class AzureBlobProvider implements Provider {
     { signal }: CallOptions,
   ): Promise<"released" | "notHolder"> {
     return this.#callGroup("release", electionGroup, signal, async (blob) => {
+      // An `acquire` of this client that is under way comes to its end first.
+      await this.#asked.get(termId);
       const done = await blob.release(termId);
       const { known } = blob;
       if (known?.record?.termId === termId) blob.remember({ ...known, isHeld: false });
@@ -265,24 +279,28 @@ class AzureBlobProvider implements Provider {
    * 2. Under the lease nobody else writes. So if the ETag is the one that was seen, so is the rest; else look again.
    * 3. Write the record and its token, on condition of the lease and the ETag.
    *
+   * A lease that is gone before step 3 was released by somebody who knew the term: it is not taken again, since what
+   * was released stays free until it is asked for anew.
+   *
    * One that was given up on after step 1 runs out by itself. Until then the record is that of another term, which has
    * the lease no more, and so is not reported (see `GroupBlob.look`). One that was given up on in step 3, and is
    * carried out late, finds another ETag or another lease, or is the same term's own claim, which asks again and finds
    * it.
    */
-  async #claim(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "held" | "changed"> {
+  async #claim(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "held" | "changed" | "ended"> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
     const taken = await blob.take(termId, leaseSeconds(heartbeatTimeout));
     if (typeof taken === "string") return taken;
     const look = taken.etag === seen.etag ? seen : await blob.download(termId);
-    if (look === null) return "changed";
+    if (look === null) return "ended";
     if (look.record?.termId === termId) return await this.#keep(request, look, look.record, blob);
     // Also a blob that was deleted and made anew gets a token beyond all before, since Azure's clock has gone on.
     const acquiredAt = taken.date ?? new Date(0);
     const now = BigInt(acquiredAt.getTime());
     const token = look.token < now ? now : look.token + 1n;
     const record = { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata };
-    return await blob.write(record, look.etag) ? toLease(electionGroup, record) : "changed";
+    if (await blob.write(record, look.etag)) return toLease(electionGroup, record);
+    return await blob.renew(termId) === null ? "ended" : "changed";
   }
 
   /**

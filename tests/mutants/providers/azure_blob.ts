@@ -247,6 +247,16 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "leaves the rest of the web alone",
   ),
   mutant(
+    "a claim whose lease was released meanwhile is made anew",
+    "azure_blob.ts",
+    [
+      'return await blob.renew(termId) === null ? "ended" : "changed";',
+      'return "changed";',
+    ],
+    MAIN,
+    "may overlap, and what is released stays free",
+  ),
+  mutant(
     "a host that only begins like Azure's is taken for one",
     "catalog.ts",
     [
