@@ -251,20 +251,6 @@ export const MUTANTS: readonly ProviderMutant[] = [
     test: { file: MISUSE, filter: "a stream of hints" },
   },
   {
-    name: "a provider that is opened without an end is waited for",
-    file: PROVIDER,
-    find: 'await this.#call("open", this.#config.requestTimeout, (bound) => provider.connect(bound), signal);',
-    replace: "await provider.connect(signal);",
-    test: { file: MISUSE, filter: "what opens it hangs" },
-  },
-  {
-    name: "what is opened need not be a provider",
-    file: "src/registry.ts",
-    find: '  checkMethods(`what "${definition.name}" opens`, provider, ["acquire", "renew", "release", "read"]);\n',
-    replace: "",
-    test: { file: MISUSE, filter: "what opens it hangs" },
-  },
-  {
     name: "a logger whose promise rejects ends the process",
     file: "src/logger.ts",
     find: "    if (told instanceof Promise) told.catch(() => {});\n",

@@ -86,11 +86,6 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "keeps its connection",
     ],
     [
-      "the connection is kept when there is no lease",
-      ...["providers/postgres/reserve.ts", "if (this.#leases.size === 0) this.take()?.release();", ""] as const,
-      "keeps its connection",
-    ],
-    [
       "a renewal may shorten a lease",
       ...[
         STATEMENTS,
