@@ -13,35 +13,14 @@ import { type Files, nodeFiles } from "../../providers/file/directory.ts";
 import { ownHolder } from "../../providers/file/host.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
-import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
-import { type Call, filesWith } from "./file/fixture.ts";
+import { type Call, filesWith, LEASE_MS, lose, request, soon, win } from "./file/fixture.ts";
 import { Actor, type Play } from "./file/stepped_files.ts";
 
-const LEASE_MS = 10_000;
 /** More steps than any call takes. */
 const MOST_STEPS = 30;
 const parent = await mkdtemp(join(tmpdir(), "elect-interleavings-"));
 after(() => rm(parent, { recursive: true, force: true }));
-
-function request(): AcquireRequest {
-  const termId = crypto.randomUUID();
-  return { electionGroup: "g", participantId: "p", termId, heartbeatTimeout: LEASE_MS, metadata: {} };
-}
-
-function soon(): { signal: AbortSignal } {
-  return { signal: AbortSignal.timeout(30_000) };
-}
-
-async function win(provider: Provider, asked = request()): Promise<Lease> {
-  const answer = await provider.acquire(asked, soon());
-  assert.ok(answer.acquired, "the lease must be granted");
-  return answer.lease;
-}
-
-async function lose(provider: Provider): Promise<void> {
-  assert.equal((await provider.acquire(request(), soon())).acquired, false, "the lease must not be granted");
-}
 
 /**
  * A leader whose renewal has begun in time and stands before its first step, and contenders who saw its lease run out.

@@ -12,37 +12,17 @@ import { directoryName, parseListing } from "../../providers/file/names.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
-import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
+import type { Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
+import { LEASE_MS, lose, request, soon, win } from "./asking.ts";
 
-const LEASE_MS = 10_000;
 const parent = await mkdtemp(join(tmpdir(), "elect file \u00fc "));
 after(() => rm(parent, { recursive: true, force: true }));
 
 function newRoot(): string {
   return join(parent, crypto.randomUUID());
-}
-
-function request(electionGroup: string, changes: Partial<AcquireRequest> = {}): AcquireRequest {
-  const termId = crypto.randomUUID();
-  return { electionGroup, participantId: "p", termId, heartbeatTimeout: LEASE_MS, metadata: {}, ...changes };
-}
-
-function soon(): { signal: AbortSignal } {
-  return { signal: AbortSignal.timeout(30_000) };
-}
-
-async function win(provider: Provider, asked: AcquireRequest): Promise<Lease> {
-  const answer = await provider.acquire(asked, soon());
-  assert.ok(answer.acquired, "the lease must be granted");
-  return answer.lease;
-}
-
-async function lose(provider: Provider, asked: AcquireRequest): Promise<void> {
-  const answer = await provider.acquire(asked, soon());
-  assert.ok(!answer.acquired, "the lease must not be granted");
 }
 
 async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {

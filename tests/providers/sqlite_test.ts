@@ -10,39 +10,18 @@ import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { type SqliteOptions, sqliteProvider } from "../../providers/sqlite.ts";
 import { ProviderError } from "../../src/errors.ts";
-import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { heldCalls } from "../testing/held_calls.ts";
+import { LEASE_MS, lose, request, soon, win } from "./asking.ts";
 
-const LEASE_MS = 10_000;
 const parent = await mkdtemp(join(tmpdir(), "elect sqlite \u00fc "));
 after(() => rm(parent, { recursive: true, force: true }));
 
 function newPath(): string {
   return join(parent, `${crypto.randomUUID()}.db`);
-}
-
-function request(electionGroup: string, changes: Partial<AcquireRequest> = {}): AcquireRequest {
-  const termId = crypto.randomUUID();
-  return { electionGroup, participantId: "p", termId, heartbeatTimeout: LEASE_MS, metadata: {}, ...changes };
-}
-
-function soon(): { signal: AbortSignal } {
-  return { signal: AbortSignal.timeout(30_000) };
-}
-
-async function win(provider: Provider, asked: AcquireRequest): Promise<Lease> {
-  const answer = await provider.acquire(asked, soon());
-  assert.ok(answer.acquired, "the lease must be granted");
-  return answer.lease;
-}
-
-async function lose(provider: Provider, asked: AcquireRequest): Promise<void> {
-  const answer = await provider.acquire(asked, soon());
-  assert.ok(!answer.acquired, "the lease must not be granted");
 }
 
 const shared = newPath();
