@@ -16,7 +16,7 @@ import { draw, listNames, loadList } from "./mutants/lists.ts";
 import { BACKENDS, EMBEDDED, testFlags } from "./permissions.ts";
 import { prepareBackend, type ReadyBackend, stopBackends } from "./runner/backends.ts";
 import { endAll, execute, ROOT } from "./runner/command.ts";
-import { type Counts, countTests, NONE, sum } from "./runner/junit.ts";
+import { type Counts, countTests, NONE, sum, testCases } from "./runner/junit.ts";
 import { programOf, type Runtime, RUNTIMES, searchPath, testCommand } from "./runner/runtimes.ts";
 
 /** One line of the summary. */
@@ -25,6 +25,8 @@ interface Result {
   readonly runtime: string;
   readonly counts: Counts;
   readonly note: string;
+  /** What failed, and why: printed at once, and again before the summary. */
+  readonly failures: string;
 }
 
 /** What is done at the same time: the smallest machines have two cores. */
@@ -236,21 +238,29 @@ async function runTests(
   const path = `${reports}/${crypto.randomUUID()}.xml`;
   const argv = testCommand(runtime, program, files, path, denoFlags);
   const { ok, output } = await execute({ argv, env: { PATH: searchPath(), ...backend?.env } });
-  const xml = await Deno.readTextFile(path).catch(() => "");
-  const counts = countTests(xml);
+  const cases = testCases(await Deno.readTextFile(path).catch(() => ""));
+  const counts = countTests(cases);
+  const failures = cases.flatMap(({ name, outcome, failure }) =>
+    outcome === "failed" ? [`${name}\n${failure.replaceAll(/^/gm, "    ")}`] : []
+  );
   // A runner that fails without a failed test has crashed, or could not even load a file.
   const crashed = !ok && counts.failed === 0;
-  report(what, runtime, crashed ? { ...counts, failed: 1 } : counts, crashed ? `${argv.join(" ")}\n${output}` : output);
+  if (crashed) report(what, runtime, { ...counts, failed: 1 }, `${argv.join(" ")}\n${lastLines(output, 100)}`);
+  else report(what, runtime, counts, failures.join("\n"));
 }
 
-/** Notes a result, with all that was printed if it is bad. */
-function report(what: string, runtime: string, counts: Counts, output: string): void {
+/** Notes a result, with what failed if it is bad. */
+function report(what: string, runtime: string, counts: Counts, failures: string): void {
   const { passed, failed, skipped } = counts;
   const line = `${failed === 0 ? "ok    " : "FAILED"} ${what.padEnd(18)} ${runtime.padEnd(5)}`;
   const numbers = passed + failed + skipped > 0 ? `${passed} passed, ${failed} failed, ${skipped} skipped` : "";
   console.log(`${line} ${numbers}`.trimEnd());
-  if (failed > 0) console.log(output.trimEnd());
-  results.push({ what, runtime, counts, note: "" });
+  if (failed > 0) console.log(failures.trimEnd());
+  results.push({ what, runtime, counts, note: "", failures: failed > 0 ? failures.trimEnd() : "" });
+}
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split("\n").slice(-count).join("\n");
 }
 
 /** Notes that something is not there; where `variable` requires it, that is a failure. */
@@ -260,11 +270,20 @@ function skip(what: string, runtime: string, variable: string, name: string, rea
   console.log(
     `${required ? "FAILED" : "skip  "} ${what.padEnd(18)} ${note}${required ? ` (${variable} requires it)` : ""}`,
   );
-  results.push({ what, runtime, counts: { ...NONE, [required ? "failed" : "skipped"]: 1 }, note });
+  results.push({
+    what,
+    runtime,
+    counts: { ...NONE, [required ? "failed" : "skipped"]: 1 },
+    note,
+    failures: required ? note : "",
+  });
 }
 
 function summarize(expectsTests: boolean): void {
   console.log("");
+  for (const { what, runtime, failures } of results) {
+    if (failures !== "") console.log(`FAILED ${what} on ${runtime}: ${failures}\n`);
+  }
   const rows = [...new Set(results.map(({ what }) => what))];
   for (const what of rows) {
     const cells = RUNTIMES.map((runtime) => {

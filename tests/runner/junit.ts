@@ -1,4 +1,4 @@
-/** Counts what really ran, from JUnit reports: an exit code of 0 does not say that a test was there. */
+/** Reads what really ran from JUnit reports: an exit code of 0 does not say that a test was there. */
 
 /** How many tests ended how. */
 export interface Counts {
@@ -30,12 +30,14 @@ export interface TestCase {
   readonly name: string;
   /** How it ended. */
   readonly outcome: keyof Counts;
+  /** What the runner says of its failure; empty if it did not fail. */
+  readonly failure: string;
 }
 
 /** Counts the test cases of a report. */
-export function countTests(xml: string): Counts {
+export function countTests(cases: readonly TestCase[]): Counts {
   const counts = { ...NONE };
-  for (const { outcome } of testCases(xml)) counts[outcome]++;
+  for (const { outcome } of cases) counts[outcome]++;
   return counts;
 }
 
@@ -47,8 +49,18 @@ export function testCases(xml: string): TestCase[] {
   return [...xml.matchAll(pattern)].flatMap(([, attributes = "", body = ""]) => {
     const [, name = ""] = /\bname="([^"]*)"/.exec(attributes) ?? [];
     const outcome = outcomeOf(body);
-    return name.endsWith("_test.ts") && outcome !== "failed" ? [] : [{ name, outcome }];
+    const [, failure = ""] = /<(?:failure|error)\b(?:"[^"]*"|[^>"])*>([\s\S]*?)<\/(?:failure|error)>/.exec(body) ?? [];
+    return name.endsWith("_test.ts") && outcome !== "failed" ? [] : [{ name, outcome, failure: plain(failure).trim() }];
   });
+}
+
+/** Resolves the entities of a text in XML. */
+function plain(text: string): string {
+  const named: Record<string, string> = { amp: "&", apos: "'", gt: ">", lt: "<", quot: '"' };
+  return text.replaceAll(
+    /&(?:#(\d+)|(\w+));/g,
+    (entity, code, name) => code ? String.fromCodePoint(Number(code)) : named[name] ?? entity,
+  );
 }
 
 function outcomeOf(body: string): keyof Counts {
