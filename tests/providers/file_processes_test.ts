@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -262,7 +262,9 @@ test("renew() says lost to a process whose directory was removed, and one proces
     await leaderAmong([first], 1);
     second.tell("campaign");
     await sleep(systemClock, 300);
-    await rm(directory, { recursive: true });
+    // In one step: entry by entry, it can meet a claim that is made meanwhile, and fail.
+    await rename(directory, `${directory}.removed`);
+    await rm(`${directory}.removed`, { recursive: true });
     const { message } = await first.hear("lost");
     assert.equal(message.outcome, "lost");
     const next = await leaderAmong(contenders, 2, 3);
