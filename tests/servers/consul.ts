@@ -1,9 +1,8 @@
 /** A real Consul for the tests: the machine's own, or the last one that Debian packaged, unpacked into a cache. */
 
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
+import { cacheDirectory, fillCache, unpackDebian } from "./debian.ts";
 import {
   connectable,
   findProgram,
@@ -135,68 +134,9 @@ async function hasLeader(port: number): Promise<void> {
 
 /** Returns the path of the program `consul`, which is fetched if need be. */
 export async function consulProgram(): Promise<string> {
-  const unpacked = join(cacheDirectory(), "usr/bin/consul");
+  const unpacked = join(cacheDirectory("consul"), "usr/bin/consul");
   const found = await findProgram("consul", unpacked);
   if (found !== null) return found;
-  await fetchFromDebian().catch((error) => {
-    throw new Error(`Cannot install "consul": ${error instanceof Error ? error.message : error}`);
-  });
+  await fillCache("consul", (directory) => unpackDebian(SUITE, ["consul"], directory));
   return unpacked;
-}
-
-function cacheDirectory(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "multilock-tests", "consul");
-}
-
-/**
- * Downloads the one package and unpacks it. apt gets sources, lists and caches of its own, so that the machine neither
- * learns of the old release nor installs anything.
- */
-async function fetchFromDebian(): Promise<void> {
-  if (process.env.ELECT_TEST_INSTALL === "0") throw new Error("ELECT_TEST_INSTALL=0 forbids it");
-  if (await findProgram("apt-get") === null) throw new Error("there is no apt-get");
-  const scratch = await temporaryDirectory("consul-apt");
-  try {
-    const [lists, archives, sources] = ["state/lists/partial", "cache/archives/partial", "sources"]
-      .map((each) => join(scratch, each)) as [string, string, string];
-    await Promise.all([lists, archives, sources].map((each) => mkdir(each, { recursive: true })));
-    await writeFile(join(sources, "debian.sources"), await bullseyeSource());
-    const options = [
-      ...["Dir::Etc::SourceList=/dev/null", `Dir::Etc::SourceParts=${sources}`, `Dir::State=${scratch}/state`],
-      ...[`Dir::Cache=${scratch}/cache`, "Dir::State::status=/var/lib/dpkg/status", "Acquire::Languages=none"],
-      // The scratch directory is ours alone, so that apt's unprivileged user could not read it.
-      "APT::Sandbox::User=",
-    ].flatMap((option) => ["-o", option]);
-    await run("apt-get", [...options, "-q", "update"]);
-    await run("apt-get", [...options, "-q", "download", "consul"], { cwd: scratch });
-    const file = (await readdir(scratch)).find((name) => name.endsWith(".deb"));
-    if (file === undefined) throw new Error(`Debian ${SUITE} gave no package`);
-    await run("dpkg", ["-x", join(scratch, file), join(scratch, "unpacked")]);
-    // Moved into place at the end, a half-done download is never mistaken for the program.
-    await rm(cacheDirectory(), { recursive: true, force: true });
-    await mkdir(join(cacheDirectory(), ".."), { recursive: true });
-    await run("cp", ["-r", join(scratch, "unpacked"), `${cacheDirectory()}.new`]);
-    await rename(`${cacheDirectory()}.new`, cacheDirectory());
-  } finally {
-    await removeDirectory(scratch);
-  }
-}
-
-/** The machine's own Debian source, with the release replaced: the mirror it may reach is the one it uses already. */
-async function bullseyeSource(): Promise<string> {
-  const directory = "/etc/apt/sources.list.d";
-  const names = await readdir(directory).catch(() => []);
-  const files = [...names.map((name) => join(directory, name)), "/etc/apt/sources.list"];
-  const texts = await Promise.all(files.map((file) => readFile(file, "utf8").catch(() => "")));
-  const uri = texts.join("\n").match(/^(?:URIs:\s*|deb\s+(?:\[[^\]]*\]\s+)?)(\S+\/debian)\/?(?=\s|$)/m)?.[1];
-  if (uri === undefined) throw new Error("apt has no source of Debian's packages");
-  const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-  return [
-    "Types: deb",
-    `URIs: ${uri}`,
-    `Suites: ${SUITE}`,
-    "Components: main",
-    `Signed-By: ${keyring}`,
-    "",
-  ].join("\n");
 }
