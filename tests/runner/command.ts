@@ -1,7 +1,7 @@
 /** Runs programs for the test driver: with a time limit, their output kept for the case that they fail. */
 
 import { descendants } from "../servers/process.ts";
-import { patience } from "../slowness.ts";
+import { patience, slowness } from "../slowness.ts";
 
 /** What became of a program. */
 export interface Outcome {
@@ -25,6 +25,9 @@ export interface CommandSpec {
   readonly limitMs?: number;
 }
 
+/** How often the time that a program has had is counted, in milliseconds. */
+const COUNT_MS = 1_000;
+
 /** The checkout. */
 export const ROOT: URL = new URL("../../", import.meta.url);
 
@@ -32,7 +35,7 @@ const running = new Set<Deno.ChildProcess>();
 
 /** Runs a program to its end, or to the end of its time. */
 export async function execute(
-  { argv: [program = "", ...args], cwd = ROOT, env, limitMs: idleLimitMs = 600_000 }: CommandSpec,
+  { argv: [program = "", ...args], cwd = ROOT, env, limitMs = 600_000 }: CommandSpec,
 ): Promise<Outcome> {
   let child: Deno.ChildProcess;
   try {
@@ -50,18 +53,23 @@ export async function execute(
   running.add(child);
   const chunks: string[] = [];
   const read = [child.stdout, child.stderr].map((stream) => collect(stream, chunks));
-  let late = false;
-  const limitMs = patience(idleLimitMs);
-  const limit = setTimeout(() => {
+  // How slow the machine is changes while a program runs: each second counts for as much as it was worth.
+  const start = performance.now();
+  let [late, spentMs, countedAt] = [false, 0, start];
+  const limit = setInterval(() => {
+    const now = performance.now();
+    spentMs += (now - countedAt) / slowness();
+    countedAt = now;
+    if (spentMs < limitMs || late) return;
     late = true;
     end(child);
-  }, limitMs);
+  }, COUNT_MS);
   const { success } = await child.status;
-  clearTimeout(limit);
+  clearInterval(limit);
   running.delete(child);
   // A grandchild that inherited the pipes may keep them open; what it prints now is of no interest.
   await Promise.race([Promise.all(read), new Promise((resolve) => setTimeout(resolve, 2_000))]);
-  if (late) chunks.push(`\nended after ${limitMs / 1_000} s\n`);
+  if (late) chunks.push(`\nended after ${Math.round((performance.now() - start) / 1_000)} s\n`);
   return { ok: success && !late, late, output: chunks.join("") };
 }
 
