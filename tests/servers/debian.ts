@@ -1,6 +1,6 @@
 /**
- * Debian packages that the tests unpack into a cache of their own. Nothing is installed: the machine need not be root's,
- * and does not learn of other releases.
+ * Debian packages that the tests unpack into a cache of their own. Nothing is installed: the machine need not be
+ * root's, and does not learn of other releases.
  */
 
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -15,8 +15,8 @@ export function cacheDirectory(name: string): string {
 }
 
 /**
- * Makes the cache of `name`: `make` fills a new directory, which is moved into place at the end, so that a half-done one
- * is never mistaken for it.
+ * Makes the cache of `name`: `make` fills a new directory, which is moved into place at the end, so that a half-done
+ * one is never mistaken for it.
  *
  * @throws {Error} if it cannot be made; the message names it
  */
