@@ -14,7 +14,7 @@ import process from "node:process";
 import { attack } from "./mutants/attack.ts";
 import { draw, listNames, loadList } from "./mutants/lists.ts";
 import { BACKENDS, EMBEDDED, testFlags } from "./permissions.ts";
-import { prepareBackend, type ReadyBackend, stopBackends } from "./runner/backends.ts";
+import { findVariants, prepareBackend, type ReadyBackend, stopBackends, type Variant } from "./runner/backends.ts";
 import { endAll, execute, ROOT } from "./runner/command.ts";
 import { type Counts, countTests, NONE, sum, testCases } from "./runner/junit.ts";
 import { programOf, type Runtime, RUNTIMES, searchPath, testCommand } from "./runner/runtimes.ts";
@@ -59,7 +59,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 await main(Deno.args);
 
 async function main(args: readonly string[]): Promise<void> {
-  const groups = ["static", "unit", ...EMBEDDED, ...BACKENDS];
+  const servers: Variant[] = [...BACKENDS.map((name) => ({ name, provider: name })), ...await findVariants()];
+  const groups = ["static", "unit", ...EMBEDDED, ...servers.map(({ name }) => name)];
   const unknown = args.filter((arg) => !groups.includes(arg));
   if (unknown.length > 0) {
     console.error(`Cannot test "${unknown.join(" ")}": known are ${groups.join(", ")}`);
@@ -72,7 +73,7 @@ async function main(args: readonly string[]): Promise<void> {
   const files = await findTests();
   // Without a server they belong to the unit tests, unless they are asked for by name.
   const embedded = EMBEDDED.filter((name) => args.includes(name) && !wanted("unit"));
-  const expectsTests = BACKENDS.some(wanted) || embedded.length > 0 || wanted("unit");
+  const expectsTests = servers.some(({ name }) => wanted(name)) || embedded.length > 0 || wanted("unit");
   if (expectsTests) await findRuntimes();
   const jobs: (() => Promise<void>)[] = [];
   // Those that take longest come first.
@@ -83,7 +84,7 @@ async function main(args: readonly string[]): Promise<void> {
       ...RUNTIMES.map((runtime) => () => runTests(name, runtime, own.filter((each) => runsOn(each, runtime)), ["-A"])),
     );
   }
-  for (const name of BACKENDS.filter(wanted)) jobs.push(() => backendTests(name, files));
+  for (const server of servers.filter(({ name }) => wanted(name))) jobs.push(() => backendTests(server, files));
   if (wanted("unit")) {
     // Those of the command line plant defects in what kills process groups: by hand, where nothing else runs.
     const lists = listNames().filter((name) => name !== "cli" && !BACKENDS.includes(name));
@@ -178,16 +179,18 @@ async function documented(): Promise<string[]> {
   return found.sort();
 }
 
-async function backendTests(name: string, files: readonly string[]): Promise<void> {
-  const own = files.filter((file) => backendOf(file) === name);
+async function backendTests({ name, provider }: Variant, files: readonly string[]): Promise<void> {
+  const own = files.filter((file) => backendOf(file) === provider);
   let backend: ReadyBackend | undefined;
   try {
     backend = await prepareBackend(name);
   } catch (error) {
     skip(name, "all", "ELECT_REQUIRE_BACKENDS", name, error instanceof Error ? error.message : String(error));
+    // What needs no server has been run already.
+    if (name !== provider) return;
   }
-  const narrow = backend ? testFlags(name, backend.url, backend.control, backend.detour) : ["-A"];
-  const main = `tests/providers/${name.replaceAll("-", "_")}_test.ts`;
+  const narrow = backend ? testFlags(provider, backend.url, backend.control, backend.detour) : ["-A"];
+  const main = `tests/providers/${provider.replaceAll("-", "_")}_test.ts`;
   for (const runtime of RUNTIMES) {
     const mine = own.filter((file) => runsOn(file, runtime));
     if (runtime !== "deno") {
@@ -237,7 +240,7 @@ async function runTests(
   if (files.length === 0 || program === undefined) return;
   const path = `${reports}/${crypto.randomUUID()}.xml`;
   const argv = testCommand(runtime, program, files, path, denoFlags);
-  const { ok, output } = await execute({ argv, env: { PATH: searchPath(), ...backend?.env } });
+  const { ok, output } = await execute({ argv, env: { PATH: searchPath(backend?.path), ...backend?.env } });
   const cases = testCases(await Deno.readTextFile(path).catch(() => ""));
   const counts = countTests(cases);
   const failures = cases.flatMap(({ name, outcome, failure }) =>

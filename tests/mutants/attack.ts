@@ -148,7 +148,7 @@ async function runTests(
   const { ok, late, output } = await execute({
     argv,
     cwd: checkout.root,
-    env: { PATH: searchPath(), ...backend?.env },
+    env: { PATH: searchPath(backend?.path), ...backend?.env },
     limitMs,
   });
   const tookMs = performance.now() - start;

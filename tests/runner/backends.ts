@@ -5,7 +5,13 @@ import { controlVariable, detourVariable, urlVariable } from "../servers/backend
 import { composeServer } from "../servers/compose.ts";
 import { type ControlEndpoint, serveControl } from "../servers/control.ts";
 import { serverKinds } from "../servers/kinds.ts";
-import type { TestServer } from "../servers/server.ts";
+import type { ServerKind, TestServer } from "../servers/server.ts";
+
+/** Another server for the tests of a provider: Valkey for those of Redis. */
+export interface Variant {
+  readonly name: string;
+  readonly provider: string;
+}
 
 /** A server that is there, for as long as its tests run. */
 export interface ReadyBackend {
@@ -15,6 +21,8 @@ export interface ReadyBackend {
   readonly control: string | undefined;
   /** `HOST:PORT` of a detour to the server. */
   readonly detour: string | undefined;
+  /** A directory of the server's programs, where the search path has others of their names. */
+  readonly path: string | undefined;
   /** The variables by which the tests find it. */
   readonly env: Readonly<Record<string, string>>;
   /** Ends it. */
@@ -23,23 +31,31 @@ export interface ReadyBackend {
 
 const started = new Set<() => Promise<void>>();
 
+/** Lists the servers that are not the first one of their provider. */
+export async function findVariants(): Promise<Variant[]> {
+  return (await serverKinds()).flatMap(({ name, provider }) => provider === undefined ? [] : [{ name, provider }]);
+}
+
 /**
- * Makes the server of a backend available.
+ * Makes the server of a backend available, or a variant of it.
  *
  * @throws {Error} if there is no way to; the message says why for each way
  */
 export async function prepareBackend(name: string): Promise<ReadyBackend> {
+  const kind = (await serverKinds()).find((each) => each.name === name);
+  const { provider = name, path } = kind ?? {};
   const url = Deno.env.get(urlVariable(name));
   if (url) {
     const [control, detour] = [controlVariable(name), detourVariable(name)].map((each) => Deno.env.get(each));
-    return describe(name, url, control, detour, () => Promise.resolve());
+    return describe({ provider, url, control, detour, path, end: () => Promise.resolve() });
   }
   const reasons: string[] = [];
-  for (const start of [startLocal, composeServer]) {
+  for (const start of [() => startLocal(kind), () => composeServer(name)]) {
     try {
-      const server = await start(name);
+      const server = await start();
       const control = await serveControl(server, addressesIn(server.url)[0] ?? "");
-      return describe(name, server.url, control.url, control.detour, () => stop(server, control));
+      const end = () => stop(server, control);
+      return describe({ provider, url: server.url, control: control.url, detour: control.detour, path, end });
     } catch (error) {
       reasons.push(error instanceof Error ? error.message : String(error));
     }
@@ -52,8 +68,7 @@ export async function stopBackends(): Promise<void> {
   await Promise.allSettled([...started].map((each) => each()));
 }
 
-async function startLocal(name: string): Promise<TestServer> {
-  const kind = (await serverKinds()).find((each) => each.name === name);
+async function startLocal(kind: ServerKind | undefined): Promise<TestServer> {
   if (kind === undefined) throw new Error("it has no local server");
   await kind.install();
   return await kind.start();
@@ -65,21 +80,19 @@ async function stop(server: TestServer, control: ControlEndpoint): Promise<void>
 }
 
 function describe(
-  name: string,
-  url: string,
-  control: string | undefined,
-  detour: string | undefined,
-  end: () => Promise<void>,
+  { provider, end, ...backend }: Pick<ReadyBackend, "url" | "control" | "detour" | "path"> & {
+    readonly provider: string;
+    end(): Promise<void>;
+  },
 ): ReadyBackend {
   started.add(end);
+  const { url, control, detour } = backend;
   return {
-    url,
-    control,
-    detour,
+    ...backend,
     env: {
-      [urlVariable(name)]: url,
-      ...(control && { [controlVariable(name)]: control }),
-      ...(detour && { [detourVariable(name)]: detour }),
+      [urlVariable(provider)]: url,
+      ...(control && { [controlVariable(provider)]: control }),
+      ...(detour && { [detourVariable(provider)]: detour }),
     },
     async stop() {
       started.delete(end);

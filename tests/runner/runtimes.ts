@@ -62,8 +62,11 @@ export function testCommand(
   return [program, "--test", "--test-concurrency=1", `--test-timeout=${patience(300_000)}`, ...reporters, ...files];
 }
 
-/** Returns the search path for programs that tests start: with Deno on it, also where it came by npx. */
-export function searchPath(): string {
+/**
+ * Returns the search path for programs that tests start: with Deno on it, also where it came by npx. What is in directory `first`
+ * is found before all else.
+ */
+export function searchPath(first?: string): string {
   const directory = Deno.execPath().replace(/[/\\][^/\\]*$/, "");
-  return [directory, Deno.env.get("PATH") ?? ""].join(delimiter);
+  return [first ?? "", directory, Deno.env.get("PATH") ?? ""].filter(Boolean).join(delimiter);
 }

@@ -35,13 +35,17 @@ export interface RedisSetup {
   readonly args?: readonly string[];
   /** Whether the server speaks TLS instead of plain TCP; `args` then says how. */
   readonly tls?: boolean;
+  /** The program. @default the one on the search path */
+  readonly program?: string;
   /** Variables of its environment beside ours. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts a server with `setup`. */
-export async function startRedis({ args: more = [], tls = false, env = {} }: RedisSetup = {}): Promise<TestServer> {
-  const command = await findProgram(...PROGRAMS);
+export async function startRedis(
+  { args: more = [], tls = false, program, env = {} }: RedisSetup = {},
+): Promise<TestServer> {
+  const command = program ?? await findProgram(...PROGRAMS);
   if (command === null) throw new Error('Cannot start server "redis": there is no redis-server');
   const port = await freePort();
   const directory = await temporaryDirectory("redis");

@@ -4,8 +4,12 @@
 
 /** A backend that the tests can start. */
 export interface ServerKind {
-  /** The provider's name, as in `ELECT_REQUIRE_BACKENDS` and `ELECT_TEST_<NAME>_URL`. */
+  /** Its name, as in `ELECT_REQUIRE_BACKENDS` and `ELECT_TEST_<NAME>_URL`: that of the provider, if it has no other. */
   readonly name: string;
+  /** The provider whose tests run against it, too. @default that of its name */
+  readonly provider?: string;
+  /** A directory of its programs: first on the search path of those tests. */
+  readonly path?: string;
   /**
    * Makes the server's programs available (Debian packages, npm); does nothing if they are. Throws with the reason if
    * it cannot.
