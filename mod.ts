@@ -47,6 +47,13 @@ export {
 export type { RunOptions } from "./src/participant/work.ts";
 export type { Term } from "./src/participant/term.ts";
 export type { ElectionOptions } from "./src/options.ts";
+export type {
+  AcquireOutcome,
+  DurationStats,
+  ElectionStats,
+  Measurement,
+  RenewalOutcome,
+} from "./src/telemetry/measurement.ts";
 export type { LeadershipChange, LeadershipChangeType } from "./src/changes/change.ts";
 export { LeadershipChanges } from "./src/changes/stream.ts";
 export type { Duration } from "./src/time/duration.ts";

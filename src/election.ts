@@ -12,6 +12,7 @@ import { checkMetadata, type ElectionConfig, type ElectionOptions, resolveOption
 import { Participant } from "./participant/participant.ts";
 import type { LeaderInfo, Provider } from "./provider.ts";
 import type { Term } from "./participant/term.ts";
+import type { ElectionStats } from "./telemetry/measurement.ts";
 import { type RunOptions, runWhileLeading } from "./participant/work.ts";
 
 /** The state of a participant. */
@@ -130,6 +131,14 @@ export class LeaderElection implements AsyncDisposable {
       nextElectionAttempt: term === null ? nextAttempt : null,
       lastError,
     };
+  }
+
+  /**
+   * Returns what this election has measured since it was made: terms, renewals, how long they took, and how much of its
+   * term was left. Durations are seconds. `onMeasurement` has each as it is made.
+   */
+  stats(): ElectionStats {
+    return this.#participant.telemetry.stats;
   }
 
   /**

@@ -12,6 +12,7 @@ import { ConfigError } from "./errors.ts";
 import { checkMethods, checkSignal } from "./call_options.ts";
 import { type Logger, warningsTo } from "./logger.ts";
 import { refuseUnknown } from "./spelling.ts";
+import type { Measurement } from "./telemetry/measurement.ts";
 
 /** How an election is set up. Only `electionGroup` is required. Durations are milliseconds, or text such as `"5s"`. */
 export interface ElectionOptions {
@@ -74,6 +75,11 @@ export interface ElectionOptions {
   readonly logger?: Logger | null | undefined;
   /** Gives the logger also every look and heartbeat. @default false */
   readonly enableDetailedLogging?: boolean | undefined;
+  /**
+   * Called with each measurement, in the turn in which it is made; {@linkcode LeaderElection.stats} has the sums. What
+   * it throws is logged, and harms nothing else. OpenTelemetry gets the same numbers, where it is set up.
+   */
+  readonly onMeasurement?: ((measurement: Measurement) => void) | undefined;
   /** The source of time. @default the clock of the machine */
   readonly clock?: Clock | undefined;
   /** The source of jitter, at least 0 and less than 1. @default Math.random */
@@ -104,6 +110,7 @@ const OPTIONS = Object.keys(
     healthCheck: 0,
     logger: 0,
     enableDetailedLogging: 0,
+    onMeasurement: 0,
     clock: 0,
     random: 0,
     signal: 0,
@@ -130,6 +137,7 @@ export interface ElectionConfig {
   readonly healthCheck: ElectionOptions["healthCheck"];
   readonly logger: Logger | null;
   readonly detailed: boolean;
+  readonly onMeasurement: ElectionOptions["onMeasurement"];
   readonly clock: Clock;
   readonly random: () => number;
   readonly signal: AbortSignal | undefined;
@@ -158,6 +166,7 @@ export function resolveOptions(options: ElectionOptions): ElectionConfig {
     healthCheck: options.healthCheck,
     logger: options.logger === undefined ? CONSOLE : checkLogger(options.logger),
     detailed: options.enableDetailedLogging ?? false,
+    onMeasurement: options.onMeasurement,
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
     signal: options.signal,
@@ -292,7 +301,7 @@ function checkTypes(options: ElectionOptions): void {
       throw new TypeError(`Cannot use ${name} ${show(options[name])}: it must be true or false`);
     }
   }
-  for (const name of ["healthCheck", "random"] as const) {
+  for (const name of ["healthCheck", "random", "onMeasurement"] as const) {
     if (options[name] !== undefined && typeof options[name] !== "function") {
       throw new TypeError(`Cannot use ${name} ${show(options[name])}: it must be a function`);
     }

@@ -10,6 +10,7 @@ import { elapsedSince, instant } from "../time/clock.ts";
 import type { ProviderOperation } from "../errors.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { Acquired, Held, LeaderInfo, Lease, Provider } from "../provider.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
 import { TimerQueue } from "../time/timer_queue.ts";
 import { OwnedProvider } from "./owned_provider.ts";
 
@@ -25,16 +26,18 @@ export class BoundedProvider {
   readonly queue: TimerQueue;
   readonly #config: ElectionConfig;
   readonly #onError: OnError;
+  readonly #telemetry: Telemetry;
   readonly #provider: Provider;
   /** Ends the calls that need no end of their own. */
   #cancelled = new AbortController();
 
   /** Asks `provider` on behalf of the election of `config`. `onError` is told of failures that nobody else hears of. */
-  constructor(provider: Provider, config: ElectionConfig, onError: OnError) {
+  constructor(provider: Provider, config: ElectionConfig, onError: OnError, telemetry: Telemetry) {
     this.queue = TimerQueue.of(config.clock);
     this.#provider = provider;
     this.#config = config;
     this.#onError = onError;
+    this.#telemetry = telemetry;
   }
 
   /**
@@ -143,8 +146,22 @@ export class BoundedProvider {
     const onAbort = () => controller.abort(outer?.reason);
     timer.set(boundMs);
     outer?.addEventListener("abort", onAbort, { once: true });
+    // The check is the application's own, and no call to the backend.
+    const call = operation === "healthCheck" ? null : this.#telemetry.begin(operation);
     try {
-      return await callBackend(name, operation, electionGroup, controller.signal, () => work(controller.signal));
+      const answer = await callBackend(
+        name,
+        operation,
+        electionGroup,
+        controller.signal,
+        () => work(controller.signal),
+      );
+      if (call !== null) this.#telemetry.answered(call, answer);
+      return answer;
+    } catch (error) {
+      if (call !== null && outer?.aborted) this.#telemetry.abandoned(call);
+      else if (call !== null) this.#telemetry.failed(call, error);
+      throw error;
     } finally {
       timer.clear();
       outer?.removeEventListener("abort", onAbort);

@@ -35,6 +35,10 @@ export interface Surroundings {
   failed(message: string, error: unknown): void;
   /** A call to the backend succeeded. */
   succeeded(): void;
+  /** A renewal succeeded, when its term had `leftMs` left. */
+  renewed(leftMs: number): void;
+  /** The work of a term has drained, or was waited for, for `ms`. */
+  drained(ms: number): void;
   /** The backend is about to be asked. */
   looks(): void;
   /** A look found `leader`. */
@@ -315,7 +319,7 @@ export class Campaign {
     const heartbeat = new Heartbeat(term, metadata, config, this.#provider, {
       metadata: () => this.#around.metadata,
       failed: (error) => this.#around.failed("a heartbeat failed", error),
-      succeeded: () => this.#around.succeeded(),
+      succeeded: (leftMs) => this.#around.renewed(leftMs),
       unhealthy: () => this.#giveUp("unhealthy"),
       over: (reason) => this.#end(reign, reason),
     });
@@ -343,8 +347,10 @@ export class Campaign {
     const { term, heartbeat } = reign;
     const { clock, drainTimeout, retryBaseDelay, electionInterval } = this.#around.config;
     await reign.ending.promise;
-    this.#drainUntil = clock.monotonic() + drainTimeout;
+    const began = clock.monotonic();
+    this.#drainUntil = began + drainTimeout;
     await this.#drain(drainTimeout, term.over);
+    this.#around.drained(clock.monotonic() - began);
     heartbeat.stop();
     if (term.isValid) this.#drainUntil = -Infinity;
     term.end(term.reason ?? "released");

@@ -17,8 +17,8 @@ export interface HeartbeatEvents {
   metadata(): Metadata;
   /** A renewal failed with `error`, and will be tried again. */
   failed(error: unknown): void;
-  /** A renewal succeeded. */
-  succeeded(): void;
+  /** A renewal succeeded, when the term had `leftMs` left. */
+  succeeded(leftMs: number): void;
   /** The participant is not fit to lead any more. */
   unhealthy(): void;
   /** The term is over: the backend said so, or its deadline has passed. */
@@ -154,10 +154,11 @@ export class Heartbeat {
     if (outcome === "lost") return this.#events.over("lost");
     if (outcome !== "renewed") throw new TypeError(`Cannot renew "${lease.electionGroup}": got ${String(outcome)}`);
     // The answer came too late: the term was invalid for a moment, and must not come to life again.
-    if (!this.#term.isValid) return this.#events.over("expired");
+    const left = this.#term.remaining;
+    if (left <= 0) return this.#events.over("expired");
     this.#term.extend(sent);
     this.#hasSucceeded = true;
-    this.#events.succeeded();
+    this.#events.succeeded(left);
     this.checkDeadline();
   }
 

@@ -14,6 +14,7 @@ import type { LeaderInfo, Provider } from "../provider.ts";
 import { BoundedProvider, type Metadata } from "./bounded_provider.ts";
 import { type Attempt, Campaign } from "./campaign.ts";
 import { LeaderView } from "./leader_view.ts";
+import { Telemetry } from "../telemetry/telemetry.ts";
 import type { LeaseTerm } from "./term.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -27,6 +28,8 @@ type Phase =
 export class Participant {
   /** The calls to the provider. */
   readonly provider: BoundedProvider;
+  /** The numbers of this participant. */
+  readonly telemetry: Telemetry;
   /** Callers who wait for a term or a leader. */
   readonly waiters = new Waiters();
   /** Where changes are published. Each campaign has its own, so that the streams of a stopped one have ended. */
@@ -51,7 +54,13 @@ export class Participant {
     this.#metadata = config.metadata;
     this.#view = new LeaderView(config.clock);
     this.hub = new ChangeHub(config.clock);
-    this.provider = new BoundedProvider(provider, config, (message, error) => this.#failed(message, error));
+    this.telemetry = new Telemetry(config, provider.name, () => ({
+      ownToken: this.term?.token ?? null,
+      knownToken: this.leader?.token ?? null,
+      vacantFor: this.term === null ? this.#view.vacantFor : null,
+    }));
+    const onError = (message: string, error: unknown) => this.#failed(message, error);
+    this.provider = new BoundedProvider(provider, config, onError, this.telemetry);
     // Before the first start there is nothing to end but waits, streams, and a provider that is owned.
     if (config.signal?.aborted) this.#stopNow();
     else config.signal?.addEventListener("abort", this.#stopNow, { once: true });
@@ -101,6 +110,9 @@ export class Participant {
     const stopNow = () => this.#stopNow();
     for (const signal of signals) signal.addEventListener("abort", stopNow, { once: true });
     while (this.#phase.name === "stopping") await this.#phase.done;
+    // Null, and no turn lost, where there is no OpenTelemetry to wait for.
+    const connected = this.telemetry.connect();
+    if (connected !== null) await connected;
     for (const signal of signals) signal.removeEventListener("abort", stopNow);
     // S9: another stop came while this start waited for the end of an earlier one. The last word counts.
     if (this.#stops !== stops) return;
@@ -194,10 +206,19 @@ export class Participant {
       refusal: (verb, why) => this.refusal(verb, why),
       failed: (message, error) => this.#failed(message, error),
       succeeded: () => void (this.lastError = null),
+      renewed: (leftMs) => {
+        this.lastError = null;
+        this.telemetry.renewed(leftMs);
+      },
+      drained: (ms) => this.telemetry.drained(ms),
       looks: () => void (this.lastAttempt = new Date(this.#config.clock.wall())),
       sees: (leader) => this.#see(leader),
-      acquired: () => this.#begun(),
-      lost: (term, reason) => this.#publish("lost", term.describe(this.#metadata), reason),
+      acquired: (term) => this.#begun(term),
+      lost: (term, reason) => {
+        this.#view.vacate();
+        this.telemetry.lost(reason);
+        this.#publish("lost", term.describe(this.#metadata), reason);
+      },
     });
     this.#phase = { name: "started", campaign };
     return campaign;
@@ -208,14 +229,17 @@ export class Participant {
     campaign?.stop();
     await campaign?.done;
     this.provider.cancel();
-    this.#view.see(null);
+    this.#view.forget();
     this.hub.close();
     await this.provider.disconnect();
+    this.telemetry.disconnect();
     this.#phase = { name: "stopped" };
   }
 
-  #begun(): void {
+  #begun(term: LeaseTerm): void {
     const previous = this.#view.current;
+    this.telemetry.acquired(term.token);
+    this.telemetry.filled(this.#view.vacantFor);
     this.#view.see(null);
     this.#publish("acquired", previous);
     this.waiters.check();
@@ -229,7 +253,10 @@ export class Participant {
   /** Takes note of the leader that a look found. */
   #see(leader: LeaderInfo | null): void {
     const previous = this.#view.last;
-    if (this.#view.see(leader)) this.#publish("changed", previous);
+    const vacantFor = this.#view.vacantFor;
+    const isOther = this.#view.see(leader);
+    if (this.#view.current !== null) this.telemetry.filled(vacantFor);
+    if (isOther) this.#publish("changed", previous);
     this.waiters.check();
   }
 

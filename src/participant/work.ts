@@ -16,7 +16,7 @@ export interface RunOptions {
 }
 
 /** The part of a participant that work needs. */
-type Host = Pick<Participant, "release" | "keepWork" | "waitForTerm" | "stops" | "refusal">;
+type Host = Pick<Participant, "release" | "keepWork" | "waitForTerm" | "stops" | "refusal" | "telemetry">;
 
 /**
  * See `LeaderElection.run`. Each piece of work is told to the participant, so that the lease outlives it and no new
@@ -77,7 +77,7 @@ async function settle<T>(
   signal?.addEventListener("abort", release, { once: true });
   const why = () => term.reason ?? (term.isValid ? null : "expired");
   try {
-    const value = await work(term);
+    const value = await host.telemetry.within(() => work(term));
     return { ok: true, value, interrupted: why() };
   } catch (error) {
     return { ok: false, error, interrupted: why() };

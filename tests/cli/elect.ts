@@ -53,6 +53,11 @@ function findRuntime(runtime: Runtime): Promise<string> {
   return program;
 }
 
+/** Returns the program of a runtime. */
+export function programOn(runtime: Runtime): Promise<string> {
+  return findRuntime(runtime);
+}
+
 /** Returns the command line of `elect`, without its arguments. */
 export async function commandLine(runtime: Runtime = "deno"): Promise<string[]> {
   const program = await findRuntime(runtime);

@@ -279,8 +279,8 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     ["a remaining time that stands still", "seen.expiresIn - elapsedSince(this.#clock, this.#at)", "seen.expiresIn"],
     [
       "a leader seen again is as old as before",
-      "    this.#at = instant(this.#clock);\n    return",
-      "    if (this.#seen?.termId !== known) this.#at = instant(this.#clock);\n    return",
+      "    this.#at = instant(this.#clock);\n    this.#vacantSince",
+      "    if (this.#seen?.termId !== known) this.#at = instant(this.#clock);\n    this.#vacantSince",
     ],
     [
       "the same participant in another term is the same leader",
