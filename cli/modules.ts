@@ -13,4 +13,5 @@ export const MODULES: Readonly<Record<string, () => Promise<unknown>>> = {
   "azure-blob": () => import("../providers/azure_blob.ts"),
   consul: () => import("../providers/consul.ts"),
   zookeeper: () => import("../providers/zookeeper.ts"),
+  etcd: () => import("../providers/etcd.ts"),
 };

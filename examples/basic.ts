@@ -20,6 +20,7 @@ import { elect, type Term } from "@multilock/core";
 // Each registers the URLs that it opens. A program imports the one that it uses.
 import "@multilock/core/azure-blob";
 import "@multilock/core/consul";
+import "@multilock/core/etcd";
 import "@multilock/core/postgres";
 import "@multilock/core/redis";
 import "@multilock/core/sqlserver";

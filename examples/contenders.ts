@@ -14,6 +14,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { LeaderElection, openProvider } from "@multilock/core";
 import "@multilock/core/azure-blob";
 import "@multilock/core/consul";
+import "@multilock/core/etcd";
 import "@multilock/core/postgres";
 import "@multilock/core/redis";
 import "@multilock/core/sqlserver";

@@ -110,6 +110,16 @@ export const CATALOG = {
     sample: "zookeeper://localhost:2181",
     permissions: ["--allow-net=HOST:PORT"],
   },
+  etcd: {
+    name: "etcd",
+    title: "etcd",
+    watch: true,
+    module: "etcd",
+    protocols: ["etcd:", "etcd+https:"],
+    port: 2379,
+    sample: "etcd://localhost:2379",
+    permissions: ["--allow-net=HOST:PORT"],
+  },
 } as const satisfies Readonly<Record<string, ProviderCard>>;
 
 /** The cards, in the order in which they are shown. */

@@ -42,7 +42,7 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
-import { Gate } from "./consul/gate.ts";
+import { Gate } from "./kit/gate.ts";
 import { ATTEMPTS, type ConsulParts, GroupKey } from "./consul/group_key.ts";
 import { ConsulClient } from "./consul/http.ts";
 import { Keys, kvPath, parseConsulUrl } from "./consul/keys.ts";

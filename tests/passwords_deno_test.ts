@@ -5,6 +5,7 @@ import { test } from "node:test";
 import "../mod.ts";
 import "../providers/azure_blob.ts";
 import "../providers/consul.ts";
+import "../providers/etcd.ts";
 import "../providers/postgres.ts";
 import "../providers/redis.ts";
 import "../providers/sqlserver.ts";

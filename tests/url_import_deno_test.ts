@@ -14,6 +14,7 @@ const TARGETS: Readonly<Record<string, string>> = {
   "azure-blob": "http://127.0.0.1:1/devstoreaccount1/elections",
   consul: "consul://127.0.0.1:1",
   zookeeper: "zookeeper://127.0.0.1:1",
+  etcd: "etcd://127.0.0.1:1",
 };
 
 Deno.test("each provider connects, and memory elects, when imported by URL without an import map", async () => {

@@ -37,6 +37,7 @@ test("redact() hides every form of credential, and nothing else", () => {
     ["consul://host:8500?token=x;hunter2&dc=east", "consul://host:8500?token=***&dc=east"],
     ["file:///a%20b", "file:///a%20b"],
     ["zookeeper://a:2181,b:2181/root", "zookeeper://a:2181,b:2181/root"],
+    ["etcd://user:secret@a:2379,b:2379/p", "etcd://user:***@a:2379,b:2379/p"],
   ];
   for (const [target, safe] of cases) assert.equal(redact(target ?? ""), safe);
 });

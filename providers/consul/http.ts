@@ -6,7 +6,7 @@
 
 import { permanently } from "../../src/call.ts";
 import { setImmediate } from "node:timers";
-import { Gate } from "./gate.ts";
+import { Gate } from "../kit/gate.ts";
 import { whenAllAbort } from "../kit/joined_renewals.ts";
 import type { Operation } from "./operations.ts";
 import type { Transport } from "./transport.ts";

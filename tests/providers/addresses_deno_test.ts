@@ -13,6 +13,7 @@ const URLS: Readonly<Record<string, string>> = {
   sqlserver: "sqlserver://user:secret@many:PORT/app",
   consul: "consul://many:PORT",
   zookeeper: "zookeeper://many:PORT/elections",
+  etcd: "etcd://many:PORT",
   "azure-blob": "BlobEndpoint=http://many:PORT/account;AccountName=account;AccountKey=YWJj;Container=elections",
 };
 

@@ -11,6 +11,7 @@ export const COMPOSE_URLS: Readonly<Record<string, string>> = {
   "azure-blob": "http://127.0.0.1:50000/devstoreaccount1/elections",
   consul: "consul://127.0.0.1:58500",
   zookeeper: "zookeeper://127.0.0.1:52181/elections",
+  etcd: "etcd://127.0.0.1:52379",
 };
 
 /** Starts the service of a provider, with a fresh container that is removed at the end. */

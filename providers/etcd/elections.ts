@@ -1,0 +1,312 @@
+/**
+ * The steps of a term: to begin it, to renew it, to end it.
+ *
+ * @module
+ */
+
+import { abortable } from "../../src/call.ts";
+import { type Clock, instant } from "../../src/time/clock.ts";
+import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, RenewOptions } from "../../src/provider.ts";
+import type { EtcdClient } from "./client.ts";
+import { isLeaseGone, isRefused } from "./errors.ts";
+import { checkTerms, type Kept, raftTermOf, type Seen } from "./heartbeats.ts";
+import { base64, fromBase64, type Keys } from "./keys.ts";
+import { describe, encodeRecord, leaseOf, type TermRecord } from "./record.ts";
+import {
+  first,
+  found,
+  get,
+  isCreatedAt,
+  isEmpty,
+  isWrittenAt,
+  type KeyValue,
+  put,
+  type RangeAnswer,
+  remove,
+  type TxnAnswer,
+} from "./requests.ts";
+import type { Session, Sessions } from "./sessions.ts";
+import type { Term, Terms } from "./terms.ts";
+
+/** How often a call tries again when what it has seen has changed under it. */
+const ATTEMPTS = 10;
+const MAX_REMEMBERED = 100_000;
+
+/** The parts that the elections of a provider share. */
+export interface ElectionParts {
+  readonly client: EtcdClient;
+  readonly keys: Keys;
+  readonly clock: Clock;
+  readonly sessions: Sessions;
+  readonly terms: Terms;
+  /** Is told of metadata that etcd does not take. */
+  readonly onRefused: (electionGroup: string, error: unknown) => void;
+}
+
+/** The elections of one provider. */
+export class Elections {
+  readonly #parts: ElectionParts;
+  /** The groups that somebody led when they were last heard of. */
+  readonly #held = new Set<string>();
+
+  constructor(parts: ElectionParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes note of a key that came or went: whoever asks next looks before it writes in vain, or does not. */
+  note(electionGroup: string, isDeleted: boolean): void {
+    if (isDeleted) this.#held.delete(electionGroup);
+    else {
+      if (this.#held.size >= MAX_REMEMBERED) this.#held.clear();
+      this.#held.add(electionGroup);
+    }
+  }
+
+  /** See `Provider.acquire`. Calls of one term come one after the other. */
+  async acquire(request: AcquireRequest, signal: AbortSignal): Promise<Acquired | Held> {
+    const { electionGroup, termId, heartbeatTimeout, metadata } = request;
+    const { keys, sessions, terms } = this.#parts;
+    const key = keys.ofTerm(electionGroup, termId);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      signal.throwIfAborted();
+      const known = terms.get(key);
+      if (known !== undefined && (known.ending !== null || !known.session.isUsable)) {
+        // Asked for earlier, and not renewed in time, it is being deleted: it must not be mistaken for the new one.
+        await abortable(terms.end(known), signal);
+      } else if (known?.token) {
+        const isOurs = await this.#renew(known, heartbeatTimeout, { signal, metadata });
+        if (isOurs) return grantOf(known, known.token, heartbeatTimeout);
+      } else {
+        const leader = this.#held.has(electionGroup) ? await this.#first(electionGroup, signal) : undefined;
+        if (leader !== undefined && fromBase64(leader.key) !== key) return this.#refuse(leader);
+        const term = known ?? this.#newTerm(request, key, await sessions.for(heartbeatTimeout, signal));
+        const answer = await this.#ask(term, heartbeatTimeout, signal);
+        if (answer !== null) return answer;
+      }
+    }
+    throw new Error("what is known of the group changes all the time");
+  }
+
+  /** See `Provider.renew`. A term that another provider has acquired is renewed too, by the session of its key. */
+  async renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
+    const { electionGroup, termId, heartbeatTimeout } = lease;
+    const { keys, terms, sessions } = this.#parts;
+    const key = keys.ofTerm(electionGroup, termId);
+    const known = terms.get(key);
+    if (known !== undefined) return await this.#renew(known, heartbeatTimeout, options) ? "renewed" : "lost";
+    const kv = await this.#read({ key: base64(key) }, options.signal);
+    if (kv?.lease === undefined) return "lost";
+    const term = this.#newTerm({ ...lease, metadata: {} }, key, sessions.foreign(kv.lease));
+    term.token = BigInt(kv.create_revision);
+    return await this.#beat(term, options) ? "renewed" : "lost";
+  }
+
+  /** Returns true if the term had the lease, and has not any more. */
+  async release(electionGroup: string, termId: string, signal: AbortSignal): Promise<boolean> {
+    const { client, keys, terms } = this.#parts;
+    const key = keys.ofTerm(electionGroup, termId);
+    this.note(electionGroup, true);
+    const known = terms.get(key);
+    if (known !== undefined) return await abortable(terms.end(known), signal);
+    const answer = await client.request<TxnAnswer>("kv/txn", { success: [remove(key)] }, signal);
+    return Number(answer.responses?.[0]?.response_delete_range?.deleted ?? 0) > 0;
+  }
+
+  /** Reads who leads. */
+  async leader(electionGroup: string, signal: AbortSignal): Promise<LeaderInfo | null> {
+    const kv = await this.#first(electionGroup, signal);
+    return kv === undefined ? null : describe(kv, this.#parts.keys);
+  }
+
+  /** Ends the sessions that no term relies on. */
+  async close(signal: AbortSignal): Promise<void> {
+    const { sessions, terms } = this.#parts;
+    await sessions.close((session) => terms.isNeeded(session), signal);
+    terms.close();
+  }
+
+  /**
+   * Asks for the lease, in one transaction: if nobody has a key in the group, and the fence of the session is as it is
+   * known, then put the key of the term. Its revision is the token. Else the answer is the first key, the leader's.
+   *
+   * Why one term at a time leads: it does from when its key is the first of the group until that is deleted. Ours is
+   * created where there is none. A participant by Go's library waits for the end of all keys that are older than its
+   * own. A key goes only by a release, or with its session, which lives for longer than the holder counts: it is kept
+   * alive in the same call.
+   *
+   * Returns null if it has to be asked again.
+   */
+  async #ask(term: Term, heartbeatTimeout: number, signal: AbortSignal): Promise<Acquired | Held | null> {
+    const { client, keys, terms } = this.#parts;
+    const { electionGroup, session, record, key } = term;
+    const [group, value] = [keys.ofGroup(electionGroup), encodeRecord(record)];
+    terms.hold(term, heartbeatTimeout);
+    const kept = this.#keepAlive(session, signal);
+    // One that lost needs it no more.
+    kept.catch(() => {});
+    const request = {};
+    term.unanswered.add(request);
+    let answer: TxnAnswer;
+    try {
+      answer = await client.request<TxnAnswer>("kv/txn", {
+        compare: [isEmpty(group), isWrittenAt(session.fence, session.fenceRevision)],
+        success: [put(key, value, session.id)],
+        failure: [{ request_range: first(group) }, get(session.fence, true)],
+      }, signal);
+    } catch (error) {
+      if (isRefused(error)) this.#drop(term, request);
+      if (!isLeaseGone(error)) throw error;
+      session.isUsable = false;
+      return null;
+    }
+    const leader = found(answer, 0);
+    if (answer.succeeded || (leader !== undefined && fromBase64(leader.key) === key)) {
+      term.unanswered.delete(request);
+      this.note(electionGroup, false);
+      // An earlier request of this term, whose answer was lost, is as good. It may know other metadata: ask again.
+      this.#grant(term, leader, answer, value);
+      if (!answer.succeeded) return null;
+      terms.hold(term, heartbeatTimeout);
+      checkTerms(await kept, { raftTerm: raftTermOf(answer) });
+      return grantOf(term, term.token ?? 0n, heartbeatTimeout);
+    }
+    this.#drop(term, request);
+    if (leader !== undefined) return this.#refuse(leader);
+    session.fenceRevision = found(answer, 1)?.mod_revision ?? "0";
+    return null;
+  }
+
+  #grant(term: Term, own: KeyValue | undefined, { header }: TxnAnswer, value: string): void {
+    term.token = BigInt(own?.create_revision ?? header.revision ?? 0);
+    term.writtenAt = own?.mod_revision ?? String(term.token);
+    term.value = own === undefined ? value : fromBase64(own.value);
+  }
+
+  /** Takes note that a request was answered, and did nothing. A term of which no other is under way is none. */
+  #drop(term: Term, request: object): void {
+    term.unanswered.delete(request);
+    if (term.unanswered.size === 0 && term.token === null) this.#parts.terms.forget(term);
+  }
+
+  #refuse(leader: KeyValue): Held {
+    const { keys } = this.#parts;
+    const group = keys.parse(fromBase64(leader.key))?.electionGroup;
+    if (group !== undefined) this.note(group, false);
+    return { acquired: false, leader: describe(leader, keys) };
+  }
+
+  /** Renews a term that was asked for here. Returns false if it has no lease. */
+  async #renew(term: Term, heartbeatTimeout: number, options: Beat): Promise<boolean> {
+    const { terms } = this.#parts;
+    // From then on it can be deleted at any moment, and is going to be.
+    if (term.ending !== null) return false;
+    if (term.token === null) throw new Error("an acquire of the same term has no answer yet");
+    terms.hold(term, heartbeatTimeout);
+    if (await this.#beat(term, options)) return true;
+    term.token = null;
+    if (term.unanswered.size === 0) terms.forget(term);
+    return false;
+  }
+
+  /**
+   * Keeps the session alive, and makes sure that the key is there and bound to it. From when both have been done, the
+   * key can only go by a release, or when the session has lived for its whole time from a moment after the call began.
+   *
+   * Only the read says that the lease is lost: a leader that has just been elected may not know the session yet.
+   */
+  async #beat(term: Term, { signal, metadata }: Beat): Promise<boolean> {
+    const { key, session, token } = term;
+    const kept = this.#keepAlive(session, signal);
+    kept.catch(() => {});
+    const isThere = ({ kv }: Seen) =>
+      kv !== undefined && BigInt(kv.create_revision) === token && kv.lease === session.id;
+    const read = await session.heartbeats.read(key, signal);
+    if (!isThere(read)) return false;
+    const alive = await kept;
+    // The session may have ended between the two.
+    if (!alive.isThere && !isThere(await session.heartbeats.read(key, signal))) return false;
+    checkTerms(alive, read);
+    return metadata === undefined || await this.#write(term, metadata, signal);
+  }
+
+  /**
+   * Writes other metadata, on condition of the last write that is known: one that was given up and arrives late changes
+   * nothing. What etcd refuses, for its size or for want of room, costs no lease. Returns false if the key is gone.
+   */
+  async #write(term: Term, metadata: TermRecord["metadata"], signal: AbortSignal): Promise<boolean> {
+    const { client, onRefused } = this.#parts;
+    const { key, session, token } = term;
+    if (token === null) return false;
+    const record = { ...term.record, metadata };
+    const value = encodeRecord(record);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (term.value === value) return true;
+      const conditions = [
+        isCreatedAt(key, token),
+        ...(term.writtenAt === null ? [] : [isWrittenAt(key, term.writtenAt)]),
+      ];
+      const txn = { compare: conditions, success: [put(key, value, session.id)], failure: [get(key)] };
+      // Until there is an answer, nobody knows.
+      term.value = null;
+      let answer: TxnAnswer;
+      try {
+        answer = await client.request<TxnAnswer>("kv/txn", txn, signal);
+      } catch (error) {
+        if (!isRefused(error) || isLeaseGone(error)) throw error;
+        onRefused(term.electionGroup, error);
+        return true;
+      }
+      const kv = answer.succeeded ? undefined : found(answer, 0);
+      if (answer.succeeded) {
+        term.record = record;
+        term.writtenAt = answer.header.revision ?? null;
+        term.value = value;
+      } else if (kv === undefined || BigInt(kv.create_revision) !== token) return false;
+      else {
+        term.writtenAt = kv.mod_revision;
+        term.value = fromBase64(kv.value);
+      }
+    }
+    throw new Error("the record changes all the time");
+  }
+
+  async #keepAlive(session: Session, signal: AbortSignal): Promise<Kept> {
+    const sentAt = instant(this.#parts.clock);
+    session.askedAt = sentAt;
+    const kept = await session.heartbeats.keepAlive(signal);
+    if (!kept.isThere) session.isUsable = false;
+    else if (sentAt.monotonic > session.keptAt.monotonic) session.keptAt = sentAt;
+    return kept;
+  }
+
+  /** Reads the first key of the group: that of whoever leads. */
+  async #first(electionGroup: string, signal: AbortSignal): Promise<KeyValue | undefined> {
+    const kv = await this.#read(first(this.#parts.keys.ofGroup(electionGroup)), signal);
+    this.note(electionGroup, kv === undefined);
+    return kv;
+  }
+
+  async #read(range: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<KeyValue | undefined> {
+    return (await this.#parts.client.request<RangeAnswer>("kv/range", range, signal)).kvs?.[0];
+  }
+
+  #newTerm(
+    { electionGroup, participantId, termId, acquiredAt, metadata }: TermOf,
+    key: string,
+    session: Session,
+  ): Term {
+    const record = { participantId, termId, acquiredAt: acquiredAt ?? new Date(this.#parts.clock.wall()), metadata };
+    const nothing = { token: null, writtenAt: null, value: null, expiresAt: 0, ending: null };
+    return { electionGroup, key, session, record, unanswered: new Set<object>(), ...nothing };
+  }
+}
+
+/** The part of the options that a heartbeat needs. */
+type Beat = Pick<RenewOptions, "signal" | "metadata">;
+
+/** A request for a lease, or a lease. */
+type TermOf = Omit<AcquireRequest, "heartbeatTimeout"> & { readonly acquiredAt?: Date };
+
+function grantOf({ electionGroup, record }: Term, token: bigint, heartbeatTimeout: number): Acquired {
+  return { acquired: true, lease: leaseOf(electionGroup, record, token, heartbeatTimeout) };
+}

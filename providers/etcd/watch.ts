@@ -1,0 +1,212 @@
+/**
+ * Hints for those who wait: one watch of all keys of the provider's prefix. Heartbeats write nothing, so it is quiet
+ * between terms.
+ *
+ * @module
+ */
+
+import { abortable } from "../../src/call.ts";
+import type { Clock } from "../../src/time/clock.ts";
+import type { EtcdClient } from "./client.ts";
+import { EtcdError } from "./errors.ts";
+import { fromBase64, type Keys } from "./keys.ts";
+import { type WatchMessage, watchOf } from "./requests.ts";
+
+/** How long one stream is listened to, and how long it may take to begin, in milliseconds. */
+const STREAM_MS = 10_000;
+const OPEN_MS = 5_000;
+
+/** One who waits for hints about a group. */
+class Watcher {
+  isHinted = true;
+  #resume = () => {};
+
+  wake(): void {
+    this.#resume();
+  }
+
+  hint(): void {
+    this.isHinted = true;
+    this.#resume();
+  }
+
+  wait(): Promise<void> {
+    return new Promise((resolve) => this.#resume = resolve);
+  }
+}
+
+/** What a subscription works with. */
+export interface WatchOptions {
+  readonly client: EtcdClient;
+  readonly clock: Clock;
+  readonly keys: Keys;
+  /** Is told of each key that comes and goes. */
+  readonly onEvent: (electionGroup: string, isDeleted: boolean) => void;
+}
+
+/**
+ * The watch, from its first watcher to its last or until it breaks.
+ *
+ * A stream is listened to for ten seconds, and followed by another from the revision that was seen: so nothing is
+ * missed, and a connection that has died without a word, or a member that hangs, is noticed.
+ */
+class Subscription {
+  readonly watchers = new Map<string, Set<Watcher>>();
+  /** Resolves when the first stream is live. */
+  readonly live: Promise<void>;
+  readonly #options: WatchOptions;
+  readonly #ended = new AbortController();
+  readonly #live = Promise.withResolvers<void>();
+  /** The first revision that was not seen; null before the first stream. */
+  #next: bigint | null = null;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    this.live = this.#live.promise;
+    // Each watcher learns it by itself.
+    this.live.catch(() => {});
+    void this.#run();
+  }
+
+  /** Aborts, with why, when it is over. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** Ends it. Those that still watch are told `cause`. */
+  end(cause: unknown): void {
+    if (this.ended.aborted) return;
+    this.#ended.abort(cause);
+    this.#live.reject(cause);
+    for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.wake();
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (!this.ended.aborted) await this.#listen();
+    } catch (error) {
+      this.end(error);
+    }
+  }
+
+  /** Listens to one stream. */
+  async #listen(): Promise<void> {
+    const { client, clock, keys } = this.#options;
+    const stream = new AbortController();
+    const onEnd = () => stream.abort(this.ended.reason);
+    this.ended.addEventListener("abort", onEnd, { once: true });
+    let isOver = false;
+    let begunAt = 0n;
+    const silent = () => stream.abort(new Error(`etcd has begun no watch within ${OPEN_MS} ms`));
+    let cancel = clock.setTimer(silent, OPEN_MS);
+    const enough = () => {
+      isOver = true;
+      stream.abort(new Error("the next stream follows"));
+    };
+    try {
+      const request = watchOf(keys.all, this.#next);
+      for await (const message of client.stream<WatchMessage>("watch", request, stream.signal)) {
+        if (message.compact_revision !== undefined) return this.#skip();
+        if (message.created) {
+          begunAt = BigInt(message.header.revision ?? 0);
+          cancel();
+          cancel = clock.setTimer(enough, STREAM_MS);
+        }
+        this.#take(message);
+      }
+    } catch (error) {
+      if (!isOver) throw stream.signal.aborted ? stream.signal.reason : error;
+      // What had happened when it began has come long since. A prefix in which nothing happens must not fall behind
+      // what the cluster remembers.
+      if (this.#next !== null && this.#next <= begunAt) this.#next = begunAt + 1n;
+    } finally {
+      cancel();
+      this.ended.removeEventListener("abort", onEnd);
+    }
+  }
+
+  /** Goes on from now: the cluster has forgotten what followed the revision that was seen last. */
+  #skip(): void {
+    this.#next = null;
+    for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.hint();
+  }
+
+  #take(message: WatchMessage): void {
+    const { header, created, canceled, events = [] } = message;
+    if (canceled) throw new EtcdError(0, message.cancel_reason ?? "etcd has ended the watch");
+    if (created) {
+      // The revision of the moment at which it began, where it did not begin with one that was asked for.
+      this.#next ??= BigInt(header.revision ?? 0) + 1n;
+      this.#live.resolve();
+    }
+    for (const { type, kv } of events) {
+      const revision = BigInt(kv.mod_revision);
+      if (this.#next === null || revision >= this.#next) this.#next = revision + 1n;
+      const isDeleted = type === "DELETE";
+      // A key that is written again belongs to the same term.
+      if (!isDeleted && kv.create_revision !== kv.mod_revision) continue;
+      const group = this.#options.keys.parse(fromBase64(kv.key))?.electionGroup;
+      if (group === undefined) continue;
+      this.#options.onEvent(group, isDeleted);
+      for (const watcher of this.watchers.get(group) ?? []) watcher.hint();
+    }
+  }
+}
+
+/** Shares one {@linkcode Subscription} among all watchers. */
+export class Watches {
+  readonly #options: WatchOptions;
+  #subscription: Subscription | null = null;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
+
+  /** Yields once the watch is live, and for every key of `group` that comes or goes. Rejects when it breaks. */
+  async *watch(group: string, signal: AbortSignal): AsyncGenerator<void, void> {
+    if (signal.aborted) return;
+    const watcher = new Watcher();
+    const subscription = this.#join(group, watcher);
+    const wake = () => watcher.wake();
+    signal.addEventListener("abort", wake);
+    try {
+      await abortable(subscription.live, signal);
+      while (!signal.aborted) {
+        subscription.ended.throwIfAborted();
+        if (watcher.isHinted) {
+          watcher.isHinted = false;
+          yield;
+        } else await watcher.wait();
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      signal.removeEventListener("abort", wake);
+      this.#leave(subscription, group, watcher);
+    }
+  }
+
+  /** Ends every watch. */
+  close(): void {
+    this.#subscription?.end(new Error("the provider is closed"));
+  }
+
+  #join(group: string, watcher: Watcher): Subscription {
+    if (this.#subscription === null || this.#subscription.ended.aborted) {
+      this.#subscription = new Subscription(this.#options);
+    }
+    const { watchers } = this.#subscription;
+    const ofGroup = watchers.get(group);
+    if (ofGroup === undefined) watchers.set(group, new Set([watcher]));
+    else ofGroup.add(watcher);
+    return this.#subscription;
+  }
+
+  #leave(subscription: Subscription, group: string, watcher: Watcher): void {
+    const { watchers } = subscription;
+    const ofGroup = watchers.get(group);
+    ofGroup?.delete(watcher);
+    if (ofGroup?.size === 0) watchers.delete(group);
+    if (watchers.size === 0) subscription.end(new Error("nobody watches"));
+  }
+}

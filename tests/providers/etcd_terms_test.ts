@@ -1,0 +1,208 @@
+/** Terms that share a session of etcd: what one does late, or does not do any more, must not hurt the others. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Lease, Provider } from "../../src/provider.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
+import { backend } from "../servers/backend.ts";
+import { lose, request, soon, win } from "./asking.ts";
+import { ask, Gateway, isAcquire, isDelete, newGroup, Opened, revisionOf, until } from "./etcd/support.ts";
+
+/** The shortest lease. */
+const SHORT_MS = 2_000;
+
+const server = backend("etcd");
+if (server !== null) testTerms(server.url);
+
+/** Renews a lease in the background, so that its session lives. */
+async function keeping<T>(provider: Provider, lease: Lease, work: () => Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const renewing = (async () => {
+    while (!over.signal.aborted) {
+      await provider.renew(lease, soon()).catch(() => {});
+      await sleep(systemClock, SHORT_MS / 8);
+    }
+  })();
+  try {
+    return await work();
+  } finally {
+    over.abort();
+    await renewing;
+  }
+}
+
+function testTerms(url: string): void {
+  test("a term that is not renewed frees its group, while others keep its session alive", async () => {
+    await using opened = new Opened(url);
+    const [provider, other] = [opened.open(), opened.open()];
+    const kept = await win(provider, request(newGroup(), { heartbeatTimeout: SHORT_MS }));
+    const left = await win(provider, request(newGroup(), { heartbeatTimeout: SHORT_MS }));
+    const start = systemClock.monotonic();
+    await keeping(provider, kept, async () => {
+      await until("it is free", async () => await other.read(left.electionGroup, soon()) === null);
+      assert.ok(systemClock.monotonic() - start > SHORT_MS * 0.99, "a lease lives as long as promised");
+      assert.equal(await provider.renew(left, soon()), "lost");
+    });
+    assert.equal(await provider.renew(kept, soon()), "renewed", "the other must not notice");
+  });
+
+  test("acquire() that arrives when nobody waits for it any more leaves nothing, however its session lives", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const provider = opened.open({ url: gateway.url });
+    const kept = await win(provider, request(newGroup(), { heartbeatTimeout: SHORT_MS }));
+    const wanted = request(newGroup(), { heartbeatTimeout: SHORT_MS });
+    const late = gateway.hold(isAcquire);
+    const giveUp = new AbortController();
+    const acquiring = provider.acquire(wanted, { signal: giveUp.signal });
+    await late.arrived;
+    giveUp.abort(new Error("the call is given up"));
+    await assert.rejects(acquiring, /given up/);
+    await keeping(provider, kept, async () => {
+      const fences = () => gateway.sent.filter(({ body }) => body.includes('"value":""')).length;
+      await until("its time is over, and the fence is up", () => fences() > 0);
+      await sleep(systemClock, 200);
+      const { text } = await late.letGo();
+      assert.doesNotMatch(text, /"succeeded":true/);
+      assert.equal(await provider.read(wanted.electionGroup, soon()), null);
+      // The fence stops what was sent before, and nothing else.
+      const lease = await win(provider, request(wanted.electionGroup, { heartbeatTimeout: SHORT_MS }));
+      assert.equal(await provider.release(lease, soon()), "released");
+    });
+  });
+
+  test("release() of a term without an answer stops the acquire that is still on its way", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const provider = opened.open({ url: gateway.url });
+    const wanted = request(newGroup());
+    const late = gateway.hold(isAcquire);
+    const giveUp = new AbortController();
+    const acquiring = provider.acquire(wanted, { signal: giveUp.signal });
+    await late.arrived;
+    giveUp.abort(new Error("the call is given up"));
+    await assert.rejects(acquiring, /given up/);
+    assert.equal(await provider.release(wanted, soon()), "notHolder");
+    assert.doesNotMatch((await late.letGo()).text, /"succeeded":true/);
+    assert.equal(await provider.read(wanted.electionGroup, soon()), null);
+  });
+
+  test("release() finds the lease of a term whose acquire was carried out and not answered", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const provider = opened.open({ url: gateway.url });
+    gateway.hook = async (sent, pass) => {
+      const answer = await pass();
+      return isAcquire(sent) ? null : answer;
+    };
+    const wanted = request(newGroup());
+    await assert.rejects(provider.acquire(wanted, soon()));
+    gateway.hook = null;
+    assert.equal((await opened.open().read(wanted.electionGroup, soon()))?.termId, wanted.termId);
+    assert.equal(await provider.release(wanted, soon()), "released");
+    assert.equal(await opened.open().read(wanted.electionGroup, soon()), null);
+  });
+
+  test("acquire() finds its own lease, when its first answer was lost", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const provider = opened.open({ url: gateway.url });
+    let lost = 0;
+    gateway.hook = async (sent, pass) => {
+      const answer = await pass();
+      return isAcquire(sent) && lost++ === 0 ? null : answer;
+    };
+    const wanted = request(newGroup(), { metadata: { a: "1" } });
+    await assert.rejects(provider.acquire(wanted, soon()));
+    const before = await opened.open().read(wanted.electionGroup, soon());
+    const lease = await win(provider, wanted);
+    assert.equal(lease.token, before?.token);
+    assert.equal(lease.acquiredAt.getTime(), before?.leadershipAcquiredAt.getTime());
+    assert.equal(await provider.renew(lease, soon()), "renewed");
+  });
+
+  test("a deletion that arrives late deletes nothing that its term has acquired since", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const provider = opened.open({ url: gateway.url });
+    const wanted = request(newGroup());
+    const lease = await win(provider, wanted);
+    const late = gateway.hold(isDelete);
+    const giveUp = new AbortController();
+    const releasing = provider.release(lease, { signal: giveUp.signal });
+    await late.arrived;
+    giveUp.abort(new Error("the call is given up"));
+    await assert.rejects(releasing, /given up/);
+    // The provider goes on by itself until it is done, and then the term begins anew.
+    const again = await win(provider, wanted);
+    assert.ok(again.token > lease.token);
+    assert.doesNotMatch((await late.letGo()).text, /"succeeded":true/);
+    assert.equal(await provider.renew(again, soon()), "renewed");
+  });
+
+  test("renew() is lost from when the deletion of the key has begun", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const provider = opened.open({ url: gateway.url });
+    const lease = await win(provider, request(newGroup()));
+    const late = gateway.hold(isDelete);
+    const releasing = provider.release(lease, soon());
+    await late.arrived;
+    assert.equal(await provider.renew(lease, soon()), "lost");
+    await late.letGo();
+    assert.equal(await releasing, "released");
+  });
+
+  test("acquire() begins a new session, when the one that there was is gone", async () => {
+    await using opened = new Opened(url);
+    const provider = opened.open();
+    const lease = await win(provider, request(newGroup()));
+    await ask(url, "lease/revoke", { ID: await sessionOf(url, lease) });
+    assert.equal(await provider.renew(lease, soon()), "lost");
+    const again = await win(provider, request(lease.electionGroup));
+    assert.ok(again.token > lease.token);
+    assert.equal(await provider.renew(again, soon()), "renewed");
+    // And again, when nobody has noticed yet.
+    await ask(url, "lease/revoke", { ID: await sessionOf(url, again) });
+    await win(provider, request(lease.electionGroup));
+  });
+
+  test("elections of one timeout share one session; closing ends it, unless a term may rely on it", async () => {
+    await using opened = new Opened(url);
+    const [idle, leading] = [opened.open(), opened.open()];
+    const leases = await Promise.all([1, 2, 3].map(() => win(idle, request(newGroup()))));
+    const sessions = await Promise.all(leases.map((lease) => sessionOf(url, lease)));
+    assert.equal(new Set(sessions).size, 1);
+    const longer = await win(idle, request(newGroup(), { heartbeatTimeout: 20_000 }));
+    assert.notEqual(await sessionOf(url, longer), sessions[0]);
+    await Promise.all([...leases, longer].map((lease) => idle.release(lease, soon())));
+    const led = await win(leading, request(newGroup()));
+    const kept = await sessionOf(url, led);
+    await Promise.all([idle, leading].map((provider) => provider[Symbol.asyncDispose]()));
+    const { leases: left = [] } = await ask<{ leases?: { ID: string }[] }>(url, "lease/leases", {});
+    assert.ok(!left.some(({ ID }) => sessions.includes(ID)), "nobody needed it");
+    assert.ok(left.some(({ ID }) => ID === kept), "its holder may still lead");
+    await lose(opened.open(), request(led.electionGroup));
+  });
+
+  test("waiting and losing write nothing, and take one request each", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const lease = await win(opened.open(), request(newGroup()));
+    const follower = opened.open({ url: gateway.url });
+    await lose(follower, request(lease.electionGroup));
+    gateway.sent.length = 0;
+    const before = await revisionOf(url);
+    for (let i = 0; i < 3; i++) await lose(follower, request(lease.electionGroup));
+    await follower.read(lease.electionGroup, soon());
+    assert.deepEqual(gateway.sent.map(({ path }) => path), Array(4).fill("kv/range"));
+    assert.equal(await revisionOf(url), before);
+  });
+}
+
+/** The lease of etcd to which the key of a term is bound. */
+async function sessionOf(url: string, { electionGroup, termId }: Lease): Promise<string> {
+  const key = btoa(`multilock/${electionGroup}/${termId}`);
+  const { kvs = [] } = await ask<{ kvs?: { lease: string }[] }>(url, "kv/range", { key });
+  return kvs[0]?.lease ?? "";
+}
