@@ -10,6 +10,7 @@
  * @module
  */
 
+import "./src/floor.ts";
 import process from "node:process";
 import { holdSignals } from "./cli/signals.ts";
 

@@ -27,6 +27,7 @@
  * @module
  */
 
+import "./src/floor.ts";
 import { CARDS } from "./providers/catalog.ts";
 import "./providers/file.ts";
 import "./providers/memory.ts";

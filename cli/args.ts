@@ -11,6 +11,7 @@ import { nearest } from "../src/spelling.ts";
 import { asUsage, UsageError } from "./exit.ts";
 import { COMMON, type Option, type OptionName, OPTIONS } from "./options.ts";
 import { LOG_LEVELS, type LogLevel } from "./output.ts";
+import type { Use } from "./scope.ts";
 
 /** One command of `elect`. */
 export interface Command {
@@ -26,8 +27,8 @@ export interface Command {
   readonly example: string;
   /** The options it takes beside {@linkcode COMMON}. */
   readonly options: readonly OptionName[];
-  /** Carries it out, and returns the exit code. */
-  run(invocation: Invocation): Promise<number>;
+  /** Carries it out, and returns the exit code. Afterwards all that it has given to `use` is disposed of. */
+  run(invocation: Invocation, use: Use): Promise<number>;
 }
 
 /** A command line, read and checked. */

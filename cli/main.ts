@@ -13,6 +13,7 @@ import { COMMANDS } from "./commands.ts";
 import { EXIT, exitCodeOf, isTimeout, UsageError } from "./exit.ts";
 import { helpOf, overviewOf } from "./help.ts";
 import { toJson } from "./output.ts";
+import { scoped } from "./scope.ts";
 import { endAtSignals } from "./signals.ts";
 import { standardError } from "./streams.ts";
 import { targetOf } from "./target.ts";
@@ -46,7 +47,7 @@ async function dispatch(args: readonly string[]): Promise<number> {
   // From here on those who want signals take them; for the others, the ones that ask to end do so.
   endAtSignals();
   try {
-    return await command.run(invocation);
+    return await scoped((use) => command.run(invocation, use));
   } catch (error) {
     throw named(error, () => targetOf(invocation));
   }

@@ -2,8 +2,8 @@
  * One participant: start it twice, in two terminals, and end one of them.
  *
  * ```sh
- * deno run --allow-all examples/basic.ts                          # a directory under the system's temporary one
- * deno run --allow-all examples/basic.ts redis://localhost:6379   # any provider URL
+ * deno run --allow-all examples/basic.ts            # a directory under the system's temporary one
+ * node examples/basic.ts redis://localhost:6379     # any provider URL; bun takes the same
  * ```
  *
  * A URL with a password is better given as ELECT_PROVIDER: command lines are public on a machine.
@@ -28,13 +28,18 @@ import "@multilock/core/zookeeper";
 
 const target = process.argv[2] ?? process.env["ELECT_PROVIDER"] ?? pathToFileURL(join(tmpdir(), "elect-example")).href;
 
-await using election = await elect(target, { electionGroup: "example-basic", metadata: { example: "basic" } });
+const election = await elect(target, { electionGroup: "example-basic", metadata: { example: "basic" } });
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
 
-console.log(`${election.participantId} takes part`);
-await election.run(work, { signal: stop.signal, once: false });
-console.log(`${election.participantId} leaves`);
+try {
+  console.log(`${election.participantId} takes part`);
+  await election.run(work, { signal: stop.signal, once: false });
+  console.log(`${election.participantId} leaves`);
+} finally {
+  // Gives the lease back. From Node 24 on, `await using election` does it at the end of the block.
+  await election.stop();
+}
 
 /** The work of the leader. It ends by itself, or when `term.signal` says so. */
 async function work(term: Term): Promise<void> {

@@ -2,8 +2,8 @@
  * Several participants compete for one group; each leads for a moment, steps down, and lets the next one in.
  *
  * ```sh
- * deno run --allow-all examples/contenders.ts                          # within this process
- * deno run --allow-all examples/contenders.ts redis://localhost:6379   # any provider URL
+ * deno run --allow-all examples/contenders.ts            # within this process
+ * node examples/contenders.ts redis://localhost:6379     # any provider URL; bun takes the same
  * ```
  *
  * @module
@@ -24,22 +24,32 @@ const NAMES = ["ada", "grace", "lynn"];
 const target = process.argv[2] ?? process.env["ELECT_PROVIDER"] ?? "memory:contenders";
 
 // One connection serves any number of elections.
-await using provider = await openProvider(target);
+const provider = await openProvider(target);
 const elections = NAMES.map((participantId) =>
   new LeaderElection(provider, { electionGroup: "example-contenders", participantId })
 );
 
 const tokens: bigint[] = [];
-await Promise.all(elections.map(async (election) => {
-  await using contender = election;
-  void narrate(contender);
-  await contender.start();
-  await contender.run(async (term) => {
-    tokens.push(term.token);
-    await delay(200, undefined, { signal: term.signal });
-  });
-}));
-console.log(`everyone has led once, under tokens ${tokens.join(", ")}`);
+try {
+  await Promise.all(elections.map(contend));
+  console.log(`everyone has led once, under tokens ${tokens.join(", ")}`);
+} finally {
+  await provider[Symbol.asyncDispose]();
+}
+
+/** Takes part until it has led once. From Node 24 on, `await using` stops an election at the end of a block. */
+async function contend(election: LeaderElection): Promise<void> {
+  try {
+    void narrate(election);
+    await election.start();
+    await election.run(async (term) => {
+      tokens.push(term.token);
+      await delay(200, undefined, { signal: term.signal });
+    });
+  } finally {
+    await election.stop();
+  }
+}
 
 /** Tells what the others see: each change comes with who led before and who leads now. */
 async function narrate(election: LeaderElection): Promise<void> {

@@ -38,6 +38,7 @@ const SAMPLE = { count: 2, limitMs: 120_000 };
 const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
   { name: "proof", of: /^tests\/(simulation|model|linearizability|chaos\/)/ },
   { name: "command line", of: /^tests\/cli\// },
+  { name: "getting in", of: /^tests\/getting_in\// },
   { name: "embedded", of: /^tests\/providers\/(memory|file|sqlite)/ },
   { name: "unit", of: /^/ },
 ];

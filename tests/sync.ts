@@ -1,6 +1,6 @@
 /**
- * Writes what follows from the catalog: the exports in `deno.json`, the table of backends in the README, the modules
- * that the command line loads, and the head of each backend's page.
+ * Writes what follows from the catalog: the exports in `deno.json` and `package.json`, the table of backends in the
+ * README, the modules that the command line loads, and the head of each backend's page.
  *
  *     deno task sync
  *
@@ -44,7 +44,7 @@ export function ownFiles(name: string): string[] {
 export function synced(read: (path: string) => string): Synced[] {
   return [
     { path: "README.md", text: withTable(read("README.md")) },
-    { path: "deno.json", text: withExports(read("deno.json")) },
+    ...["deno.json", "package.json"].map((path) => ({ path, text: withExports(read(path)) })),
     { path: "cli/modules.ts", text: modules() },
     ...CARDS.map((card) => {
       const path = `docs/backends/${card.name}.md`;

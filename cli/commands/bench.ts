@@ -11,6 +11,7 @@ import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
 import { outputTo } from "../output.ts";
+import type { Use } from "../scope.ts";
 import { openTarget, patience } from "../target.ts";
 
 /** Always the same group: its token stays in the backend for ever. */
@@ -28,8 +29,8 @@ export const benchCommand: Command = {
   run: bench,
 };
 
-async function bench(invocation: Invocation): Promise<number> {
-  await using provider = await openTarget(invocation);
+async function bench(invocation: Invocation, use: Use): Promise<number> {
+  const provider = use(await openTarget(invocation));
   const output = outputTo(process.stdout, invocation.json);
   const times = await measure(provider, invocation.rounds);
   if (!invocation.json) output.print(output.faint(`${"".padEnd(14)}${columns("p50", "p99", "max")}  (ms)`), {});

@@ -13,6 +13,7 @@ import type { Command, Invocation } from "../args.ts";
 import { PARTICIPANT } from "../options.ts";
 import { EXIT } from "../exit.ts";
 import { outputTo } from "../output.ts";
+import type { Use } from "../scope.ts";
 import { electionOf, openTarget, patience, targetOf } from "../target.ts";
 
 const ROUNDS = 5;
@@ -28,8 +29,8 @@ export const checkCommand: Command = {
   run: check,
 };
 
-async function check(invocation: Invocation): Promise<number> {
-  await using provider = await openTarget(invocation);
+async function check(invocation: Invocation, use: Use): Promise<number> {
+  const provider = use(await openTarget(invocation));
   const { config } = electionOf(provider, { ...invocation, group: "elect-check" });
   const { first, roundTrip } = await measure(provider);
   const output = outputTo(process.stdout, invocation.json);

@@ -18,6 +18,7 @@ import { EXIT } from "../exit.ts";
 import { readLines } from "../lines.ts";
 import { type Output, outputTo } from "../output.ts";
 import { startModule } from "../runtime.ts";
+import { scoped, type Use } from "../scope.ts";
 import { exitCodeOfSignal, onSignal } from "../signals.ts";
 import { openTarget, targetOf } from "../target.ts";
 
@@ -41,13 +42,13 @@ participants led at the same time.`,
   run: demo,
 };
 
-async function demo(invocation: Invocation): Promise<number> {
+async function demo(invocation: Invocation, use: Use): Promise<number> {
   const output = outputTo(process.stdout, invocation.json);
   const given = Boolean(invocation.provider || process.env["ELECT_PROVIDER"]);
   const directory = given ? null : await mkdtemp(join(tmpdir(), "elect-demo-"));
   const provider = directory === null ? targetOf(invocation) : pathToFileURL(directory).href;
   const over = new AbortController();
-  using _signals = onSignal((signal, ending) => ending && over.abort(signal));
+  use(onSignal((signal, ending) => ending && over.abort(signal)));
   const stage = new Stage(output, over.signal);
   try {
     const { heartbeatInterval, heartbeatTimeout } = await timingFor({ ...invocation, provider });
@@ -79,8 +80,8 @@ async function play(stage: Stage): Promise<void> {
 
 /** Short leases, so that the demo is; as long as the provider wants them at least. */
 async function timingFor(invocation: Invocation): Promise<{ heartbeatInterval: number; heartbeatTimeout: number }> {
-  await using provider = await openTarget(invocation);
-  const heartbeatTimeout = Math.max(2_000, provider.capabilities.minTimeout);
+  const { minTimeout } = await scoped(async (use) => use(await openTarget(invocation)).capabilities);
+  const heartbeatTimeout = Math.max(2_000, minTimeout);
   return { heartbeatInterval: heartbeatTimeout / 4, heartbeatTimeout };
 }
 

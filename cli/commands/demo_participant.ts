@@ -11,6 +11,7 @@ import process from "node:process";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import type { Invocation } from "../args.ts";
 import { readLines } from "../lines.ts";
+import { scoped, type Use } from "../scope.ts";
 import { electionOf, openTarget } from "../target.ts";
 
 /** How often it looks whether it leads, in milliseconds. */
@@ -22,10 +23,10 @@ export type Report =
   /** Its `isLeader` has been true at `at`, by the clock that all processes of a machine share. */
   | { readonly event: "leads"; readonly token: string; readonly at: number };
 
-async function main(instructions: Invocation, stop: AbortSignal): Promise<void> {
-  await using provider = await openTarget(instructions);
+async function main(instructions: Invocation, stop: AbortSignal, use: Use): Promise<void> {
+  const provider = use(await openTarget(instructions));
   const { election } = electionOf(provider, instructions);
-  await using _stop = election;
+  use(election);
   await election.start();
   report({ event: "started" });
   stop.addEventListener("abort", () => void election.stop());
@@ -47,7 +48,8 @@ if (import.meta.main) {
   const stop = new AbortController();
   readLines(process.stdin, (line) => {
     if (line === "stop") return stop.abort();
-    void main(JSON.parse(line) as Invocation, stop.signal).then(() => process.exit(0), (error: unknown) => {
+    const played = scoped((use) => main(JSON.parse(line) as Invocation, stop.signal, use));
+    void played.then(() => process.exit(0), (error: unknown) => {
       process.stderr.write(`elect: ${error instanceof Error ? error.message : String(error)}\n`);
       process.exit(1);
     });

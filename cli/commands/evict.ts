@@ -9,6 +9,7 @@ import type { Command, Invocation } from "../args.ts";
 import { EXIT, UsageError } from "../exit.ts";
 import { readLines } from "../lines.ts";
 import { describeLeader, outputTo, printable } from "../output.ts";
+import { scoped, type Use } from "../scope.ts";
 import { onSignal } from "../signals.ts";
 import { openTarget, patience } from "../target.ts";
 
@@ -26,13 +27,13 @@ Ctrl-C and Ctrl-D at the question do nothing, with exit code 130.`,
   run: evict,
 };
 
-async function evict(invocation: Invocation): Promise<number> {
+async function evict(invocation: Invocation, use: Use): Promise<number> {
   if (!invocation.yes && process.stdin.isTTY !== true) {
     throw new UsageError(
       `Cannot evict the leader of "${invocation.group}": without a terminal to ask on, --yes is required`,
     );
   }
-  await using provider = await openTarget(invocation);
+  const provider = use(await openTarget(invocation));
   const output = outputTo(process.stdout, invocation.json);
   const { group } = invocation;
   const leader = await provider.read(group, patience());
@@ -66,11 +67,13 @@ async function evict(invocation: Invocation): Promise<number> {
  * @returns what was answered; null if the question was broken off
  */
 async function ask(question: string): Promise<string | null> {
-  using answered = new Answer();
-  using _signals = onSignal((_signal, ending) => ending && answered.give(null));
-  process.stderr.write(question);
-  readLines(process.stdin, (line) => answered.give(line), () => answered.give(null));
-  const answer = await answered.given;
+  const answer = await scoped((use) => {
+    const answered = use(new Answer());
+    use(onSignal((_signal, ending) => ending && answered.give(null)));
+    process.stderr.write(question);
+    readLines(process.stdin, (line) => answered.give(line), () => answered.give(null));
+    return answered.given;
+  });
   if (answer === null) process.stderr.write("\n");
   return answer;
 }

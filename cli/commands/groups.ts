@@ -10,6 +10,7 @@ import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
 import { redact } from "../../src/redact.ts";
 import { describeLeader, outputTo, printable } from "../output.ts";
+import type { Use } from "../scope.ts";
 import { standardError } from "../streams.ts";
 import { openTarget, patience } from "../target.ts";
 
@@ -26,8 +27,8 @@ read is named on stderr, and the others follow; the exit code is 69 then.`,
   run: groups,
 };
 
-async function groups(invocation: Invocation): Promise<number> {
-  await using provider = await openTarget(invocation);
+async function groups(invocation: Invocation, use: Use): Promise<number> {
+  const provider = use(await openTarget(invocation));
   if (provider.groups === undefined) {
     throw new ProviderError(provider.name, "groups", `Cannot list the groups of "${provider.name}": it keeps no list`);
   }

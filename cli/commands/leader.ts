@@ -8,6 +8,7 @@ import process from "node:process";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
 import { describeLeader, outputTo } from "../output.ts";
+import type { Use } from "../scope.ts";
 import { openTarget, patience } from "../target.ts";
 
 /** `elect leader`. */
@@ -21,8 +22,8 @@ export const leaderCommand: Command = {
   run: leader,
 };
 
-async function leader(invocation: Invocation): Promise<number> {
-  await using provider = await openTarget(invocation);
+async function leader(invocation: Invocation, use: Use): Promise<number> {
+  const provider = use(await openTarget(invocation));
   const info = await provider.read(invocation.group, patience());
   const output = outputTo(process.stdout, invocation.json);
   output.print(describeLeader(invocation.group, info, output), {

@@ -11,6 +11,7 @@ import type { ProviderCapabilities } from "../../src/provider.ts";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
 import { outputTo } from "../output.ts";
+import { scoped } from "../scope.ts";
 import { loadAllProviders } from "../target.ts";
 
 /** `elect providers`. */
@@ -41,11 +42,9 @@ async function list(invocation: Invocation): Promise<number> {
 /** Opening a provider does no I/O, so a made-up address will do; null where the provider wants more than that. */
 async function capabilitiesOf(definition: ProviderDefinition): Promise<ProviderCapabilities | null> {
   try {
-    await using provider = await definition.open(
-      CARDS.find(({ name }) => name === definition.name)?.sample ?? `${definition.protocols[0]}//localhost`,
-      {},
-    );
-    return provider.capabilities;
+    const target = CARDS.find(({ name }) => name === definition.name)?.sample ??
+      `${definition.protocols[0]}//localhost`;
+    return await scoped(async (use) => use(await definition.open(target, {})).capabilities);
   } catch {
     return null;
   }

@@ -16,6 +16,7 @@ import { Guard } from "../guard/guard.ts";
 import { Register } from "../guard/register.ts";
 import { type Outcome, reserveOf, supervise } from "../guard/supervise.ts";
 import { PARTICIPANT } from "../options.ts";
+import { scoped, type Use } from "../scope.ts";
 import { exitCodeOfSignal, onSignal } from "../signals.ts";
 import { electionOf, isLocalByDefault, openTarget, registerDirectory, targetOf } from "../target.ts";
 import { Teller } from "./run_teller.ts";
@@ -50,7 +51,7 @@ Exit code: that of COMMAND (128 and the signal that ended it); 75 if leadership 
   run,
 };
 
-async function run(invocation: Invocation): Promise<number> {
+async function run(invocation: Invocation, use: Use): Promise<number> {
   if (process.platform === "win32") {
     throw new ElectionError(
       `Cannot run "${invocation.command[0]}": this platform has no process groups to end it with`,
@@ -58,9 +59,9 @@ async function run(invocation: Invocation): Promise<number> {
   }
   const tell = new Teller(invocation, targetOf(invocation));
   let company: readonly number[] = [];
-  await using provider = await openTarget(invocation, { heldBy: () => company });
+  const provider = use(await openTarget(invocation, { heldBy: () => company }));
   const { election, config } = electionOf(provider, invocation);
-  await using _stop = election;
+  use(election);
   if (isLocalByDefault(invocation)) tell.local();
   if (/^memory:/i.test(targetOf(invocation))) {
     tell.caveat("keeps its lease in its own memory, where no other elect sees it; name another place with --provider");
@@ -69,41 +70,48 @@ async function run(invocation: Invocation): Promise<number> {
   const reserve = reserveOf(config);
   const register = new Register(registerDirectory(targetOf(invocation)));
   const campaign = new Campaign(invocation, election);
-  using _signals = onSignal((signal, ending) => campaign.onSignal(signal, ending));
+  use(onSignal((signal, ending) => campaign.onSignal(signal, ending)));
 
   for (;;) {
-    // Before the election: their start must not delay a hand-off, who could not guard the command does not campaign,
-    // and the record of the term names them.
-    using guard = await Guard.start();
-    using gated = await startGated(invocation.command, (members) => tell.stuck(members));
-    company = [guard.pid, gated.pid];
-    const outcome = await campaign.lead(tell, async (term) => {
-      tell.elected(term);
-      // Somebody ended the one that waited: no reason not to run the command.
-      using child = gated.isOver ? await startGated(invocation.command, (members) => tell.stuck(members)) : gated;
-      using _child = campaign.pass(child);
-      using _strangers = watchForStrangers(child.pid, (members) => tell.strangers(members));
-      const { electionGroup, termId, token } = term;
-      const strikeOff = await register.enter({ electionGroup, termId, token, processGroup: child.pid })
-        .catch((error: unknown) => tell.unregistered(error));
-      const outcome = await supervise({
-        child,
-        term,
-        guard,
-        reserve,
-        tickMs: Math.min(MAX_TICK_MS, config.heartbeatTimeout / 40),
-        settle: () => register.endEarlier(term, reserve.killMs, (members) => tell.earlier(members)),
-        began: () => campaign.began(),
-        forbidden: () => tell.forbidden(),
-      });
-      await strikeOff?.();
-      return { ...outcome, lost: outcome.lost || await campaign.wasEvicted(term, outcome.code) };
+    const outcome = await scoped(async (use) => {
+      // Before the election: their start must not delay a hand-off, who could not guard the command does not campaign,
+      // and the record of the term names them.
+      const guard = use(await Guard.start());
+      const gated = use(await startGated(invocation.command, (members) => tell.stuck(members)));
+      company = [guard.pid, gated.pid];
+      return await campaign.lead(tell, (term) => scoped((use) => serve(term, guard, gated, use)));
     });
     if (outcome === "given up") return invocation.conflictExitCode;
     if (outcome === "told to end") return campaign.exitCode ?? EXIT.done;
     if (!outcome.lost) return outcome.code;
     tell.lost(outcome.code);
     if (!invocation.repeat) return EXIT.lost;
+  }
+
+  /** Runs the command for a term. */
+  async function serve(term: Term, guard: Guard, gated: GatedChild, use: Use): Promise<Outcome> {
+    tell.elected(term);
+    // Somebody ended the one that waited: no reason not to run the command.
+    const child = use(
+      gated.isOver ? await startGated(invocation.command, (members) => tell.stuck(members)) : gated,
+    );
+    use(campaign.pass(child));
+    use(watchForStrangers(child.pid, (members) => tell.strangers(members)));
+    const { electionGroup, termId, token } = term;
+    const strikeOff = await register.enter({ electionGroup, termId, token, processGroup: child.pid })
+      .catch((error: unknown) => tell.unregistered(error));
+    const outcome = await supervise({
+      child,
+      term,
+      guard,
+      reserve,
+      tickMs: Math.min(MAX_TICK_MS, config.heartbeatTimeout / 40),
+      settle: () => register.endEarlier(term, reserve.killMs, (members) => tell.earlier(members)),
+      began: () => campaign.began(),
+      forbidden: () => tell.forbidden(),
+    });
+    await strikeOff?.();
+    return { ...outcome, lost: outcome.lost || await campaign.wasEvicted(term, outcome.code) };
   }
 }
 

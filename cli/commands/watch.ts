@@ -8,6 +8,7 @@ import process from "node:process";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
 import { describeLeader, outputTo } from "../output.ts";
+import type { Use } from "../scope.ts";
 import { onSignal } from "../signals.ts";
 import { electionOf, openTarget, patience } from "../target.ts";
 
@@ -22,12 +23,11 @@ export const watchCommand: Command = {
   run: watch,
 };
 
-async function watch(invocation: Invocation): Promise<number> {
-  await using provider = await openTarget(invocation);
-  const { election } = electionOf(provider, invocation, { observer: true });
-  await using _stop = election;
+async function watch(invocation: Invocation, use: Use): Promise<number> {
+  const provider = use(await openTarget(invocation));
+  const election = use(electionOf(provider, invocation, { observer: true }).election);
   const output = outputTo(process.stdout, invocation.json);
-  using _signals = onSignal((_signal, ending) => ending && void election.stop());
+  use(onSignal((_signal, ending) => ending && void election.stop()));
   // A wrong URL is better told at once than waited for. Later failures are waited out.
   const first = await provider.read(invocation.group, patience());
   const print = (at: Date, current: typeof first, previous: typeof first) =>

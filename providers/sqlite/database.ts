@@ -252,8 +252,12 @@ async function tryDirectory(path: string): Promise<void> {
 /** Brings the name of a new file to the disk, where a directory can be opened for that. */
 async function syncDirectory(path: string): Promise<void> {
   if (process.platform === "win32") return;
-  await using directory = await open(path, "r");
-  await directory.sync();
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
 }
 
 /**

@@ -26,8 +26,13 @@ export function onStage(
   return {
     name,
     async run() {
-      await using stage = await Stage.of(target);
-      await play(stage);
+      // Not by `await using`, which Node 22 cannot read.
+      const stage = await Stage.of(target);
+      try {
+        await play(stage);
+      } finally {
+        await stage[Symbol.asyncDispose]();
+      }
     },
   };
 }

@@ -6,10 +6,12 @@
 
 import { fileURLToPath } from "node:url";
 import { programOf, type Runtime, RUNTIMES } from "../runner/runtimes.ts";
+import { isRequired } from "../runner/test_on.ts";
+import { patience } from "../slowness.ts";
 
 const CLI = fileURLToPath(new URL("../../cli.ts", import.meta.url));
 
-/** How long a test waits for anything. Machines that run tests are busy; a wait that succeeds ends early. */
+/** How long a test waits for anything on an idle machine; a wait that succeeds ends early. */
 const PATIENCE_MS = 30_000;
 
 /** How a process ended. */
@@ -30,13 +32,12 @@ export interface Setting {
 
 /** Runs `body` as a test of its own on each runtime. One that cannot be had is skipped, unless it is required. */
 export function onEachRuntime(name: string, body: (runtime: Runtime) => Promise<void>): void {
-  const required = (Deno.env.get("ELECT_REQUIRE_RUNTIMES") ?? "").split(",").map((each) => each.trim());
   for (const runtime of RUNTIMES) {
     Deno.test(`${name}, on ${runtime}`, async () => {
       try {
         await findRuntime(runtime);
       } catch (error) {
-        if (required.includes(runtime)) throw error;
+        if (isRequired(runtime)) throw error;
         return console.log(`skipped: there is no ${runtime}`);
       }
       await body(runtime);
@@ -134,7 +135,7 @@ export class Running implements AsyncDisposable {
   /** Waits for its end. */
   async finished(): Promise<Finished> {
     const ended = Promise.all([this.#child.status, this.#read]);
-    const [status] = await within(ended, PATIENCE_MS, `the end of ${this.#describe()}`);
+    const [status] = await within(ended, patience(PATIENCE_MS), `the end of ${this.#describe()}`);
     return { code: status.code, stdout: this.stdout, stderr: this.stderr };
   }
 
@@ -159,7 +160,7 @@ export async function eventually<T>(
   check: () => T | null | undefined | false | Promise<T | null | undefined | false>,
   what: string | (() => string),
 ): Promise<T> {
-  for (const start = Date.now(); Date.now() - start < PATIENCE_MS;) {
+  for (const start = Date.now(); Date.now() - start < patience(PATIENCE_MS);) {
     const result = await check();
     if (result !== null && result !== undefined && result !== false) return result;
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -8,6 +8,8 @@ import { execute } from "./command.ts";
 /** The packages that bring what the machine lacks. */
 const BUN_PACKAGE = "bun@1.4.5";
 const NODE_PACKAGE = "node@24";
+/** The oldest Node that the package runs on, as `src/floor.ts` and `engines` have it. */
+const OLDEST_NODE_PACKAGE = "node@22.18.0";
 
 /** A runtime. */
 export type Runtime = "deno" | "bun" | "node";
@@ -26,6 +28,11 @@ export async function programOf(runtime: Runtime): Promise<string> {
   return await fetchProgram(NODE_PACKAGE, ["node", "-p", "process.execPath"]);
 }
 
+/** Returns the program of the oldest Node that the package runs on, fetched from npm. Throws if that fails. */
+export function oldestNode(): Promise<string> {
+  return fetchProgram(OLDEST_NODE_PACKAGE, ["node", "-p", "process.execPath"]);
+}
+
 /** Node takes TypeScript as it is from 22.18 on. */
 async function runsTypeScript(node: string): Promise<boolean> {
   const { ok, output } = await execute({ argv: [node, "-p", "process.features.typescript"], limitMs: 30_000 });
@@ -35,7 +42,7 @@ async function runsTypeScript(node: string): Promise<boolean> {
 async function fetchProgram(name: string, ask: readonly string[]): Promise<string> {
   const npx = await findProgram("npx");
   if (npx === null) throw new Error(`Cannot fetch "${name}": there is no npx`);
-  const { ok, output } = await execute({ argv: [npx, "-y", "-p", name, ...ask], limitMs: 300_000 });
+  const { ok, output } = await execute({ argv: [npx, "-y", "--prefer-offline", "-p", name, ...ask], limitMs: 300_000 });
   const program = output.trim().split("\n").at(-1) ?? "";
   if (!ok || await findProgram(program) === null) throw new Error(`Cannot fetch "${name}": ${output.trim()}`);
   return program;
@@ -63,8 +70,8 @@ export function testCommand(
 }
 
 /**
- * Returns the search path for programs that tests start: with Deno on it, also where it came by npx. What is in directory `first`
- * is found before all else.
+ * Returns the search path for programs that tests start: with Deno on it, also where it came by npx. What is in
+ * directory `first` is found before all else.
  */
 export function searchPath(first?: string): string {
   const directory = Deno.execPath().replace(/[/\\][^/\\]*$/, "");
