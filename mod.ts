@@ -43,6 +43,7 @@ export {
   type LeadershipStatus,
   type ReleaseOptions,
   type Role,
+  type TransferOptions,
   type WaitOptions,
 } from "./src/election.ts";
 export type { RunOptions } from "./src/participant/work.ts";
@@ -85,6 +86,8 @@ export type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
   WatchOptions,
 } from "./src/provider.ts";

@@ -20,10 +20,13 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
+import { PendingHint } from "./kit/pending_hint.ts";
 
 /** How to open the provider. */
 export interface MemoryOptions {
@@ -57,7 +60,7 @@ export function memoryProvider(options: MemoryOptions = {}): Provider {
 interface Group {
   token: bigint;
   held: HeldLease | null;
-  readonly watchers: Set<() => void>;
+  readonly watchers: Set<(transferTo?: string) => void>;
 }
 
 interface HeldLease {
@@ -74,6 +77,7 @@ class MemoryProvider implements Provider {
   readonly name = "memory";
   readonly capabilities: ProviderCapabilities = {
     watch: true,
+    transfer: true,
     timeAuthority: "host",
     minTimeout: 1,
     durability: "Leases and tokens are gone when the process ends.",
@@ -122,13 +126,13 @@ class MemoryProvider implements Provider {
 
   release(
     lease: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
     return atOnce(signal, () => {
       const group = this.#store.get(lease.electionGroup);
       if (group === undefined || this.#live(group)?.lease.termId !== lease.termId) return "notHolder";
       group.held = null;
-      for (const wake of group.watchers) wake();
+      for (const wake of group.watchers) wake(transferTo);
       return "released";
     });
   }
@@ -140,26 +144,26 @@ class MemoryProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
     const { watchers } = this.#group(electionGroup);
-    let hinted = true;
+    const pending = new PendingHint(true);
     let resume = () => {};
-    const wake = () => {
-      hinted = true;
+    const wake = (transferTo?: string) => {
+      pending.add(transferTo);
       resume();
     };
+    const end = () => resume();
     watchers.add(wake);
-    signal.addEventListener("abort", wake);
+    signal.addEventListener("abort", end);
     try {
       while (!signal.aborted) {
-        if (!hinted) await new Promise<void>((resolve) => resume = resolve);
+        if (!pending.isPending) await new Promise<void>((resolve) => resume = resolve);
         if (signal.aborted) return;
-        hinted = false;
-        yield;
+        yield pending.take();
       }
     } finally {
       watchers.delete(wake);
-      signal.removeEventListener("abort", wake);
+      signal.removeEventListener("abort", end);
     }
   }
 

@@ -40,7 +40,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
@@ -115,6 +117,7 @@ class PostgresProvider implements Provider {
   get capabilities(): ProviderCapabilities {
     return {
       watch: this.watch !== undefined,
+      transfer: this.watch !== undefined,
       timeAuthority: "server",
       minTimeout: 100,
       durability: "A lease is on the server's disk before it is granted; failing over to a standby that replicates " +
@@ -155,13 +158,13 @@ class PostgresProvider implements Provider {
 
   release(
     lease: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo = "" }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
     const { electionGroup, termId } = lease;
     const call = this.#calls;
     return this.#call("release", electionGroup, signal, async () => {
       this.#connections.letGo(keyOf(lease));
-      const values = () => [electionGroup, termId, this.#lockTimeout, `${this.#asker} ${termId}`, call];
+      const values = () => [electionGroup, termId, this.#lockTimeout, `${this.#asker} ${termId}`, call, transferTo];
       // Before the looks that wait: each of them would find the lease held.
       const rows = await this.#table.write(this.#statements.release, values, signal, { urgent: true });
       return rows.length > 0 ? "released" : "notHolder";
@@ -193,7 +196,7 @@ class PostgresProvider implements Provider {
     await this.#connections.close();
   }
 
-  async *#watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void, void> {
+  async *#watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint, void> {
     try {
       yield* this.#listener.watch(electionGroup, signal);
     } catch (error) {

@@ -45,7 +45,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
@@ -122,6 +124,7 @@ class RedisProvider implements Provider {
   readonly name = "redis";
   readonly capabilities: ProviderCapabilities = {
     watch: true,
+    transfer: true,
     timeAuthority: "server",
     minTimeout: 100,
     durability:
@@ -180,11 +183,12 @@ class RedisProvider implements Provider {
 
   release(
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo = "" }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
     const { sightings, channelOf } = this.#parts;
     return this.#call<"released" | "notHolder">("release", electionGroup, signal, async (key) => {
-      const { answer, sentAt } = await this.#run(signal, RELEASE, [key], [termId, channelOf(electionGroup)]);
+      const values = [termId, channelOf(electionGroup), transferTo];
+      const { answer, sentAt } = await this.#run(signal, RELEASE, [key], values);
       const list = listOf(answer);
       const outcome = outcomeOf(list, { 0: "notHolder", 1: "released", 2: "over" });
       sightings.see(electionGroup, list[1], [], sentAt);
@@ -203,7 +207,7 @@ class RedisProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
     const { subscriptions, channelOf } = this.#parts;
     try {
       yield* subscriptions.watch(channelOf(electionGroup), signal);

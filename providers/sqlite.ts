@@ -33,7 +33,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
 import { registerProvider } from "../src/registry.ts";
@@ -103,6 +105,7 @@ class SqliteProvider implements Provider {
   readonly name = "sqlite";
   readonly capabilities: ProviderCapabilities = {
     watch: true,
+    transfer: true,
     timeAuthority: "host",
     minTimeout: 100,
     durability: "Tokens survive crashes and power failures, which may cost leases; removing the file forgets them.",
@@ -130,9 +133,9 @@ class SqliteProvider implements Provider {
 
   release(
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo = "" }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
-    const step = (connection: Connection) => this.#leases.release(connection, electionGroup, termId);
+    const step = (connection: Connection) => this.#leases.release(connection, electionGroup, termId, transferTo);
     return this.#call("release", signal, async () => await this.#database.write(signal, step) ?? "notHolder");
   }
 
@@ -141,7 +144,7 @@ class SqliteProvider implements Provider {
     return this.#call("read", signal, () => this.#database.read(signal, step));
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
     try {
       yield* this.#hints.watch(electionGroup, signal);
     } catch (cause) {

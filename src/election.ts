@@ -8,7 +8,7 @@ import type { LeadershipChangeType } from "./changes/change.ts";
 import type { LeadershipChanges } from "./changes/stream.ts";
 import { checkCallOptions, checkMethods } from "./call_options.ts";
 import { type Duration, parseDuration } from "./time/duration.ts";
-import { checkMetadata, type ElectionConfig, type ElectionOptions, resolveOptions } from "./options.ts";
+import { checkMetadata, checkName, type ElectionConfig, type ElectionOptions, resolveOptions } from "./options.ts";
 import { Participant } from "./participant/participant.ts";
 import type { LeaderInfo, Provider } from "./provider.ts";
 import type { Term } from "./participant/term.ts";
@@ -57,6 +57,12 @@ export interface ChangesOptions {
 export interface ReleaseOptions {
   /** For how long not to campaign afterwards. @default `electionInterval` */
   readonly cooldown?: Duration | undefined;
+}
+
+/** Options of `transferLeadership`. */
+export interface TransferOptions extends WaitOptions {
+  /** The participant that is to lead next. @default anybody else */
+  readonly to?: string | undefined;
 }
 
 /**
@@ -194,6 +200,28 @@ export class LeaderElection implements AsyncDisposable {
     checkCallOptions<ReleaseOptions & WaitOptions>("releaseLeadership", options, ["cooldown"]);
     const { cooldown = this.#config.electionInterval } = options;
     await this.#participant.release(parseDuration(cooldown, "cooldown"));
+  }
+
+  /**
+   * Steps down as {@linkcode LeaderElection.releaseLeadership} does, so that another leads next: the participant `to`,
+   * if it is given. The others then hold back for two seconds, or for their own `campaignDelay` if that is longer, and
+   * so does this one, which campaigns again after that. Resolves when another is seen to lead, or when the two seconds
+   * are over.
+   *
+   * A hint, and no more: where the backend does not carry it (`capabilities.transfer`), or a follower does not hear
+   * it, whoever asks first leads. Do not await it inside the work of `run`.
+   *
+   * @throws {TypeError} if `to` is malformed, or this participant itself
+   * @throws {ElectionError} if this participant does not lead, or when the election stops
+   * @throws the reason of `signal`, which ends the wait and not the transfer
+   */
+  async transferLeadership(options: TransferOptions = {}): Promise<void> {
+    const { to, signal } = checkCallOptions("transferLeadership", options, ["to", "signal"]);
+    if (to !== undefined && checkName("participantId", to) === this.participantId) {
+      throw new TypeError(`Cannot transfer leadership to "${to}": that is this participant`);
+    }
+    signal?.throwIfAborted();
+    await this.#participant.transfer(to, signal);
   }
 
   /** Asks the backend who leads. Never writes. @throws {ProviderError} if the backend failed */

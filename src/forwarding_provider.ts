@@ -13,7 +13,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
   WatchOptions,
 } from "./provider.ts";
 
@@ -50,7 +52,7 @@ export class ForwardingProvider implements Provider {
   /** See {@linkcode Provider.release}. */
   release(
     lease: Pick<Lease, "electionGroup" | "termId">,
-    options: CallOptions,
+    options: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
     return this.target.release(lease, options);
   }
@@ -61,7 +63,7 @@ export class ForwardingProvider implements Provider {
   }
 
   /** See {@linkcode Provider.watch}. Without hints, where the target has none, it waits for its end. */
-  async *watch(electionGroup: string, options: WatchOptions): AsyncIterable<void> {
+  async *watch(electionGroup: string, options: WatchOptions): AsyncIterable<void | TransferHint> {
     const { signal } = options;
     if (this.target.watch !== undefined) return yield* this.target.watch(electionGroup, options);
     if (signal.aborted) return;

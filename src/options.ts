@@ -59,6 +59,13 @@ export interface ElectionOptions {
   readonly retryBaseDelay?: Duration | undefined;
   /** The largest bound of a back-off. @default "5s" */
   readonly retryMaxDelay?: Duration | undefined;
+  /**
+   * How long this participant holds back after it has seen that nobody leads, so that those with a shorter one lead
+   * first: 0 for whom to prefer, some seconds for the others. A group with nobody better still gets a leader, that much
+   * later. While it holds back it only reads. A hint to itself: no promise rests on it, and `tryAcquireLeadership` asks
+   * all the same. @default 0
+   */
+  readonly campaignDelay?: Duration | undefined;
   /** Lets `elect` start the election. @default true */
   readonly autoStart?: boolean | undefined;
   /** Watch only: never campaign, never write. @default false */
@@ -105,6 +112,7 @@ const OPTIONS = Object.keys(
     maxRetryAttempts: 0,
     retryBaseDelay: 0,
     retryMaxDelay: 0,
+    campaignDelay: 0,
     autoStart: 0,
     observer: 0,
     healthCheck: 0,
@@ -131,6 +139,7 @@ export interface ElectionConfig {
   readonly maxRetryAttempts: number;
   readonly retryBaseDelay: number;
   readonly retryMaxDelay: number;
+  readonly campaignDelay: number;
   /** How long after the request for it was sent a lease may be relied upon. */
   readonly validFor: number;
   readonly observer: boolean;
@@ -281,6 +290,7 @@ function resolveTiming(options: ElectionOptions) {
     maxRetryAttempts: inRange("maxRetryAttempts", maxRetryAttempts, 0, 1_000),
     retryBaseDelay: positive("retryBaseDelay", options.retryBaseDelay ?? 100),
     retryMaxDelay: positive("retryMaxDelay", options.retryMaxDelay ?? 5_000),
+    campaignDelay: parseDuration(options.campaignDelay ?? 0, "campaignDelay"),
   };
 }
 

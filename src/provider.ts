@@ -85,6 +85,8 @@ export interface Held {
 export interface ProviderCapabilities {
   /** True if `watch` exists and gives timely hints. */
   readonly watch: boolean;
+  /** True if those who wait are told for whom a lease was released. @default false */
+  readonly transfer?: boolean;
   /**
    * Whose clock decides that a lease has expired: that of the backend, or that of the one host all participants share.
    */
@@ -127,15 +129,19 @@ export interface Provider extends AsyncDisposable {
   /** Renews the lease for another `heartbeatTimeout`, and replaces the metadata if some is given. */
   renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost">;
   /** Gives the lease back, at once. */
-  release(lease: Pick<Lease, "electionGroup" | "termId">, options: CallOptions): Promise<"released" | "notHolder">;
+  release(
+    lease: Pick<Lease, "electionGroup" | "termId">,
+    options: ReleaseCallOptions,
+  ): Promise<"released" | "notHolder">;
   /** Reads who leads; null when nobody does or the lease has expired. Never writes. */
   read(electionGroup: string, options: CallOptions): Promise<LeaderInfo | null>;
   /**
    * Yields whenever it is worth looking again: first when the subscription is live, then when the lease may have become
    * free, and after every gap in which a hint may have been lost. Hints only: every one leads to a `read` or `acquire`.
-   * Ends, without an error, when `signal` aborts; rejects when the stream breaks.
+   * Ends, without an error, when `signal` aborts; rejects when the stream breaks. Where the backend can carry it, the
+   * hint of a release under `transferTo` says so.
    */
-  watch?(electionGroup: string, options: WatchOptions): AsyncIterable<void>;
+  watch?(electionGroup: string, options: WatchOptions): AsyncIterable<void | TransferHint>;
   /** Lists the groups that the backend knows, in any order. */
   groups?(options: CallOptions): Promise<string[]>;
   /**
@@ -149,6 +155,21 @@ export interface Provider extends AsyncDisposable {
 export interface RenewOptions extends CallOptions {
   /** Replaces the metadata in the record; without it the record keeps what it has. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Options of `release`. */
+export interface ReleaseCallOptions extends CallOptions {
+  /**
+   * The participant that is to lead next: those who wait are told, where the backend can tell them. A hint that a
+   * provider may ignore, and that decides nothing: the lease is free for all.
+   */
+  readonly transferTo?: string | undefined;
+}
+
+/** The hint that a lease was released for one participant to take. */
+export interface TransferHint {
+  /** The participant that is to lead next. */
+  readonly transferTo: string;
 }
 
 /** Options of `watch`. */

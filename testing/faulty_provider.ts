@@ -17,7 +17,6 @@ import type {
   Provider,
   ProviderCapabilities,
   RenewOptions,
-  WatchOptions,
 } from "../src/provider.ts";
 
 /** The operations that can be made to fail. */
@@ -60,7 +59,7 @@ export class FaultyProvider implements Provider {
   readonly name: string;
   readonly capabilities: ProviderCapabilities;
   /** See {@linkcode Provider.watch}; missing where the wrapped provider has none. */
-  readonly watch?: (electionGroup: string, options: WatchOptions) => AsyncIterable<void>;
+  readonly watch?: NonNullable<Provider["watch"]>;
   readonly #inner: Provider;
   readonly #clock: Clock | undefined;
 

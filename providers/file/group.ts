@@ -21,7 +21,7 @@ import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease } from "../../sr
 import { type Files, GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
 import type { Processes } from "./host.ts";
 import { MAX_NUMBER } from "./names.ts";
-import { type Look, Observer } from "./observer.ts";
+import { type Look, Observer, TRANSFER_TO } from "./observer.ts";
 import type { Predecessor, TermRecord } from "./record.ts";
 import type { Slots } from "./slots.ts";
 import { sweep } from "./sweep.ts";
@@ -166,10 +166,16 @@ export class Group {
   }
 
   /** See {@linkcode Provider.release}. */
-  async release(termId: string, signal: AbortSignal): Promise<"released" | "notHolder"> {
+  async release(termId: string, transferTo: string, signal: AbortSignal): Promise<"released" | "notHolder"> {
     const look = await this.#observer.look();
     if (look?.record?.termId !== termId || await this.#observer.judge(look) !== null) return "notHolder";
     signal.throwIfAborted();
+    if (transferTo !== "") {
+      // Before the mark, which those who wait look for. A hint: a full disk must not stand in the way of the release.
+      const metadata = JSON.stringify({ ...look.metadata, [TRANSFER_TO]: transferTo });
+      await this.#directory.replaceMetadata(look.record.beat, metadata, signal).catch(() => {});
+      signal.throwIfAborted();
+    }
     return await this.#end(look.record.beat) ? "released" : "notHolder";
   }
 

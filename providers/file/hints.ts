@@ -8,7 +8,9 @@
 import { type FSWatcher, watch } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
+import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { PendingHint } from "../kit/pending_hint.ts";
 import { directoryName } from "./names.ts";
 
 /** How often a group is looked at. A killed leader is to be followed in under a second. */
@@ -18,7 +20,7 @@ const LOOKS_PER_TICK = 100;
 
 /** One who waits. */
 interface Waiter {
-  hinted: boolean;
+  readonly pending: PendingHint;
   wake: () => void;
 }
 
@@ -42,7 +44,7 @@ export class Hints {
   #cancelTick: (() => void) | null = null;
   #closed = false;
 
-  /** Hints come when the answer of `look` changes. */
+  /** Hints come when the answer of `look` changes: see {@linkcode Observer.state}. */
   constructor(root: string, clock: Clock, look: (electionGroup: string) => Promise<string>) {
     this.#root = root;
     this.#clock = clock;
@@ -50,8 +52,8 @@ export class Hints {
   }
 
   /** See {@linkcode Provider.watch}. */
-  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void> {
-    const waiter: Waiter = { hinted: true, wake: () => {} };
+  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
+    const waiter: Waiter = { pending: new PendingHint(), wake: () => {} };
     const onAbort = () => waiter.wake();
     if (signal.aborted || this.#closed) return;
     signal.addEventListener("abort", onAbort);
@@ -60,12 +62,11 @@ export class Hints {
       await this.#watchRoot();
       // Changes from here on are noticed: by the watch, or by comparison with this look.
       await this.#lookAt(watched);
-      waiter.hinted = true;
+      waiter.pending.add();
       while (!signal.aborted && !this.#closed) {
-        if (!waiter.hinted) await new Promise<void>((resolve) => waiter.wake = resolve);
+        if (!waiter.pending.isPending) await new Promise<void>((resolve) => waiter.wake = resolve);
         if (signal.aborted || this.#closed) return;
-        waiter.hinted = false;
-        yield;
+        yield waiter.pending.take();
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
@@ -152,14 +153,16 @@ export class Hints {
     // A state that cannot be read now is no hint; the next tick looks again.
     const state = await this.#look(watched.electionGroup).catch(() => watched.state);
     if (state === watched.state) return;
+    // The first look may find a release of long ago.
+    const transferTo = watched.state === null ? undefined : state?.split(" ")[2];
     watched.state = state;
-    hint(watched);
+    hint(watched, transferTo);
   }
 }
 
-function hint({ waiters }: Watched): void {
+function hint({ waiters }: Watched, transferTo?: string): void {
   for (const waiter of waiters) {
-    waiter.hinted = true;
+    waiter.pending.add(transferTo);
     waiter.wake();
   }
 }

@@ -178,13 +178,18 @@ export class Observer {
 
   /**
    * Returns a text that changes when a waiting participant should look again: when a term begins, and when a lease
-   * becomes free.
+   * becomes free. The third word, if there is one, is the participant that it was released for.
    */
   async state(): Promise<string> {
     const look = await this.look();
-    return look === null ? "" : `${look.number} ${await this.judge(look) !== null}`;
+    if (look === null) return "";
+    const isFree = await this.judge(look) !== null;
+    return `${look.number} ${isFree} ${isFree ? look.metadata[TRANSFER_TO] ?? "" : ""}`.trimEnd();
   }
 }
+
+/** The entry of the metadata of a released term that names who is to lead next. No key of anybody else's is empty. */
+export const TRANSFER_TO = "";
 
 /**
  * Returns how long a record must stand still before others may pass over it, in milliseconds.

@@ -16,7 +16,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../../src/provider.ts";
 import { type Files, probe } from "./directory.ts";
 import { explain } from "./failure.ts";
@@ -42,6 +44,7 @@ export class FileProvider implements Provider {
   readonly name = "file";
   readonly capabilities: ProviderCapabilities = {
     watch: true,
+    transfer: true,
     timeAuthority: "host",
     minTimeout: 100,
     durability: "Leases and tokens survive crashes and power failures; removing the directory forgets them.",
@@ -69,16 +72,16 @@ export class FileProvider implements Provider {
 
   release(
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo = "" }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
-    return this.#call("release", signal, () => this.#group(electionGroup).release(termId, signal));
+    return this.#call("release", signal, () => this.#group(electionGroup).release(termId, transferTo, signal));
   }
 
   read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
     return this.#call("read", signal, () => this.#group(electionGroup).read());
   }
 
-  watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+  watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
     return this.#hints.watch(electionGroup, signal);
   }
 

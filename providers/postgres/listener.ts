@@ -6,7 +6,9 @@
  */
 
 import { abortable } from "../../src/call.ts";
+import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { PendingHint } from "../kit/pending_hint.ts";
 import type { Connections, PostgresClient } from "./connections.ts";
 
 /** Raised when the connection does not reach one server session, so that `LISTEN` would be heard by somebody else. */
@@ -14,12 +16,12 @@ export class CannotListenError extends Error {}
 
 /** Waits for hints about one group. */
 class Watcher {
-  hinted = true;
+  readonly pending = new PendingHint(true);
   broken: { readonly cause: unknown } | null = null;
   #resume = () => {};
 
-  wake(): void {
-    this.hinted = true;
+  wake(transferTo?: string): void {
+    this.pending.add(transferTo);
     this.#resume();
   }
 
@@ -134,7 +136,8 @@ class Subscription {
   readonly #onNotification = (message: unknown): void => {
     const { channel, payload } = message as { channel: string; payload?: string };
     if (channel !== this.#settings.channel) return;
-    for (const watcher of this.watchers.get(payload ?? "") ?? []) watcher.wake();
+    const [group = "", transferTo] = (payload ?? "").split(">");
+    for (const watcher of this.watchers.get(group) ?? []) watcher.wake(transferTo);
   };
 }
 
@@ -165,7 +168,7 @@ export class Listener {
   /**
    * Yields once the subscription is live, and for every notification about `group`. Rejects when the connection breaks.
    */
-  async *watch(group: string, signal: AbortSignal): AsyncGenerator<void, void> {
+  async *watch(group: string, signal: AbortSignal): AsyncGenerator<void | TransferHint, void> {
     if (signal.aborted) return;
     const watcher = new Watcher();
     const subscription = this.#join(group, watcher);
@@ -175,10 +178,8 @@ export class Listener {
       await abortable(subscription.live, signal);
       while (!signal.aborted) {
         if (watcher.broken !== null) throw watcher.broken.cause;
-        if (watcher.hinted) {
-          watcher.hinted = false;
-          yield;
-        } else await watcher.wait();
+        if (watcher.pending.isPending) yield watcher.pending.take();
+        else await watcher.wait();
       }
     } catch (error) {
       if (!signal.aborted) throw error;

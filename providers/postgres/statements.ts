@@ -39,7 +39,8 @@ export interface Statements {
   readonly renew: Statement;
   /** The same, but waits for rows that others have locked, at most $7. */
   readonly renewLocked: Statement;
-  /** $1 group, $2 term, $3 lock timeout, $4 asker, $5 call. One row if the lease was released, else none. */
+  /** $1 group, $2 term, $3 lock timeout, $4 asker, $5 call, $6 who is to lead next, or empty. One row if the lease was
+   * released, else none. */
   readonly release: Statement;
   /** $1 group. One row: a RECORD, of nulls but for the server's time where no term holds the group. */
   readonly read: Statement;
@@ -265,7 +266,8 @@ WHERE (SELECT count(*) FROM renewed) < cardinality($1) AND lease.term_id = due.t
 }
 
 /**
- * Empties the lease, if the term holds it, and tells those that listen. The row stays: it keeps the token. Whether the
+ * Empties the lease, if the term holds it, and tells those that listen: the group, and after a `>`, which no name
+ * holds, who is to lead next. The row stays: it keeps the token. Whether the
  * lease has expired does not matter: nobody else has taken it, and a clock that was stepped must not leave it to its
  * successors to find out.
  */
@@ -275,7 +277,7 @@ function releaseSql(table: string, channel: string): string {
   WHERE lease.election_group = $1::text AND lease.term_id = $2::text
   RETURNING lease.election_group
 )
-SELECT pg_notify('${channel}', election_group)::text FROM released`;
+SELECT pg_notify('${channel}', election_group || '>' || $6::text)::text FROM released`;
 }
 
 function checkSql(schema: string, table: string): string {

@@ -143,8 +143,8 @@ export class Link {
   }
 
   /** Calls `listener` with the channel of each message. */
-  onMessage(listener: (channel: string) => void): void {
-    this.#client.on("message", (channel) => listener(String(channel)));
+  onMessage(listener: (channel: string, message: string) => void): void {
+    this.#client.on("message", (channel, message) => listener(String(channel), String(message)));
   }
 
   /** Closes the connection if no byte has come for `limitMs` milliseconds while an answer was due. */

@@ -149,8 +149,8 @@ return {1, stamp}
 /**
  * Gives the lease back if the term holds it, and tells those who wait.
  *
- * In: KEYS lease. ARGV termId, channel. Out: `{1, now}` released, `{2, now}` released when its time was over,
- * `{0, now}` not the holder. Clock: the server's, for the answer alone.
+ * In: KEYS lease. ARGV termId, channel, the participant that is to lead next (or empty). Out: `{1, now}` released,
+ * `{2, now}` released when its time was over, `{0, now}` not the holder. Clock: the server's, for the answer alone.
  */
 export const RELEASE: Script = script(`
 ${MICROSECONDS}
@@ -159,7 +159,7 @@ local held = redis.call('HMGET', KEYS[1], 'termId', 'expiresAt')
 if held[1] ~= ARGV[1] then return {0, stamp} end
 redis.call('DEL', KEYS[1])
 -- 2. A hint, and no more: who may not publish has released all the same.
-redis.pcall('PUBLISH', ARGV[2], '')
+redis.pcall('PUBLISH', ARGV[2], ARGV[3])
 if tonumber(held[2]) and now >= tonumber(held[2]) then return {2, stamp} end
 return {1, stamp}
 `);

@@ -4,7 +4,9 @@
  * @module
  */
 
+import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { PendingHint } from "../kit/pending_hint.ts";
 import type { Link } from "./link.ts";
 import type { Pace } from "./pace.ts";
 
@@ -15,7 +17,7 @@ interface Channel {
 }
 
 interface Watcher {
-  wake(): void;
+  wake(transferTo?: string): void;
   fail(error: unknown): void;
 }
 
@@ -51,13 +53,13 @@ export class Subscriptions {
    * Yields when the subscription is live, and at every message. Rejects when the connection is lost: messages may be,
    * too.
    */
-  async *watch(name: string, signal: AbortSignal): AsyncGenerator<void> {
-    let hinted = false;
+  async *watch(name: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
+    const pending = new PendingHint();
     let failure: { readonly reason: unknown } | null = null;
     let resume = () => {};
     const watcher: Watcher = {
-      wake() {
-        hinted = true;
+      wake(transferTo) {
+        pending.add(transferTo);
         resume();
       },
       fail(reason) {
@@ -67,14 +69,12 @@ export class Subscriptions {
     };
     const onAbort = () => resume();
     signal.addEventListener("abort", onAbort);
-    this.#join(name, watcher).then(watcher.wake, watcher.fail);
+    this.#join(name, watcher).then(() => watcher.wake(), watcher.fail);
     try {
       while (!signal.aborted) {
         if (failure !== null) throw (failure as { readonly reason: unknown }).reason;
-        if (hinted) {
-          hinted = false;
-          yield;
-        } else await new Promise<void>((resolve) => resume = resolve);
+        if (pending.isPending) yield pending.take();
+        else await new Promise<void>((resolve) => resume = resolve);
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
@@ -131,8 +131,9 @@ export class Subscriptions {
 
   #open(): Promise<Link> {
     const opening = this.#connect().then((link) => {
-      link.onMessage((name) => {
-        for (const watcher of this.#channels.get(name)?.watchers ?? []) watcher.wake();
+      // The message is the name of the participant that the lease was released for, if it was for one.
+      link.onMessage((name, message) => {
+        for (const watcher of this.#channels.get(name)?.watchers ?? []) watcher.wake(message);
       });
       void link.closed.then(() => {
         if (this.#link === opening) this.reset(link.closedBy);

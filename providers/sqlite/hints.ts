@@ -4,14 +4,16 @@
  * @module
  */
 
+import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { PendingHint } from "../kit/pending_hint.ts";
 
 /** How often to look. A look at a database in which nothing changed is one statement, whatever the number of groups. */
 const TICK_MS = 100;
 
 /** One who waits. */
 interface Waiter {
-  isHinted: boolean;
+  readonly pending: PendingHint;
   wake(): void;
 }
 
@@ -36,9 +38,9 @@ export class Hints {
   }
 
   /** See {@linkcode Provider.watch}. */
-  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void> {
+  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
     if (signal.aborted || this.#closed) return;
-    const waiter: Waiter = { isHinted: true, wake: () => {} };
+    const waiter: Waiter = { pending: new PendingHint(), wake: () => {} };
     const onAbort = () => waiter.wake();
     const watched = this.#watched.get(electionGroup) ?? { waiters: new Set<Waiter>(), state: undefined };
     this.#watched.set(electionGroup, watched);
@@ -47,13 +49,12 @@ export class Hints {
     try {
       // Changes from here on are noticed, by comparison with this look.
       await this.#compare([electionGroup]);
-      waiter.isHinted = true;
+      waiter.pending.add();
       this.#cancelTick ??= this.#clock.setTimer(this.#tick, TICK_MS);
       while (!signal.aborted && !this.#closed) {
-        if (!waiter.isHinted) await new Promise<void>((resolve) => waiter.wake = resolve);
+        if (!waiter.pending.isPending) await new Promise<void>((resolve) => waiter.wake = resolve);
         if (signal.aborted || this.#closed) return;
-        waiter.isHinted = false;
-        yield;
+        yield waiter.pending.take();
       }
     } catch (error) {
       if (!signal.aborted && !this.#closed) throw error;
@@ -90,15 +91,17 @@ export class Hints {
     for (const [i, electionGroup] of electionGroups.entries()) {
       const watched = this.#watched.get(electionGroup);
       if (watched === undefined || watched.state === states[i]) continue;
+      // The first look may find a release of long ago.
+      const transferTo = watched.state === undefined ? undefined : states[i]?.split(" ")[2];
       watched.state = states[i];
-      hint(watched);
+      hint(watched, transferTo);
     }
   }
 }
 
-function hint({ waiters }: Watched): void {
+function hint({ waiters }: Watched, transferTo?: string): void {
   for (const waiter of waiters) {
-    waiter.isHinted = true;
+    waiter.pending.add(transferTo);
     waiter.wake();
   }
 }

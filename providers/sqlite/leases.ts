@@ -10,6 +10,8 @@ import type { Clock } from "../../src/time/clock.ts";
 import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
 import type { Connection } from "./database.ts";
 
+/** The entry of the metadata of a released lease that names who is to lead next. No key of anybody else's is empty. */
+const TRANSFER_TO = "";
 /** How often an `acquire` may find that somebody was faster, before it gives up. */
 const MAX_LOOKS = 10;
 
@@ -47,7 +49,7 @@ const FIRST = `INSERT INTO elections (token, version, term_id, leader_id, acquir
 const RENEW = `UPDATE elections SET version = version + 1, heartbeat_at = max(heartbeat_at, ?),
   heartbeat_timeout = coalesce(?, heartbeat_timeout), metadata = coalesce(?, metadata)
   WHERE election_group = ? AND term_id = ?`;
-const RELEASE = `UPDATE elections SET version = version + 1, term_id = NULL, metadata = '{}'
+const RELEASE = `UPDATE elections SET version = version + 1, term_id = NULL, metadata = ?
   WHERE election_group = ? AND term_id = ?`;
 
 /**
@@ -117,8 +119,14 @@ export class Leases {
   }
 
   /** See {@linkcode Provider.release}. */
-  release(connection: Connection, electionGroup: string, termId: string): "released" | "notHolder" {
-    return this.#write(connection, RELEASE, electionGroup, termId) ? "released" : "notHolder";
+  release(
+    connection: Connection,
+    electionGroup: string,
+    termId: string,
+    transferTo: string,
+  ): "released" | "notHolder" {
+    const metadata = JSON.stringify(transferTo === "" ? {} : { [TRANSFER_TO]: transferTo });
+    return this.#write(connection, RELEASE, metadata, electionGroup, termId) ? "released" : "notHolder";
   }
 
   /** See {@linkcode Provider.read}. */
@@ -134,7 +142,10 @@ export class Leases {
     return rows.map(({ name }) => name);
   }
 
-  /** Returns a text for each group that changes with its term, and when its lease becomes free. */
+  /**
+   * Returns a text for each group that changes with its term, and when its lease becomes free. The third word, if there
+   * is one, is the participant that it was released for.
+   */
   states(connection: Connection, electionGroups: readonly string[]): string[] {
     const asOf = this.#clock.monotonic();
     const [version] = connection.rows("PRAGMA data_version") as { data_version: bigint }[];
@@ -142,7 +153,9 @@ export class Leases {
     return electionGroups.map((electionGroup) => {
       const seen = this.#file === connection.id ? this.#sights.get(electionGroup) : undefined;
       const { row, since } = seen?.epoch === epoch ? seen : this.#look(connection, electionGroup, epoch);
-      return row === null ? "" : `${row.token} ${isFree(row, since, asOf)}`;
+      if (row === null) return "";
+      const transferTo = row.termId === null ? parseMetadata(row.metadata)[TRANSFER_TO] ?? "" : "";
+      return `${row.token} ${isFree(row, since, asOf)} ${transferTo}`.trimEnd();
     });
   }
 

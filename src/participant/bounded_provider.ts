@@ -9,7 +9,7 @@ import { callBackend, providerError } from "../call.ts";
 import { elapsedSince, instant } from "../time/clock.ts";
 import type { ProviderOperation } from "../errors.ts";
 import type { ElectionConfig } from "../options.ts";
-import type { Acquired, Held, LeaderInfo, Lease, Provider } from "../provider.ts";
+import type { Acquired, Held, LeaderInfo, Lease, Provider, TransferHint } from "../provider.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { TimerQueue } from "../time/timer_queue.ts";
 import { OwnedProvider } from "./owned_provider.ts";
@@ -82,15 +82,16 @@ export class BoundedProvider {
 
   /**
    * Releases a term, as well as can be within `requestTimeout`. Never rejects. Returns whether the backend has
-   * answered: if not, it may keep the lease until it expires.
+   * answered: if not, it may keep the lease until it expires. Followers are told that it is for `transferTo`, if given.
    */
-  async release(termId: string): Promise<boolean> {
+  async release(termId: string, transferTo?: string): Promise<boolean> {
     const { electionGroup, requestTimeout, maxRetryAttempts, clock } = this.#config;
     const start = instant(clock);
+    const release = (signal: AbortSignal) =>
+      this.#provider.release({ electionGroup, termId }, transferTo === undefined ? { signal } : { signal, transferTo });
     for (let failures = 0;; failures++) {
       try {
-        const left = requestTimeout - elapsedSince(clock, start);
-        await this.#call("release", left, (signal) => this.#provider.release({ electionGroup, termId }, { signal }));
+        await this.#call("release", requestTimeout - elapsedSince(clock, start), release);
         return true;
       } catch (error) {
         this.#onError("a release failed", error);
@@ -108,7 +109,7 @@ export class BoundedProvider {
   }
 
   /** The provider's hints, where it has any. */
-  watch(signal: AbortSignal): AsyncIterable<void> | undefined {
+  watch(signal: AbortSignal): AsyncIterable<void | TransferHint> | undefined {
     const { electionGroup, participantId, observer } = this.#config;
     return this.#provider.watch?.(electionGroup, { signal, participantId: observer ? undefined : participantId });
   }

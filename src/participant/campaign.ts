@@ -18,6 +18,7 @@ import type { LeaderInfo } from "../provider.ts";
 import type { BoundedProvider, Metadata } from "./bounded_provider.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Lookout } from "./lookout.ts";
+import { Restraint } from "./restraint.ts";
 import { LeaseTerm } from "./term.ts";
 
 /** The part of a participant that a campaign needs. */
@@ -69,6 +70,8 @@ interface Reign {
   readonly done: PromiseWithResolvers<void>;
   /** True once `lost` has been told. */
   isOver: boolean;
+  /** The participant that is to lead next, if one was named. */
+  successor: string | undefined;
 }
 
 /** Where the loop is. */
@@ -85,6 +88,7 @@ export class Campaign {
   readonly #around: Surroundings;
   readonly #provider: BoundedProvider;
   readonly #lookout: Lookout;
+  readonly #restraint: Restraint;
   readonly #stopped = new AbortController();
   readonly #signals = new Set<AbortSignal>();
   #phase: Phase = { name: "looking" };
@@ -101,15 +105,14 @@ export class Campaign {
   #lastTermId: string | null = null;
   /** The monotonic time until which the work of the last term may drain. */
   #drainUntil = -Infinity;
-  /** The monotonic time before which not to campaign. */
-  #coolUntil = -Infinity;
 
   /** Begins at once. */
   constructor(around: Surroundings) {
     this.#around = around;
     this.#provider = around.provider;
     const onBroken = (error: unknown) => around.log("debug", "the hints broke off", { error });
-    this.#lookout = new Lookout(around.config, around.provider, onBroken);
+    this.#restraint = new Restraint(around.config);
+    this.#lookout = new Lookout(around.config, around.provider, onBroken, (to) => this.#restraint.makeWay(to));
     this.ready.promise.catch(() => {});
     this.done = this.#run();
   }
@@ -163,16 +166,18 @@ export class Campaign {
 
   /**
    * Gives up the term that is led, or that calls made before this one are about to win, and does not campaign for
-   * `cooldownMs`. Without a term it does nothing. Given `only`, it ends that term and no other.
+   * `cooldownMs`. Without a term it does nothing. Given `only`, it ends that term and no other. Given `successor`,
+   * those who wait are told that the lease is for that participant.
    */
-  async release(cooldownMs: number, only?: LeaseTerm): Promise<void> {
+  async release(cooldownMs: number, only?: LeaseTerm, successor?: string): Promise<void> {
     // Requests are served in turn: a look that is under way, and a try that was asked for, come first.
     if (this.#phase.name !== "leading" && only === undefined) {
       await Promise.allSettled([this.#attempts.at(-1)?.promise, this.#looking]);
     }
     const phase = this.#phase;
     if (phase.name !== "leading" || (only !== undefined && phase.term !== only)) return;
-    if (!phase.isOver) this.#coolDown(cooldownMs);
+    if (!phase.isOver) this.#restraint.coolDown(cooldownMs);
+    phase.successor ??= successor;
     this.#giveUp("released");
     await phase.done.promise;
   }
@@ -246,24 +251,16 @@ export class Campaign {
     if (config.observer) return "it only observes";
     // S7: a new term does not begin before the work of the old one has settled.
     if (work.size > 0) return "the work of the last term has not settled";
-    if (!isAsked && this.#cooling > 0) return "it cools down";
+    if (!isAsked && this.#restraint.left > 0) return "it holds back";
     // A stop waits for no check: what it says does not matter any more.
     return await this.#provider.isHealthy(this.#stopped.signal) ? null : "the health check failed";
-  }
-
-  get #cooling(): number {
-    return this.#coolUntil - this.#around.config.clock.monotonic();
-  }
-
-  #coolDown(ms: number): void {
-    this.#coolUntil = Math.max(this.#coolUntil, this.#around.config.clock.monotonic() + ms);
   }
 
   #delayAfter(leader: LeaderInfo | null): number {
     // A term of ours that is over and holds the lease all the same: an answer of the backend's was late, or lost.
     if (leader !== null && leader.termId === this.#lastTermId) this.#owed = leader.termId;
     const payBack = this.#owed === null ? 0 : Math.max(this.#draining, backoff(0, this.#around.config));
-    return Math.min(this.#lookout.delayAfter(leader), ...[this.#cooling, payBack].filter((ms) => ms > 0));
+    return Math.min(this.#lookout.delayAfter(leader), ...[this.#restraint.endsIn, payBack].filter((ms) => ms > 0));
   }
 
   /** Asks for the lease. */
@@ -279,8 +276,11 @@ export class Campaign {
     const sent = instant(clock);
     const answer = await this.#provider.acquire(termId, metadata);
     this.#unanswered = null;
-    if (answer.acquired) return { term: new LeaseTerm(answer.lease, clock, sent, validFor), metadata };
-    this.#around.sees(answer.leader);
+    if (answer.acquired) {
+      this.#restraint.leads();
+      return { term: new LeaseTerm(answer.lease, clock, sent, validFor), metadata };
+    }
+    this.#sees(answer.leader);
     return { leader: answer.leader };
   }
 
@@ -293,8 +293,13 @@ export class Campaign {
     await this.#payBack();
     this.#around.looks();
     const leader = await this.#provider.read(this.#stopped.signal);
-    this.#around.sees(leader);
+    this.#sees(leader);
     return leader;
+  }
+
+  #sees(leader: LeaderInfo | null): void {
+    this.#restraint.sees(leader);
+    this.#around.sees(leader);
   }
 
   /**
@@ -302,9 +307,9 @@ export class Campaign {
    * until it expires, on a backend that is well. Safe: nobody relies on that term any more, and a release touches no
    * other.
    */
-  async #payBack(): Promise<void> {
+  async #payBack(successor?: string): Promise<void> {
     if (this.#owed === null || this.#draining > 0) return;
-    if (await this.#provider.release(this.#owed)) this.#owed = null;
+    if (await this.#provider.release(this.#owed, successor)) this.#owed = null;
   }
 
   /** For how long the work of the last term may still keep its lease; 0 where none is left. */
@@ -324,7 +329,7 @@ export class Campaign {
       over: (reason) => this.#end(reign, reason),
     });
     const [ending, done] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    const reign: Reign = { name: "leading", term, heartbeat, ending, done, isOver: false };
+    const reign: Reign = { name: "leading", term, heartbeat, ending, done, isOver: false, successor: undefined };
     this.#phase = reign;
     log("info", "acquired leadership", { termId: term.termId, token: term.token });
     this.#around.acquired(term);
@@ -354,9 +359,9 @@ export class Campaign {
     heartbeat.stop();
     if (term.isValid) this.#drainUntil = -Infinity;
     term.end(term.reason ?? "released");
-    if (term.reason === "expired") this.#coolDown(heartbeat.hasSucceeded ? retryBaseDelay : electionInterval);
+    if (term.reason === "expired") this.#restraint.coolDown(heartbeat.hasSucceeded ? retryBaseDelay : electionInterval);
     if (term.reason !== "lost") this.#owed = term.termId;
-    await this.#payBack();
+    await this.#payBack(reign.successor);
     this.#end(reign, term.reason ?? "released");
     reign.done.resolve();
   }

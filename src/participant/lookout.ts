@@ -21,6 +21,7 @@ export class Lookout {
   readonly #config: ElectionConfig;
   readonly #provider: BoundedProvider;
   readonly #onBroken: (error: unknown) => void;
+  readonly #onTransfer: (to: string) => void;
   readonly #timer: QueuedTimer;
   #resume: (() => void) | null = null;
   #hinted = false;
@@ -28,11 +29,20 @@ export class Lookout {
   #following: AbortController | null = null;
   #vacantLooks = 0;
 
-  /** Makes a lookout. `onBroken` is told when a stream of hints fails; it will be opened again. */
-  constructor(config: ElectionConfig, provider: BoundedProvider, onBroken: (error: unknown) => void) {
+  /**
+   * Makes a lookout. `onBroken` is told when a stream of hints fails; it will be opened again. `onTransfer` is told
+   * when the lease was released for one participant, before the look that follows.
+   */
+  constructor(
+    config: ElectionConfig,
+    provider: BoundedProvider,
+    onBroken: (error: unknown) => void,
+    onTransfer: (to: string) => void,
+  ) {
     this.#config = config;
     this.#provider = provider;
     this.#onBroken = onBroken;
+    this.#onTransfer = onTransfer;
     this.#timer = provider.queue.timer(() => this.#wake());
   }
 
@@ -89,9 +99,10 @@ export class Lookout {
       try {
         const hints = this.#provider.watch(signal);
         if (hints === undefined) return;
-        for await (const _ of hints) {
+        for await (const hint of hints) {
           if (signal.aborted) return;
           this.#live = true;
+          if (typeof hint?.transferTo === "string") this.#onTransfer(hint.transferTo);
           this.hint();
         }
       } catch (error) {

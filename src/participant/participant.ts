@@ -14,6 +14,7 @@ import type { LeaderInfo, Provider } from "../provider.ts";
 import { BoundedProvider, type Metadata } from "./bounded_provider.ts";
 import { type Attempt, Campaign } from "./campaign.ts";
 import { LeaderView } from "./leader_view.ts";
+import { TRANSFER_HOLD_MS } from "./restraint.ts";
 import { Telemetry } from "../telemetry/telemetry.ts";
 import type { LeaseTerm } from "./term.ts";
 import { Waiters } from "./waiters.ts";
@@ -145,6 +146,22 @@ export class Participant {
    */
   async release(cooldownMs: number, only?: LeaseTerm): Promise<void> {
     await this.#campaign?.release(cooldownMs, only);
+  }
+
+  /**
+   * Gives up the term that is led, for `to` to lead next if given, and campaigns again if nobody else does soon.
+   * Resolves when another is seen to lead, or when that time is over.
+   *
+   * @throws {ElectionError} if no term is led, or when the election stops
+   */
+  async transfer(to: string | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const { term } = this;
+    if (term === null) throw this.refusal("transfer leadership", "it does not lead");
+    await this.#campaign?.release(TRANSFER_HOLD_MS, term, to);
+    const over = new AbortController();
+    const signals = [over.signal, ...signal === undefined ? [] : [signal]];
+    const taken = this.wait(() => this.#view.current, AbortSignal.any(signals));
+    await Promise.race([taken, this.provider.queue.pause(TRANSFER_HOLD_MS, over.signal)]).finally(() => over.abort());
   }
 
   /** Asks for the lease now. @throws {ElectionError} if that cannot be */

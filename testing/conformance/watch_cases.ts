@@ -14,6 +14,7 @@ export function watchCases(target: ConformanceTarget): ConformanceCase[] {
   return [
     onStage(target, "watch() hints when it is live, and at every release", hintAtRelease),
     onStage(target, "watch() hints every watcher of the group, on every client", manyWatchers),
+    onStage(target, "release() for one participant frees the lease, and watch() says for whom", hintOfTransfer),
     onStage(target, "watch() ends without an error, when it is aborted or left", watchEnds),
     onStage(target, "watch() keeps a waiting participant's place, and gives it up when it ends", placesInTheQueue),
     onStage(target, "watch() lets many hand the lease on, one after the other", handOn),
@@ -24,6 +25,8 @@ export function watchCases(target: ConformanceTarget): ConformanceCase[] {
 export interface Watcher {
   /** Hints that came so far. */
   hints(): number;
+  /** The participants that leases were released for. */
+  readonly transfers: readonly string[];
   /** Resolves when a hint beyond the first `seen` has come. */
   more(seen: number): Promise<unknown>;
   /** Resolves when the stream has ended; rejects if it broke. */
@@ -39,9 +42,11 @@ export function follow(provider: Provider, electionGroup: string, participantId?
   const stream = provider.watch?.(electionGroup, options);
   if (stream === undefined) return null;
   let hints = 0;
+  const transfers: string[] = [];
   const ended = (async () => {
     for await (const hint of stream) {
-      assert.equal(hint, undefined, "a hint carries nothing");
+      if (typeof hint === "object") transfers.push(hint.transferTo);
+      else assert.equal(hint, undefined, "a hint carries nothing, or who is to lead next");
       hints++;
     }
   })();
@@ -49,6 +54,7 @@ export function follow(provider: Provider, electionGroup: string, participantId?
   ended.catch(() => {});
   return {
     hints: () => hints,
+    transfers,
     more: (seen) =>
       until("a hint comes", patience(HINT_LIMIT), 2, () => Promise.resolve(hints > seen ? true : undefined)),
     ended,
@@ -75,6 +81,39 @@ async function hintAtRelease(stage: Stage): Promise<void> {
     assert.equal(await other.read(electionGroup, soon()), null, "after the hint the release must be visible");
   }
   await watcher.stop();
+}
+
+async function hintOfTransfer(stage: Stage): Promise<void> {
+  const other = await stage.open();
+  const electionGroup = stage.group();
+  const watcher = follow(other, electionGroup);
+  await watcher?.more(0);
+  const carries = other.capabilities.transfer === true;
+  for (const name of ["anna", undefined, "bela-2.x_Y"]) {
+    const request = stage.request(electionGroup);
+    const { termId } = await win(stage.first, request);
+    await wait(50);
+    const seen = watcher?.hints() ?? 0;
+    const options = name === undefined ? soon() : { ...soon(), transferTo: name };
+    assert.equal(await stage.first.release({ electionGroup, termId }, options), "released");
+    // A hint and no more: the lease is free for all.
+    assert.equal(await other.read(electionGroup, soon()), null);
+    await watcher?.more(seen);
+    if (watcher === null || !carries || name === undefined) continue;
+    await until("the hint says for whom", patience(HINT_LIMIT), 2, () => {
+      return Promise.resolve(watcher.transfers.at(-1) === name ? true : undefined);
+    });
+  }
+  assert.deepEqual(watcher?.transfers ?? [], watcher !== null && carries ? ["anna", "bela-2.x_Y"] : []);
+  // One that comes to watch later is told nothing of what is long over.
+  const late = follow(await stage.open(), electionGroup);
+  await late?.more(0);
+  await wait(50);
+  assert.deepEqual(late?.transfers ?? [], []);
+  const lease = await win(other, stage.request(electionGroup));
+  assert.deepEqual((await other.read(electionGroup, soon()))?.metadata, stage.request(electionGroup).metadata);
+  await other.release(lease, soon());
+  await Promise.all([watcher?.stop(), late?.stop()]);
 }
 
 async function manyWatchers(stage: Stage): Promise<void> {

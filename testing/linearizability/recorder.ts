@@ -15,7 +15,6 @@ import type {
   Provider,
   ProviderCapabilities,
   RenewOptions,
-  WatchOptions,
 } from "../../src/provider.ts";
 
 /**
@@ -112,7 +111,7 @@ export class RegisterRecorder {
 class RecordedProvider implements Provider {
   readonly name: string;
   readonly capabilities: ProviderCapabilities;
-  readonly watch?: (electionGroup: string, options: WatchOptions) => AsyncIterable<void>;
+  readonly watch?: NonNullable<Provider["watch"]>;
   readonly groups?: (options: CallOptions) => Promise<string[]>;
   readonly #inner: Provider;
   readonly #record: <T>(question: Question, work: () => Promise<T>, judge: (value: T) => Verdict) => Promise<T>;

@@ -22,6 +22,7 @@ const CAMPAIGN = "src/participant/campaign.ts";
 const HEARTBEAT = "src/participant/heartbeat.ts";
 const WORK = "src/participant/work.ts";
 const MEMORY = "providers/memory.ts";
+const RESTRAINT = "src/participant/restraint.ts";
 
 /** All of them. */
 export const MUTANTS: readonly Mutant[] = [
@@ -195,9 +196,21 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
   },
   {
+    name: "a delay that counts from the first vacancy ever",
+    file: RESTRAINT,
+    find: "this.#freeSince ?? this.#now : null;",
+    replace: "this.#freeSince ?? this.#now : this.#freeSince;",
+  },
+  {
+    name: "nobody makes way for the one whom the lease was released for",
+    file: RESTRAINT,
+    find: ", this.#madeWayUntil - this.#now);",
+    replace: ");",
+  },
+  {
     name: "a release without a cool-down",
     file: CAMPAIGN,
-    find: 'if (!isAsked && this.#cooling > 0) return "it cools down";',
+    find: 'if (!isAsked && this.#restraint.left > 0) return "it holds back";',
     replace: "",
   },
   {

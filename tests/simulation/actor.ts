@@ -93,6 +93,17 @@ export class Actor implements CallObserver {
   stoppedAt = Infinity;
   /** Until when, by its monotonic clock, it is not to campaign. */
   coolUntil = -Infinity;
+  /** By how long, on its monotonic clock, it was told to make way for another, and since when. */
+  #madeWay = { since: -Infinity, until: -Infinity };
+  /** Until when it may ask at once, since the lease was released for it. */
+  #invitedUntil = -Infinity;
+  /** When an answer first said that nobody leads; null since one said that somebody does. */
+  #freeSince: number | null = null;
+  /** Tries that have not settled. They ask, whatever there is to hold back for, and so may one that was given up. */
+  #tries = 0;
+  #asks = 0;
+  /** Looks of its user that have not settled. */
+  #userLooks = 0;
   /** The last version of its metadata. */
   version = 0;
   readonly #stage: Stage;
@@ -120,6 +131,7 @@ export class Actor implements CallObserver {
       participantId: this.name,
       logger: null,
       observer: plan.observer,
+      campaignDelay: plan.campaignDelay,
       healthCheck: (options) => this.#checkHealth(options),
       clock: process.clock,
       random: random.next,
@@ -130,8 +142,13 @@ export class Actor implements CallObserver {
   get couldLead(): boolean {
     return this.isStarted && this.stopping === null && this.isFit &&
       this.checkMs < this.#stage.timing.requestTimeout / 2 &&
-      !this.plan.observer && !this.process.blocked && this.process.monotonic() > this.coolUntil &&
+      !this.plan.observer && !this.process.blocked && this.process.monotonic() > this.coolUntil && !this.makesWay &&
       this.works.every(({ settled }) => settled);
+  }
+
+  /** Whether it was told that the lease is for another. */
+  get makesWay(): boolean {
+    return this.process.monotonic() < this.#madeWay.until;
   }
 
   /** Where it is, as seen from outside. */
@@ -159,6 +176,33 @@ export class Actor implements CallObserver {
     if (this.process.monotonic() < this.coolUntil - 0.001) {
       history.violate("L2", `${this.name} campaigns while it cools down`);
     }
+    this.#checkRestraint();
+  }
+
+  onTransfer(participantId: string): void {
+    const since = this.process.monotonic();
+    const until = since + 2_000;
+    const isInvited = participantId === this.name;
+    this.#invitedUntil = isInvited ? until : -Infinity;
+    this.#madeWay = isInvited ? { since: -Infinity, until: -Infinity } : { since, until };
+    this.#stage.history.note(this.name, () => `hears that the lease is for ${participantId}`);
+  }
+
+  /** H1 and H2: it keeps the hints that it was given. */
+  #checkRestraint(): void {
+    if (this.#tries > 0 || this.#asks-- > 0) return;
+    this.#asks = 0;
+    const now = this.process.monotonic();
+    const { campaignDelay } = this.plan;
+    const { history } = this.#stage;
+    // What reaches it at this very moment, it may not have read yet.
+    if (now > this.#madeWay.since && now < this.#madeWay.until - 0.001) {
+      history.violate("H2", `${this.name} campaigns while it makes way`);
+    }
+    if (campaignDelay === 0 || now < this.#invitedUntil) return;
+    if (this.#freeSince === null || now < this.#freeSince + campaignDelay - 0.001) {
+      history.violate("H1", `${this.name} campaigns before its delay is over`);
+    }
   }
 
   onEnd(operation: ProviderOperation): void {
@@ -166,14 +210,22 @@ export class Actor implements CallObserver {
   }
 
   onAnswer({ operation, termId, sent, answer }: CallReport): void {
+    if (operation === "read") this.#sees(answer);
     if (termId === null) return;
     const { history } = this.#stage;
     const granted = typeof answer === "object" && answer !== null && "acquired" in answer && answer.acquired === true;
+    if (operation === "acquire") this.#sees(granted || (answer as { readonly leader?: unknown }).leader);
     if (granted) this.grantedAt = this.#stage.world.now;
     if (granted || answer === "renewed") this.#prolong(termId, sent);
     if (answer === "lost") this.lost.set(termId, this.#stage.world.count);
     const outcome = typeof answer === "string" ? answer : granted ? "granted" : "held";
     history.note(this.name, () => `${operation} of ${history.term(termId)}: ${outcome}`);
+  }
+
+  #sees(leader: unknown): void {
+    // The answer may be for its user, and not for its campaign.
+    if (leader !== null && this.#userLooks > 0) return;
+    this.#freeSince = leader === null ? this.#freeSince ?? this.process.monotonic() : null;
   }
 
   /** Does what its user does: at once, or as soon as it is in a phase. */
@@ -266,15 +318,19 @@ export class Actor implements CallObserver {
         this.#abort();
         return Promise.resolve();
       case "release":
+        if (action.to !== undefined && action.to !== this.who) return this.#transfer(action.to);
         if (election.isLeader) this.coolUntil = this.process.monotonic() + action.cooldownMs;
         return election.releaseLeadership({ cooldown: action.cooldownMs });
       case "try":
         this.coolUntil = -Infinity;
+        this.#tries++;
+        this.#asks++;
         return election.tryAcquireLeadership(this.#signal(action.signal)).then((result) => {
           if (result.outcome === "elected") this.#stage.onElected(this, result.term);
-        });
+        }).finally(() => this.#tries--);
       case "look":
-        return election.getCurrentLeader();
+        this.#userLooks++;
+        return election.getCurrentLeader().finally(() => this.#userLooks--);
       case "wait":
         return this.#wait(election.waitForLeadership(this.#signal(action.signal)));
       case "waitForLeader":
@@ -344,6 +400,13 @@ export class Actor implements CallObserver {
     const { isLeader, status } = this.election;
     if (isLeader || status.role !== "stopped") history.violate("S9", `${this.name} is ${status.role} after its stop`);
     if (status.nextElectionAttempt !== null) history.violate("S9", `${this.name} means to look again after its stop`);
+  }
+
+  #transfer(to: number): Promise<void> {
+    if (this.election.isLeader) {
+      this.coolUntil = this.process.monotonic() + 2_000;
+    }
+    return this.election.transferLeadership({ to: `p${to + 1}` });
   }
 
   #wait(promise: Promise<unknown>): Promise<unknown> {

@@ -329,7 +329,7 @@ export class Checker {
       const since = actor.election.isLeader ? now : Math.max(this.#eligibleSince.get(actor) ?? now, actor.grantedAt);
       this.#eligibleSince.set(actor, since);
       const isPatient = now - since > heartbeatTimeout + electionInterval + 1_000 && !actor.election.isLeader;
-      if (isPatient && actor.checkMs === 0) patient++;
+      if (isPatient && actor.checkMs === 0 && actor.plan.campaignDelay === 0) patient++;
     }
     this.#checkHandOff(patient);
     // Work that is done at once gives its term up before anybody can see it.
@@ -341,7 +341,10 @@ export class Checker {
     }
     this.#leaderlessSince ??= now;
     // The lease of whoever led runs out; then one look, of which an earlier may have to fail first; clocks may be slow.
-    const bound = 1.3 * (heartbeatTimeout + electionInterval + 2 * lockTimeout + requestTimeout + retryMaxDelay) + 300;
+    // Where all who are there hold back, the first of them leads that much later.
+    const delay = Math.max(...this.actors.map(({ plan }) => plan.campaignDelay));
+    const bound =
+      1.3 * (heartbeatTimeout + electionInterval + 2 * lockTimeout + requestTimeout + retryMaxDelay + delay) + 300;
     if (now - this.#leaderlessSince > bound) {
       const holder = this.#server.holder;
       const why = holder === null

@@ -5,6 +5,7 @@
  */
 
 import { makeFaults } from "./faults.ts";
+import { withPreference } from "./preference.ts";
 import { makeSteps } from "./programs.ts";
 import { Random } from "./random.ts";
 import type { Scenario, Timing } from "./scenario.ts";
@@ -21,9 +22,10 @@ export function makeScenario(seed: number): Scenario {
       observer: index > 1 && random.chance(0.3),
       rate: 1 + error * random.pick([-1, -1, 1, random.between(-1, 1)]),
       offset: random.pick([0, random.ms(-300_000, 300_000)]),
+      campaignDelay: 0,
     };
   });
-  return {
+  const scenario: Scenario = {
     seed,
     kind,
     timing,
@@ -35,8 +37,10 @@ export function makeScenario(seed: number): Scenario {
     steps: makeSteps(random, participants, quietAt, timing),
     faults: kind === "calm" ? [] : makeFaults(random, kind, participants.length, quietAt, timing),
     quietAt,
-    endAt: quietAt + 2 * timing.heartbeatTimeout + timing.electionInterval + timing.lockTimeout + 6_000,
+    endAt: quietAt + 2 * timing.heartbeatTimeout + timing.electionInterval + timing.lockTimeout + 12_000,
   };
+  // From a source of its own: the rest of a scenario is as it was before there were preferences.
+  return { ...scenario, ...withPreference(new Random(seed ^ 0x5eed), scenario) };
 }
 
 function pickKind(random: Random): Scenario["kind"] {

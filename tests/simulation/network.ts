@@ -5,6 +5,7 @@
  * @module
  */
 
+import { PendingHint } from "../../providers/kit/pending_hint.ts";
 import { providerError } from "../../src/call.ts";
 import type { Instant } from "../../src/time/clock.ts";
 import type { ProviderOperation } from "../../src/errors.ts";
@@ -17,7 +18,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../../src/provider.ts";
 import type { Random } from "./random.ts";
 import type { Trouble } from "./scenario.ts";
@@ -40,6 +43,8 @@ export interface CallObserver {
   onCall(operation: ProviderOperation, termId: string | null): void;
   /** An answer is handed over, just before the caller sees it. */
   onAnswer(report: CallReport): void;
+  /** A hint says that the lease was released for a participant. */
+  onTransfer(participantId: string): void;
   /** A call has settled, or was given up. */
   onEnd(operation: ProviderOperation): void;
 }
@@ -136,9 +141,9 @@ export class SimulatedProvider implements Provider {
 
   release(
     lease: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
-    return this.#call("release", lease.termId, signal, () => this.#at.server.release(lease));
+    return this.#call("release", lease.termId, signal, () => this.#at.server.release(lease, transferTo));
   }
 
   read(_: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
@@ -198,16 +203,16 @@ export class SimulatedProvider implements Provider {
     }).finally(() => observer.onEnd(operation));
   }
 
-  async *#watch(signal: AbortSignal): AsyncIterable<void> {
-    const { world, network, server, process, who } = this.#at;
+  async *#watch(signal: AbortSignal): AsyncIterable<void | TransferHint> {
+    const { world, network, server, process, who, observer } = this.#at;
     const { broken } = server;
-    let hinted = false;
+    const pending = new PendingHint();
     let isBroken = false;
     let resume = () => {};
-    const hint = () => {
+    const hint = (transfer: void | TransferHint) => {
       const { lost, refused, delayMs } = network.way(who);
       if (refused) isBroken = true;
-      if (!lost) world.at(world.now + delayMs, () => (hinted = true, resume()), process);
+      if (!lost) world.at(world.now + delayMs, () => (pending.add(transfer?.transferTo), resume()), process);
     };
     const breakOff = () => world.at(world.now, () => (isBroken = true, resume()), process);
     const end = () => resume();
@@ -219,9 +224,10 @@ export class SimulatedProvider implements Provider {
     try {
       while (!signal.aborted) {
         if (isBroken) throw providerError(this.name, "watch", "store", new Error("connection reset"));
-        if (hinted) {
-          hinted = false;
-          yield;
+        if (pending.isPending) {
+          const hint = pending.take();
+          if (hint !== undefined) observer.onTransfer(hint.transferTo);
+          yield hint;
         } else await new Promise<void>((resolve) => resume = resolve);
       }
     } finally {
@@ -232,6 +238,9 @@ export class SimulatedProvider implements Provider {
   }
 }
 
-async function listen(hints: AsyncIterable<void>, hint: () => void): Promise<void> {
-  for await (const _ of hints) hint();
+async function listen(
+  hints: AsyncIterable<void | TransferHint>,
+  hint: (transfer: void | TransferHint) => void,
+): Promise<void> {
+  for await (const each of hints) hint(each);
 }

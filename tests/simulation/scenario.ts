@@ -68,6 +68,8 @@ export interface ParticipantPlan {
   readonly rate: number;
   /** Milliseconds by which its wall clock is ahead. */
   readonly offset: number;
+  /** See `ElectionOptions`. */
+  readonly campaignDelay: number;
 }
 
 /** The public calls, and what others do to a participant, as the matrix of meetings names them. */
@@ -109,7 +111,12 @@ export type Phase = (typeof PHASES)[number];
 export type Action =
   | { readonly do: Exclude<Call, "start" | "try" | "release" | "run" | "subscribe" | "wait"> }
   | { readonly do: "start" | "try" | "wait"; readonly signal: boolean }
-  | { readonly do: "release"; readonly cooldownMs: number }
+  | {
+    readonly do: "release";
+    readonly cooldownMs: number;
+    /** The participant that is to lead next, if it is a transfer. */
+    readonly to?: number;
+  }
   | {
     readonly do: "run";
     readonly workMs: number;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
+import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Provider, TransferHint } from "../../src/provider.ts";
 import { memoryProvider } from "../../providers/memory.ts";
 import type { History } from "./history.ts";
 import type { World } from "./world.ts";
@@ -151,8 +151,11 @@ export class SimulatedServer {
   }
 
   /** Carries out a `release`. */
-  async release(lease: Pick<Lease, "electionGroup" | "termId">): Promise<"released" | "notHolder"> {
-    const outcome = await this.#memory.release(lease, ALWAYS);
+  async release(
+    lease: Pick<Lease, "electionGroup" | "termId">,
+    transferTo?: string,
+  ): Promise<"released" | "notHolder"> {
+    const outcome = await this.#memory.release(lease, { ...ALWAYS, transferTo });
     if (outcome !== "released") return outcome;
     if (this.holder?.termId !== lease.termId) {
       this.#history.violate("S5", `a release of ${this.#history.term(lease.termId)} freed the lease of another term`);
@@ -180,7 +183,7 @@ export class SimulatedServer {
   }
 
   /** Yields hints until `signal` aborts. */
-  watch(signal: AbortSignal): AsyncIterable<void> {
+  watch(signal: AbortSignal): AsyncIterable<void | TransferHint> {
     return this.#memory.watch?.(GROUP, { signal }) ?? NO_HINTS;
   }
 

@@ -13,7 +13,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
   WatchOptions,
 } from "../../src/provider.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
@@ -42,13 +44,13 @@ class Sound implements Provider {
   renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
     return this.#reach("renew", () => this.inner.renew(lease, options));
   }
-  release(lease: TermOf, options: CallOptions): Promise<"released" | "notHolder"> {
+  release(lease: TermOf, options: ReleaseCallOptions): Promise<"released" | "notHolder"> {
     return this.#reach("release", () => this.inner.release(lease, options));
   }
   read(electionGroup: string, options: CallOptions): Promise<LeaderInfo | null> {
     return this.#reach("read", () => this.inner.read(electionGroup, options));
   }
-  watch(electionGroup: string, options: WatchOptions): AsyncIterable<void> {
+  watch(electionGroup: string, options: WatchOptions): AsyncIterable<void | TransferHint> {
     return this.inner.watch?.(electionGroup, options) ?? assert.fail();
   }
   groups(options: CallOptions): Promise<string[]> {
@@ -290,8 +292,25 @@ const BROKEN: Readonly<Record<string, Broken>> = {
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
     }
   },
+  "forgets for whom a lease was released": class extends Sound {
+    override release(lease: TermOf, { signal }: ReleaseCallOptions) {
+      return super.release(lease, { signal });
+    }
+  },
+  "says of every release for whom the last one was": class extends Sound {
+    #last = "";
+    override release(lease: TermOf, options: ReleaseCallOptions) {
+      this.#last = options.transferTo ?? this.#last;
+      return super.release(lease, { ...options, transferTo: this.#last });
+    }
+  },
+  "keeps a lease that was released for somebody": class extends Sound {
+    override release(lease: TermOf, options: ReleaseCallOptions): Promise<"released" | "notHolder"> {
+      return options.transferTo === undefined ? super.release(lease, options) : Promise.resolve("released");
+    }
+  },
   "never ends a watch": class extends Sound {
-    override watch(electionGroup: string): AsyncIterable<void> {
+    override watch(electionGroup: string): AsyncIterable<void | TransferHint> {
       return super.watch(electionGroup, { signal: new AbortController().signal });
     }
   },

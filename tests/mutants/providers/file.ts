@@ -299,8 +299,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "a watch hints at nothing that expires",
     file: "providers/file/observer.ts",
-    find: 'return look === null ? "" : `${look.number} ${await this.judge(look) !== null}`;',
-    replace: 'return look === null ? "" : `${look.number}`;',
+    find: "return `${look.number} ${isFree} ",
+    replace: "return `${look.number} ",
     test: { file: FILE, filter: "expires that nobody renews" },
   },
   {

@@ -71,10 +71,10 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "if (group === undefined || this.#live(group) === null) return",
   ),
   mutant("a release frees nothing", "group.held = null;", ""),
-  mutant("a release hints nobody", "for (const wake of group.watchers) wake();", ""),
+  mutant("a release hints nobody", "for (const wake of group.watchers) wake(transferTo);", ""),
   mutant(
     "a release hints the first watcher alone",
-    "for (const wake of group.watchers) wake();",
+    "for (const wake of group.watchers) wake(transferTo);",
     'for (const wake of group.watchers) return wake(), "released";',
   ),
   mutant(
@@ -82,9 +82,9 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "const held = this.#live(this.#store.get(electionGroup));",
     "const held = this.#store.get(electionGroup)?.held ?? null;",
   ),
-  mutant("a watch hints only when something has happened", "let hinted = true;", "let hinted = false;"),
-  mutant("a watch leaves its listener", '      signal.removeEventListener("abort", wake);\n', ""),
-  mutant("a watch that is aborted is not woken", '    signal.addEventListener("abort", wake);\n', ""),
+  mutant("a watch hints only when something has happened", "new PendingHint(true)", "new PendingHint()"),
+  mutant("a watch leaves its listener", '      signal.removeEventListener("abort", end);\n', ""),
+  mutant("a watch that is aborted is not woken", '    signal.addEventListener("abort", end);\n', ""),
   mutant("groups that were only looked at are listed", "filter(([, { token }]) => token > 0n)", "filter(() => true)"),
   mutant("aborted calls are made", "    signal.throwIfAborted();\n", ""),
   mutant(

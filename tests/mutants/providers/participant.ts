@@ -7,11 +7,90 @@ const HEARTBEAT = "src/participant/heartbeat.ts";
 const PARTICIPANT = "src/participant/participant.ts";
 const WORK = "src/participant/work.ts";
 const PROVIDER = "src/participant/bounded_provider.ts";
+const RESTRAINT = "src/participant/restraint.ts";
 const REQUESTS = "tests/election_requests_test.ts";
 const MISUSE = "tests/election_misuse_test.ts";
 
+/** Defects of the hints about who is to lead. */
+const PREFERENCE: readonly (readonly [name: string, file: string, find: string, replace: string, filter: string])[] = [
+  [
+    "a delay that counts from the first vacancy ever",
+    RESTRAINT,
+    "this.#freeSince ?? this.#now : null;",
+    "this.#freeSince ?? this.#now : this.#freeSince;",
+    "somebody has led in between",
+  ],
+  [
+    "a delay that is over while somebody leads",
+    RESTRAINT,
+    "this.#freeSince === null ? unknown :",
+    "this.#freeSince === null ? 0 :",
+    "lets the preferred participant lead",
+  ],
+  [
+    "a delay that the own term leaves behind",
+    RESTRAINT,
+    "    this.#freeSince = null;\n    this.#madeWayUntil",
+    "    this.#madeWayUntil",
+    "only puts off",
+  ],
+  [
+    "a delay that lasts until somebody else has led",
+    RESTRAINT,
+    "this.#freeSince + campaignDelay - this.#now;",
+    "campaignDelay;",
+    "only puts off",
+  ],
+  [
+    "the one that was named holds back for its own delay",
+    RESTRAINT,
+    "campaignDelay === 0 || this.#now < this.#invitedUntil",
+    "campaignDelay === 0",
+    "hands over to the one",
+  ],
+  [
+    "the one that was named makes way, too",
+    RESTRAINT,
+    "= participantId === this.#config.participantId;",
+    "= false;",
+    "hands over to the one",
+  ],
+  ["nobody makes way", RESTRAINT, ", this.#madeWayUntil - this.#now);", ");", "somebody who is not there"],
+  [
+    "those who wait are not told for whom",
+    CAMPAIGN,
+    "await this.#payBack(reign.successor);",
+    "await this.#payBack();",
+    "hands over to the one",
+  ],
+  [
+    "the one that hands over asks at once",
+    PARTICIPANT,
+    "release(TRANSFER_HOLD_MS, term, to)",
+    "release(0, term, to)",
+    "somebody who is not there",
+  ],
+  [
+    "a transfer waits for nobody to lead",
+    PARTICIPANT,
+    "await Promise.race([taken, ",
+    "await Promise.race([Promise.resolve(), taken, ",
+    "hands over to the one",
+  ],
+  [
+    "a transfer to itself",
+    "src/election.ts",
+    'checkName("participantId", to) === this.participantId',
+    'checkName("participantId", to) === ""',
+    "refuses what cannot be",
+  ],
+];
+
 /** Each must be noticed by the unit tests. */
 export const MUTANTS: readonly ProviderMutant[] = [
+  ...PREFERENCE.map(([name, file, find, replace, filter]): ProviderMutant => {
+    return { name, file, find, replace, test: { file: "tests/preference_test.ts", filter } };
+  }),
   {
     name: "run() returns before its lease is released",
     file: WORK,

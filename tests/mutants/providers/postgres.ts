@@ -463,8 +463,8 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a release tells nobody",
       ...[
         STATEMENTS,
-        "SELECT pg_notify('${channel}', election_group)::text FROM released",
-        "SELECT election_group FROM released",
+        "SELECT pg_notify('${channel}', election_group || '>' || $6::text)::text FROM released",
+        "SELECT election_group || $6::text FROM released",
       ] as const,
       "watch\\(\\) yields when another",
     ],

@@ -23,8 +23,8 @@ const IN_SCRIPTS: readonly ProviderMutant[] = [
   {
     name: "a release fails, after it has released, for a user who may not publish",
     file: SCRIPTS,
-    find: "redis.pcall('PUBLISH', ARGV[2], '')",
-    replace: "redis.call('PUBLISH', ARGV[2], '')",
+    find: "redis.pcall('PUBLISH', ARGV[2], ARGV[3])",
+    replace: "redis.call('PUBLISH', ARGV[2], ARGV[3])",
     test: tests("setup", "release() has released, when the user may not publish"),
   },
   {

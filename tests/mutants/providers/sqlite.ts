@@ -14,8 +14,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "a release by group, whoever holds it",
-    "metadata = '{}'\n  WHERE election_group = ? AND term_id = ?`;",
-    "metadata = '{}'\n  WHERE election_group = ? AND term_id IS NOT NULL AND ? <> ''`;",
+    "metadata = ?\n  WHERE election_group = ? AND term_id = ?`;",
+    "metadata = ?\n  WHERE election_group = ? AND term_id IS NOT NULL AND ? <> ''`;",
   ),
   mutant(
     "a renewal that leaves the version alone",
