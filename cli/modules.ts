@@ -8,6 +8,7 @@
 export const MODULES: Readonly<Record<string, () => Promise<unknown>>> = {
   sqlite: () => import("../providers/sqlite.ts"),
   postgres: () => import("../providers/postgres.ts"),
+  mysql: () => import("../providers/mysql.ts"),
   sqlserver: () => import("../providers/sqlserver.ts"),
   redis: () => import("../providers/redis.ts"),
   "azure-blob": () => import("../providers/azure_blob.ts"),

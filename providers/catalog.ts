@@ -53,6 +53,16 @@ export const CATALOG = {
     sample: "postgres://user:password@localhost:5432/app",
     permissions: ["--allow-net=HOST:PORT", "--allow-env=USER,NODE_PG_FORCE_NATIVE,PG*"],
   },
+  mysql: {
+    name: "mysql",
+    title: "MySQL, MariaDB",
+    watch: false,
+    module: "mysql",
+    protocols: ["mysql:", "mariadb:"],
+    port: 3306,
+    sample: "mysql://user:password@localhost:3306/app",
+    permissions: ["--allow-net=HOST:PORT"],
+  },
   sqlserver: {
     name: "sqlserver",
     title: "SQL Server",

@@ -46,13 +46,14 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
-import { Answers } from "./postgres/answers.ts";
+import { Renewals } from "./kit/renewals.ts";
+import { Answers } from "./kit/answers.ts";
 import { Connections } from "./postgres/connections.ts";
 import { sendRenewals } from "./postgres/heartbeats.ts";
 import { explain, LeaseTable } from "./postgres/lease_table.ts";
 import { CannotListenError, Listener } from "./postgres/listener.ts";
 import { type PostgresOptions, type ResolvedOptions, resolveOptions } from "./postgres/options.ts";
-import { Renewals } from "./postgres/renewals.ts";
+import { isAboutRows, isLocked } from "./postgres/sql_state.ts";
 import { buildStatements, type Statements } from "./postgres/statements.ts";
 
 export type { PostgresClient, PostgresPool, PostgresQuery } from "./postgres/connections.ts";
@@ -106,7 +107,11 @@ class PostgresProvider implements Provider {
     this.#table = new LeaseTable(connections, statements, { autoCreate, createTimeout: statementTimeout });
     this.#listener = new Listener(connections, { channel: statements.channel, clock, openTimeout: statementTimeout });
     this.#answers = new Answers(clock);
-    this.#renewals = new Renewals(sendRenewals(this.#table, statements, this.#answers));
+    this.#renewals = new Renewals(
+      sendRenewals(this.#table, statements, this.#answers),
+      { isAboutRows, isLocked },
+      () => ++this.#calls,
+    );
     // The shorter of the two limits is the one that the server names.
     this.#lockTimeout = String(Math.min(Math.ceil(statementTimeout * 0.9), LOCK_TIMEOUT_MS));
     if (listen && connections.lanes.hints !== null) {
@@ -131,10 +136,13 @@ class PostgresProvider implements Provider {
     const call = ++this.#calls;
     return this.#call("acquire", electionGroup, signal, async () => {
       const answer = this.#answers.expect(electionGroup);
-      const [row] = await this.#table.write(this.#statements.acquire, () => [
-        ...[electionGroup, termId, participantId, heartbeatTimeout, JSON.stringify(metadata), this.#lockTimeout],
-        ...[...answer.evidence(heartbeatTimeout), `${this.#asker} ${termId}`, call],
-      ], signal);
+      const [row] = await this.#table.write(this.#statements.acquire, () => {
+        const { stale, earliest, latest } = answer.evidence(heartbeatTimeout);
+        return [
+          ...[electionGroup, termId, participantId, heartbeatTimeout, JSON.stringify(metadata), this.#lockTimeout],
+          ...[stale, [earliest, latest], `${this.#asker} ${termId}`, call],
+        ];
+      }, signal);
       // The lease was free when the statement began, and taken before it came to it: too late to say by whom.
       if (row === undefined) return { acquired: false, leader: null };
       const leader = answer.leader(row.slice(1));

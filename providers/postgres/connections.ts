@@ -4,10 +4,10 @@
  * @module
  */
 
-import { abortable } from "../../src/call.ts";
-import { Dialer, type DialerSettings } from "./dialer.ts";
-import { type Lane, type Lanes, lanesOf, ownLanes } from "./lanes.ts";
-import { OwnPool } from "./pool.ts";
+import { type ConnectionSource, LanedConnections, type LaneOptions } from "../kit/laned_connections.ts";
+import { type Lanes, lanesOf, ownLanes } from "../kit/lanes.ts";
+import { OwnPool, PooledClient } from "../kit/own_pool.ts";
+import { type Connection, Dialer, type DialerSettings, type DriverClient } from "./dialer.ts";
 import { isFit, isUnknownStatement, isUnusablePlan } from "./sql_state.ts";
 import type { Statement } from "./statements.ts";
 
@@ -61,16 +61,11 @@ export interface ConnectionSettings extends DialerSettings {
   readonly prepare: boolean;
 }
 
-/** How a statement is to be run. */
-export interface RunOptions {
-  /** Heartbeats have connections that nothing else can take. @default "calls" */
-  readonly lane?: "calls" | "heartbeats";
-  /** Whether it goes before those that wait. */
-  readonly urgent?: boolean;
-}
-
 /** How much longer than the server the client waits for the end of a statement: the server's answer says more. */
 const CLIENT_SLACK_MS = 500;
+
+/** What a pool of `pg` allows if it is not told otherwise. */
+const DEFAULT_MAX = 10;
 
 /** Values as the server wrote them. A pool that asks for binary gets the bytes of the text. */
 const AS_TEXT = { getTypeParser: () => String };
@@ -78,43 +73,49 @@ const AS_TEXT = { getTypeParser: () => String };
 /** Runs statements. It connects on first use, and remembers no failure. */
 export class Connections {
   /** Shared with the other providers of a pool that the user brought. */
-  readonly lanes: Lanes;
-  readonly #pool: { connect(signal: AbortSignal): Promise<PostgresClient> };
-  readonly #close: () => void;
+  readonly lanes: Lanes<PostgresClient>;
+  readonly #laned: LanedConnections<PostgresClient>;
   readonly #dialer: Dialer;
   readonly #queryTimeout: number;
   #prepare: boolean;
-  readonly #closing = new AbortController();
 
   /** Makes the connections, without I/O. @throws {RangeError} if the pool is too small */
   constructor(settings: ConnectionSettings) {
     const { pool, poolSize, statementTimeout, prepare } = settings;
-    this.#dialer = new Dialer(settings);
+    const dialer = new Dialer(settings);
+    this.#dialer = dialer;
     this.#prepare = prepare;
     this.#queryTimeout = statementTimeout + CLIENT_SLACK_MS;
+    let source: Pick<ConnectionSource<PostgresClient>, "connect" | "close">;
     if (pool === undefined) {
-      const own = new OwnPool((signal) => this.#dialer.dial(signal));
-      this.#pool = own;
-      this.#close = () => own.close();
+      source = new OwnPool(async (signal) => new OwnClient(await dialer.dial(signal)));
       this.lanes = ownLanes(poolSize);
     } else {
       // Without an argument: the pool of `pg` would take one for a callback.
-      this.#pool = { connect: () => pool.connect() };
-      this.#close = () => {};
-      this.lanes = lanesOf(pool, pool.options?.max);
+      source = { connect: () => pool.connect(), close() {} };
+      this.lanes = lanesOf(pool, { max: pool.options?.max ?? DEFAULT_MAX, setting: "max", hasHints: true });
     }
+    this.#laned = new LanedConnections(
+      {
+        connect: (signal) => source.connect(signal),
+        close: () => source.close(),
+        destroy: () => dialer.close(),
+        isFit,
+      },
+      this.lanes,
+      this.#queryTimeout,
+    );
   }
 
   /**
    * Runs `statement` on one connection, in a transaction of its own. `values` is asked for when a connection is free,
-   * and not at all if `signal` has aborted by then: what waits for a connection is never sent after its caller has
-   * gone.
+   * and not at all if `signal` has aborted by then.
    */
   async run(
     { text, name }: Statement,
     values: () => unknown[],
     signal: AbortSignal,
-    options?: RunOptions,
+    options?: LaneOptions,
   ): Promise<readonly string[][]> {
     let prepared = false;
     const query = (prepare: boolean) => (): PostgresQuery => {
@@ -137,104 +138,63 @@ export class Connections {
   }
 
   /** Takes a client out of the pool, for its caller to release. */
-  async checkOut(signal: AbortSignal): Promise<PostgresClient> {
-    this.#closing.signal.throwIfAborted();
-    const connecting = this.#pool.connect(signal);
-    let late = false;
-    // One that comes after its caller has gone goes back as it came.
-    connecting.then((client) => late && client.release(), () => {});
-    try {
-      const client = await abortable(connecting, signal);
-      if (this.#dialer.refusesSettings) this.#prepare = false;
-      return client;
-    } catch (error) {
-      late = true;
-      throw error;
-    }
+  checkOut(signal: AbortSignal): Promise<PostgresClient> {
+    return this.#laned.checkOut(signal);
   }
 
   /** From now on one connection is kept for the heartbeats of this lease, and of others, until all have gone. */
   keepFor(lease: string): void {
-    const { reserve, heartbeats } = this.lanes;
-    if (this.#closing.signal.aborted) return;
-    reserve.add(this, lease);
-    if (reserve.isWanted && heartbeats.isFree) void this.#warm().catch(ignore);
+    this.#laned.keepFor(lease);
   }
 
   /** The lease has gone. */
   letGo(lease: string): void {
-    this.lanes.reserve.remove(this, lease);
+    this.#laned.letGo(lease);
   }
 
   /** Closes every connection of its own, also to a server that hangs. Calls that are under way reject. */
-  async close(): Promise<void> {
-    this.#closing.abort(new Error("the provider is closed"));
-    this.lanes.reserve.remove(this);
-    this.#close();
-    // One turn, for the farewells of idle connections. Nothing more is waited for: a server that hangs answers nothing.
-    await new Promise((resolve) => setImmediate(resolve));
-    this.#dialer.close();
+  close(): Promise<void> {
+    return this.#laned.close();
   }
 
   #query(text: string): PostgresQuery {
     return { text, rowMode: "array", query_timeout: this.#queryTimeout, types: AS_TEXT };
   }
 
-  /** Closing ends every call at once: one that waits for a connection would else wait for a pool that has ended. */
-  async #use(query: () => PostgresQuery, signal: AbortSignal, options: RunOptions = {}): Promise<readonly string[][]> {
-    this.#closing.signal.throwIfAborted();
-    const ended = AbortSignal.any([signal, this.#closing.signal]);
-    const lane = this.lanes[options.lane ?? "calls"];
-    const leave = await lane.enter(ended, options.urgent);
-    try {
-      return await this.#useClient(query, ended, lane);
-    } finally {
-      leave();
-    }
+  #use(query: () => PostgresQuery, signal: AbortSignal, options?: LaneOptions): Promise<readonly string[][]> {
+    return this.#laned.use(
+      async (client) => {
+        if (this.#dialer.refusesSettings) this.#prepare = false;
+        refuseTransaction(client);
+        const { rows } = await client.query(query());
+        return rows as readonly string[][];
+      },
+      signal,
+      options,
+    );
+  }
+}
+
+/** A client of a pool of our own. */
+class OwnClient extends PooledClient implements PostgresClient {
+  readonly #driver: DriverClient;
+
+  constructor({ driver, socket }: Connection) {
+    super({
+      on: (event, listener) => driver.on(event, listener),
+      removeListener: (event, listener) => driver.removeListener(event, listener),
+      farewell: () => void driver.end().catch(() => {}),
+      destroy: () => socket.destroy(),
+    });
+    this.#driver = driver;
   }
 
-  async #useClient(query: () => PostgresQuery, signal: AbortSignal, lane: Lane): Promise<readonly string[][]> {
-    const { reserve, heartbeats } = this.lanes;
-    const client = (lane === heartbeats ? reserve.take() : null) ?? await this.checkOut(signal);
-    // The connection may break while it is ours; the call then rejects, and the event would end the process.
-    client.on("error", ignore);
-    let out = true;
-    const putBack = (fit: boolean) => {
-      if (!out) return;
-      out = false;
-      client.removeListener("error", ignore);
-      if (!fit || lane !== heartbeats || !reserve.keep(client)) client.release(!fit);
-    };
-    // Destroyed, the connection can neither send the rest of the call nor hand its late answer to another.
-    const onAbort = () => putBack(false);
-    signal.addEventListener("abort", onAbort);
-    try {
-      if (signal.aborted) putBack(true);
-      signal.throwIfAborted();
-      refuseTransaction(client);
-      const { rows } = await abortable(client.query(query()), signal);
-      putBack(true);
-      return rows as readonly string[][];
-    } catch (error) {
-      putBack(isFit(error));
-      throw error;
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-    }
+  get processID(): number | null {
+    return this.#driver.processID ?? null;
   }
 
-  /**
-   * Connects before the first heartbeat is due, so that it finds a connection also if by then others have taken all.
-   */
-  async #warm(): Promise<void> {
-    const bound = AbortSignal.any([AbortSignal.timeout(this.#queryTimeout), this.#closing.signal]);
-    const leave = await this.lanes.heartbeats.enter(bound);
-    try {
-      const client = await this.checkOut(bound);
-      if (!this.lanes.reserve.keep(client)) client.release();
-    } finally {
-      leave();
-    }
+  query(query: PostgresQuery): Promise<{ readonly rows: readonly unknown[] }> {
+    return this.#driver.query(query);
   }
 }
 
@@ -246,5 +206,3 @@ function refuseTransaction(client: PostgresClient): void {
     "the pool gave a client that somebody has left in a transaction, where a lease would not be committed",
   );
 }
-
-function ignore(): void {}

@@ -4,9 +4,10 @@
  * @module
  */
 
-import type { Answers } from "./answers.ts";
+import type { Renewal, RenewalOutcome, SendRenewals } from "../kit/renewals.ts";
+import type { Answers } from "../kit/answers.ts";
 import type { LeaseTable } from "./lease_table.ts";
-import type { Renewal, RenewalOutcome, SendRenewals } from "./renewals.ts";
+
 import type { Statements } from "./statements.ts";
 
 /**

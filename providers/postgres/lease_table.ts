@@ -6,7 +6,8 @@
 
 import { permanently } from "../../src/call.ts";
 import { SqlTable } from "../kit/sql_table.ts";
-import type { Connections, RunOptions } from "./connections.ts";
+import type { LaneOptions } from "../kit/laned_connections.ts";
+import type { Connections } from "./connections.ts";
 import { sqlState } from "./sql_state.ts";
 import type { Statement, Statements } from "./statements.ts";
 
@@ -42,7 +43,7 @@ export class LeaseTable {
     statement: Statement,
     values: () => unknown[],
     signal: AbortSignal,
-    options?: RunOptions,
+    options?: LaneOptions,
   ): Promise<readonly string[][]> {
     return this.#table.write(() => this.#connections.run(statement, values, signal, options));
   }

@@ -10,6 +10,7 @@ import { BACKENDS, PERMISSIONS } from "../permissions.ts";
 const URLS: Readonly<Record<string, string>> = {
   redis: "redis://many:PORT",
   postgres: "postgres://user:secret@many:PORT/app",
+  mysql: "mysql://user:secret@many:PORT/app",
   sqlserver: "sqlserver://user:secret@many:PORT/app",
   consul: "consul://many:PORT",
   zookeeper: "zookeeper://many:PORT/elections",

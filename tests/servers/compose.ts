@@ -7,6 +7,7 @@ import type { TestServer } from "./server.ts";
 export const COMPOSE_URLS: Readonly<Record<string, string>> = {
   redis: "redis://127.0.0.1:56379",
   postgres: "postgres://elect:elect-secret@127.0.0.1:55432/elect",
+  mysql: "mysql://root:elect-secret@127.0.0.1:53306/elect",
   sqlserver: "sqlserver://sa:Elect-Secret-1@localhost:51433/master?trustServerCertificate=true",
   "azure-blob": "http://127.0.0.1:50000/devstoreaccount1/elections",
   consul: "consul://127.0.0.1:58500",

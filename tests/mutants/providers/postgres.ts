@@ -5,14 +5,15 @@ import type { ProviderMutant } from "../provider_mutant.ts";
 const PROVIDER = "providers/postgres.ts";
 const STATEMENTS = "providers/postgres/statements.ts";
 const HEARTBEATS = "providers/postgres/heartbeats.ts";
-const RENEWALS = "providers/postgres/renewals.ts";
+const RENEWALS = "providers/kit/renewals.ts";
 const CONNECTIONS = "providers/postgres/connections.ts";
+const LANED = "providers/kit/laned_connections.ts";
 const LISTENER = "providers/postgres/listener.ts";
 const DIALER = "providers/postgres/dialer.ts";
 const STATES = "providers/postgres/sql_state.ts";
 const TARGET = "providers/postgres/target.ts";
-const LANES = "providers/postgres/lanes.ts";
-const ANSWERS = "providers/postgres/answers.ts";
+const LANES = "providers/kit/lanes.ts";
+const ANSWERS = "providers/kit/answers.ts";
 
 /** By test file: each a name, a file, what is replaced by what, and which tests must notice. */
 const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, string, string, string])[]>> = {
@@ -77,12 +78,12 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "no connection is kept for heartbeats",
-      ...["providers/postgres/reserve.ts", "if (!this.isWanted) return false;", "return false;"] as const,
+      ...["providers/kit/reserve.ts", "if (!this.isWanted) return false;", "return false;"] as const,
       "keeps its connection",
     ],
     [
       "the connection is asked for only when a heartbeat is due",
-      ...[CONNECTIONS, "void this.#warm().catch(ignore);", "void 0;"] as const,
+      ...[LANED, "void this.#warm().catch(ignore);", "void 0;"] as const,
       "keeps its connection",
     ],
     [
@@ -168,7 +169,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "two providers on one pool count on the same connections",
-      ...[LANES, "if (known !== undefined) return known;", ""] as const,
+      ...[LANES, "if (known !== undefined) return known as unknown as Lanes<C>;", ""] as const,
       "two leaders on a pool",
     ],
     [
@@ -197,7 +198,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a watch takes the last connection",
-      ...[LANES, "const hints = Math.floor(max / 3);", "const hints = Math.max(1, Math.floor(max / 3));"] as const,
+      ...[LANES, "? Math.floor(max / 3) : 0;", "? Math.max(1, Math.floor(max / 3)) : 0;"] as const,
       "takes no connection",
     ],
     [
@@ -207,22 +208,26 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a call that its caller has given up goes on",
-      ...[CONNECTIONS, "const onAbort = () => putBack(false);", "const onAbort = () => putBack(true);"] as const,
+      ...[LANED, "const onAbort = () => putBack(false);", "const onAbort = () => putBack(true);"] as const,
       "given up is not used again",
     ],
     [
       "a client that comes after its caller has gone is not given back",
-      ...[CONNECTIONS, "late && client.release()", "late && client.processID"] as const,
+      ...[LANED, "late && client.release()", "late && client"] as const,
       "leaves no client checked out",
     ],
     [
       "a kept connection that breaks is not noticed",
-      ...["providers/postgres/reserve.ts", 'client.on("error", this.#onBroken);', ""] as const,
+      ...["providers/kit/reserve.ts", 'client.on("error", this.#onBroken);', ""] as const,
       "goes on, when the connection",
     ],
     [
       "closing keeps what was kept",
-      ...[CONNECTIONS, "    this.lanes.reserve.remove(this);\n    this.#close();", "    this.#close();"] as const,
+      ...[
+        LANED,
+        "    this.#lanes.reserve.remove(this);\n    this.#source.close();",
+        "    this.#source.close();",
+      ] as const,
       "gives back what it kept",
     ],
   ],
@@ -336,7 +341,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a record that stands still is not taken over",
-      ...[ANSWERS, "this.values([stale, [", "this.values([null, ["] as const,
+      ...[PROVIDER, "...[stale, [earliest, latest],", "...[null, [earliest, latest],"] as const,
       "has died before|no dead leader",
     ],
     [
@@ -453,7 +458,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     [
       "a call that waited for a connection is sent after its caller has gone",
       ...[
-        CONNECTIONS,
+        LANED,
         "const ended = AbortSignal.any([signal, this.#closing.signal]);",
         "const ended = this.#closing.signal;",
       ] as const,

@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Lane, lanesOf } from "../../../providers/postgres/lanes.ts";
+import { Lane, lanesOf as shareOut } from "../../../providers/kit/lanes.ts";
 
 const never = new AbortController().signal;
+const lanesOf = (pool: object, max: number) => shareOut(pool, { max, setting: "max", hasHints: true });
 
 test("Lane lets so many in, the others in their order, and the urgent before them", async () => {
   const lane = new Lane(2);

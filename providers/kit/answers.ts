@@ -7,7 +7,7 @@
 import { parseMetadata } from "../../src/call.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
-import { type Evidence, LeaseEvidence } from "../kit/lease_evidence.ts";
+import { type Evidence, LeaseEvidence } from "./lease_evidence.ts";
 
 /** Reads answers, and remembers what they testify. */
 export class Answers {
@@ -62,9 +62,9 @@ class Answer {
   }
 
   /** On what an `acquire` that goes out now is conditional: what has stood still, and the times that are believed. */
-  evidence(heartbeatTimeout: number): unknown[] {
-    const { stale, earliest, latest } = this.#evidence.of(this.#electionGroup, heartbeatTimeout);
-    return this.values([stale, [earliest, latest]]);
+  evidence(heartbeatTimeout: number): Evidence {
+    this.#sent = this.#clock.monotonic();
+    return this.#evidence.of(this.#electionGroup, heartbeatTimeout);
   }
 
   /**

@@ -5,12 +5,18 @@
  * @module
  */
 
-import type { PostgresClient } from "./connections.ts";
+/** A client of a pool that can be kept. */
+export interface KeptClient {
+  /** Gives the client back to its pool; `true` closes its connection instead, at once. */
+  release(destroy?: boolean): void;
+  on(event: string, listener: (detail: unknown) => void): unknown;
+  removeListener(event: string, listener: (detail: unknown) => void): unknown;
+}
 
 /** Keeps one client of a pool. The providers that share the pool share it. */
-export class Reserve {
+export class Reserve<C extends KeptClient> {
   readonly #leases = new Map<object, Set<string>>();
-  #client: PostgresClient | null = null;
+  #client: C | null = null;
 
   /** Whether there is a lease, and no client yet. */
   get isWanted(): boolean {
@@ -33,7 +39,7 @@ export class Reserve {
   }
 
   /** Keeps `client` if one is wanted; returns whether it does. */
-  keep(client: PostgresClient): boolean {
+  keep(client: C): boolean {
     if (!this.isWanted) return false;
     this.#client = client;
     client.on("error", this.#onBroken);
@@ -42,7 +48,7 @@ export class Reserve {
   }
 
   /** Takes the client that is kept, if there is one. */
-  take(): PostgresClient | null {
+  take(): C | null {
     const client = this.#client;
     this.#client = null;
     client?.removeListener("error", this.#onBroken);

@@ -5,7 +5,6 @@
  */
 
 import type { Lease, RenewOptions } from "../../src/provider.ts";
-import { isAboutRows, isLocked } from "./sql_state.ts";
 
 /** The lease of one term, to be renewed for one or more callers. */
 export interface Renewal {
@@ -13,6 +12,8 @@ export interface Renewal {
   readonly lease: Lease;
   /** The new metadata as JSON, or null to keep what is there. */
   metadata: string | null;
+  /** Grows with each metadata that is asked for. */
+  ordinal: number;
   /** Those who wait for the outcome. */
   readonly callers: Caller[];
 }
@@ -49,17 +50,29 @@ export type SendRenewals = (
 /** What became of a renewal. */
 export type RenewalOutcome = "renewed" | "lost" | "unsure";
 
+/** What an error of the server means for the rows of a statement. */
+export interface RowErrors {
+  /** Whether it is about the values of one row, or a conflict over one: the others may fare better alone. */
+  isAboutRows(error: unknown): boolean;
+  /** Whether a row stayed locked for longer than the statement would wait. */
+  isLocked(error: unknown): boolean;
+}
+
 /** The most leases in one statement: enough to make the round trip cheap, few enough to keep it short. */
 export const MAX_BATCH = 1_000;
 
 /** Collects renewals. */
 export class Renewals {
   readonly #send: SendRenewals;
+  readonly #errors: RowErrors;
+  readonly #count: () => number;
   #waiting = new Map<string, Renewal>();
 
-  /** Makes the collector. */
-  constructor(send: SendRenewals) {
+  /** Makes the collector. `count` numbers what is asked for. */
+  constructor(send: SendRenewals, errors: RowErrors, count: () => number) {
     this.#send = send;
+    this.#errors = errors;
+    this.#count = count;
   }
 
   /** Renews `lease` with the next batch. */
@@ -70,10 +83,13 @@ export class Renewals {
       if (this.#waiting.size === 0) setImmediate(() => this.#flush());
       let renewal = this.#waiting.get(key);
       if (renewal === undefined) {
-        renewal = { lease, metadata: null, callers: [] };
+        renewal = { lease, metadata: null, ordinal: 0, callers: [] };
         this.#waiting.set(key, renewal);
       }
-      if (metadata !== undefined) renewal.metadata = JSON.stringify(metadata);
+      if (metadata !== undefined) {
+        renewal.metadata = JSON.stringify(metadata);
+        renewal.ordinal = this.#count();
+      }
       renewal.callers.push({ hasMetadata: metadata !== undefined, signal, resolve, reject });
     });
   }
@@ -122,8 +138,8 @@ export class Renewals {
       }
       return unsure;
     } catch (error) {
-      if (isLocked(error)) return [...batch];
-      if (isAboutRows(error) && batch.length > 1) {
+      if (this.#errors.isLocked(error)) return [...batch];
+      if (this.#errors.isAboutRows(error) && batch.length > 1) {
         const middle = Math.ceil(batch.length / 2);
         const halves = [batch.slice(0, middle), batch.slice(middle)];
         return (await Promise.all(halves.map((half) => this.#sendTo(half, manner, signal)))).flat();
@@ -143,8 +159,10 @@ export class Renewals {
     signal: AbortSignal,
   ): Promise<Renewal[]> {
     const plain = batch.flatMap(({ lease, metadata, callers }) => {
-      const left = metadata === null || !isAboutRows(error) ? [] : callers.filter(({ hasMetadata }) => !hasMetadata);
-      return left.length > 0 ? [{ lease, metadata: null, callers: left }] : [];
+      const left = metadata === null || !this.#errors.isAboutRows(error)
+        ? []
+        : callers.filter(({ hasMetadata }) => !hasMetadata);
+      return left.length > 0 ? [{ lease, metadata: null, ordinal: 0, callers: left }] : [];
     });
     // Those that are sent again are told by that; for them this comes too early.
     const again = new Set(plain.flatMap(({ callers }) => callers));

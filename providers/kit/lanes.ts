@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Reserve } from "./reserve.ts";
+import { type KeptClient, Reserve } from "./reserve.ts";
 
 /** At most so many calls at a time, the others in the order in which they came. */
 export class Lane {
@@ -56,13 +56,13 @@ export class Lane {
 }
 
 /** How the connections of one pool are shared out. */
-export interface Lanes {
+export interface Lanes<C extends KeptClient> {
   /** Looks, releases, second tries of heartbeats, and whatever else may wait. */
   readonly calls: Lane;
   /** Heartbeats, which wait for no row. */
   readonly heartbeats: Lane;
   /** What is kept for heartbeats. */
-  readonly reserve: Reserve;
+  readonly reserve: Reserve<C>;
   /** Connections that listen. A lane for none is never entered. */
   readonly hints: Lane | null;
 }
@@ -71,39 +71,44 @@ export interface Lanes {
 const HEARTBEATS = 2;
 
 /** Shares out a pool of our own, which is as large as it has to be. */
-export function ownLanes(calls: number): Lanes {
-  return { calls: new Lane(calls), heartbeats: new Lane(HEARTBEATS), reserve: new Reserve(), hints: new Lane(1) };
+export function ownLanes<C extends KeptClient>(calls: number): Lanes<C> {
+  return { calls: new Lane(calls), heartbeats: new Lane(HEARTBEATS), reserve: new Reserve<C>(), hints: new Lane(1) };
 }
 
 /** The pools that users brought. Several providers may share one: what one keeps, the others must not count on. */
-const shared = new WeakMap<object, Lanes>();
+const shared = new WeakMap<object, Lanes<never>>();
 
-/** What a pool of `pg` allows if it is not told otherwise. */
-const DEFAULT_MAX = 10;
+/** How a pool names the number of its connections, and whether one of them may wait for hints. */
+export interface PoolShape {
+  readonly max: number;
+  readonly setting: string;
+  readonly hasHints: boolean;
+}
 
 /**
- * Shares out a pool that the user brought, of `max` connections. Of each three, one may listen; of three, one keeps for
- * heartbeats; so there is always one left for calls. Two do without listening.
+ * Shares out a pool that the user brought, of `max` connections. Of three, one keeps for heartbeats; where there are
+ * hints, of each three one may wait for them; so there is always one left for calls. Two do without hints.
  *
  * @throws {RangeError} if it has but one: a look that waits for a locked row would then hold up every heartbeat
  */
-export function lanesOf(pool: object, max: number = DEFAULT_MAX): Lanes {
+export function lanesOf<C extends KeptClient>(pool: object, { max, setting, hasHints }: PoolShape): Lanes<C> {
   if (max < 2) {
     throw new RangeError(
       `Cannot use a pool of ${max} connection: heartbeats need one that nothing else can take, so give it ` +
-        "max: 2 or more (3 to listen for releases), or give the provider a URL",
+        `${setting}: 2 or more${hasHints ? " (3 to listen for releases)" : ""}, or give the provider a URL`,
     );
   }
   const known = shared.get(pool);
-  if (known !== undefined) return known;
+  // Each pool has clients of one kind.
+  if (known !== undefined) return known as unknown as Lanes<C>;
   const heartbeats = max < 6 ? 1 : HEARTBEATS;
-  const hints = Math.floor(max / 3);
-  const lanes = {
+  const hints = hasHints ? Math.floor(max / 3) : 0;
+  const lanes: Lanes<C> = {
     calls: new Lane(max - heartbeats - hints),
     heartbeats: new Lane(heartbeats),
-    reserve: new Reserve(),
+    reserve: new Reserve<C>(),
     hints: hints === 0 ? null : new Lane(hints),
   };
-  shared.set(pool, lanes);
+  shared.set(pool, lanes as unknown as Lanes<never>);
   return lanes;
 }

@@ -1,0 +1,110 @@
+/** A real MariaDB for the tests, from the machine or from Debian's packages. */
+
+import { writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+import process from "node:process";
+import { patience } from "../slowness.ts";
+import {
+  aptInstall,
+  findProgram,
+  freePort,
+  removeDirectory,
+  run,
+  startProcess,
+  temporaryDirectory,
+} from "./process.ts";
+import type { ServerKind, TestServer } from "./server.ts";
+
+/** Who the tests are at the server, and where. */
+const [USER, PASSWORD, DATABASE] = ["elect", "elect-secret", "elect"];
+
+/** The Debian packages with the server and what its installation needs; none of them starts anything. */
+const PACKAGES = ["mariadb-server-core", "mariadb-client-core"];
+
+/** Starts one MariaDB. */
+export const mysqlServer: ServerKind = {
+  name: "mysql",
+  async install() {
+    if (await findProgram("mariadbd") === null) await aptInstall(...PACKAGES);
+  },
+  start: () => startMariadb(),
+};
+
+/** How to start a server other than the default. */
+export interface MysqlSpec {
+  /** Settings beside the usual ones, such as `--read-only`. */
+  readonly args?: readonly string[];
+  /** Variables of its process. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Starts MariaDB on a free port. */
+export async function startMariadb({ args = [], env = {} }: MysqlSpec = {}): Promise<TestServer> {
+  const command = await findProgram("mariadbd");
+  const install = await findProgram("mariadb-install-db");
+  if (command === null || install === null) throw new Error('Cannot start server "mysql": there is no mariadbd');
+  const directory = await temporaryDirectory("mysql");
+  await run(install, [
+    ...["--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, "--skip-test-db"],
+    "--auth-root-authentication-method=normal",
+  ]);
+  return await startOn({ command, args, env }, directory, await freePort());
+}
+
+/** Starts a server on the data of `directory`. */
+export async function startOn(
+  { command, args, env = {} }: MysqlSpec & { readonly command: string; readonly args: readonly string[] },
+  directory: string,
+  port: number,
+): Promise<TestServer> {
+  const initial = join(directory, "init.sql");
+  await writeFile(
+    initial,
+    `CREATE DATABASE IF NOT EXISTS ${DATABASE};
+CREATE USER IF NOT EXISTS ${USER}@'%' IDENTIFIED BY '${PASSWORD}';
+GRANT ALL ON *.* TO ${USER}@'%' WITH GRANT OPTION;
+`,
+  );
+  const server = await startProcess({
+    command,
+    args: [
+      ...["--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, `--init-file=${initial}`],
+      ...[`--port=${port}`, "--bind-address=127.0.0.1", `--socket=${join(directory, "socket")}`],
+      ...[`--pid-file=${join(directory, "pid")}`, "--max-connections=400", "--innodb-buffer-pool-size=32M"],
+      // The tests kill processes, not the machine: what was written survives in the page cache.
+      "--innodb-flush-log-at-trx-commit=2",
+      ...args,
+    ],
+    directory,
+    env,
+    ready: () => greets(port),
+  });
+  return {
+    url: `mysql://${USER}:${PASSWORD}@127.0.0.1:${port}/${DATABASE}`,
+    ...server,
+    async stop() {
+      await server.kill();
+      await removeDirectory(directory);
+    },
+  };
+}
+
+/** The servers refuse to run as root, unless they are told to. */
+function asRoot(): readonly string[] {
+  return process.getuid?.() === 0 ? ["--user=root"] : [];
+}
+
+/** Resolves when the server begins a conversation. */
+function greets(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: "127.0.0.1" });
+    socket.setTimeout(patience(2_000), () => socket.destroy(new Error("no greeting in time")));
+    socket.once("data", () => {
+      socket.destroy();
+      resolve();
+    });
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("no greeting")));
+  });
+}
