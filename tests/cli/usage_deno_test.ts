@@ -109,6 +109,7 @@ const UNREACHABLE: readonly [url: string, backend: RegExp, at: string][] = [
   ["postgres://u:secret@127.0.0.1:1/d", /postgres/, "postgres://u:***@127.0.0.1:1/d"],
   ["consul://127.0.0.1:2", /consul/, "consul://127.0.0.1:2"],
   ["zookeeper://127.0.0.1:1", /zookeeper/, "zookeeper://127.0.0.1:1"],
+  ["mysql://u:secret@127.0.0.1:1/d", /mysql/, "mysql://u:***@127.0.0.1:1/d"],
   ["etcd://u:secret@127.0.0.1:1,127.0.0.1:2", /etcd/, "etcd://u:***@127.0.0.1:1,127.0.0.1:2"],
 ];
 
