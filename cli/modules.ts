@@ -15,4 +15,5 @@ export const MODULES: Readonly<Record<string, () => Promise<unknown>>> = {
   consul: () => import("../providers/consul.ts"),
   zookeeper: () => import("../providers/zookeeper.ts"),
   etcd: () => import("../providers/etcd.ts"),
+  kubernetes: () => import("../providers/kubernetes.ts"),
 };

@@ -130,6 +130,21 @@ export const CATALOG = {
     sample: "etcd://localhost:2379",
     permissions: ["--allow-net=HOST:PORT"],
   },
+  kubernetes: {
+    name: "kubernetes",
+    title: "Kubernetes",
+    watch: true,
+    module: "kubernetes",
+    protocols: ["k8s:", "k8s+http:"],
+    port: 6443,
+    sample: "k8s://localhost:6443/default?ca=ca.pem&token=token",
+    // In a pod the files are those of its service account, in one directory.
+    permissions: [
+      "--allow-net=HOST:PORT",
+      "--allow-read=FILES",
+      "--allow-env=KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT",
+    ],
+  },
 } as const satisfies Readonly<Record<string, ProviderCard>>;
 
 /** The cards, in the order in which they are shown. */

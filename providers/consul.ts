@@ -42,7 +42,6 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
-import { Gate } from "./kit/gate.ts";
 import { ATTEMPTS, type ConsulParts, GroupKey } from "./consul/group_key.ts";
 import { ConsulClient } from "./consul/http.ts";
 import { Keys, kvPath, parseConsulUrl } from "./consul/keys.ts";
@@ -51,6 +50,7 @@ import { operationsOn } from "./consul/operations.ts";
 import { Pace } from "./consul/pace.ts";
 import { Sessions } from "./consul/sessions.ts";
 import { type ConsulFetch, openTransport } from "./consul/transport.ts";
+import { Gate } from "./kit/gate.ts";
 import { JoinedRenewals } from "./kit/joined_renewals.ts";
 import { checkOptions } from "./kit/parameters.ts";
 

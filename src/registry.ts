@@ -43,7 +43,7 @@ export interface ProviderCard {
   readonly port?: number;
   /** A target that it would open. */
   readonly sample: string;
-  /** The narrowest Deno permissions that it runs with; `HOST:PORT` and `DIR` stand for those of the target. */
+  /** The narrowest Deno permissions that it runs with; `HOST:PORT`, `DIR` and `FILES` stand for those of the target. */
   readonly permissions: readonly string[];
 }
 

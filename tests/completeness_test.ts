@@ -76,5 +76,12 @@ test("testFlags() allows what the README names, and the harness", () => {
     "--allow-net=h:1",
     "--allow-env=USER,NODE_PG_FORCE_NATIVE,PG*,ELECT_TEST_*",
   ]);
+  const [kubernetes, env] = ["k8s://h:1/n?ca=/c&token=/t", "KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT"];
+  assert.deepEqual(testFlags("kubernetes", kubernetes, undefined), [
+    ...["--allow-net=h:1", "--allow-read=/c,/t", `--allow-env=${env},ELECT_TEST_*`],
+  ]);
+  assert.deepEqual(testFlags("kubernetes", "k8s+http://h:1/n", undefined), [
+    ...["--allow-net=h:1", `--allow-env=${env},ELECT_TEST_*`],
+  ]);
   assert.deepEqual(addressesIn("zookeeper://a:2181,b:2182/root"), ["a:2181", "b:2182"]);
 });

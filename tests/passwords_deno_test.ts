@@ -7,6 +7,7 @@ import "../providers/azure_blob.ts";
 import "../providers/consul.ts";
 import "../providers/etcd.ts";
 import "../providers/mysql.ts";
+import "../providers/kubernetes.ts";
 import "../providers/postgres.ts";
 import "../providers/redis.ts";
 import "../providers/sqlserver.ts";

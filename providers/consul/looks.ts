@@ -8,33 +8,32 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
-import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
+import { type Since, StandingRecords } from "../kit/standing_records.ts";
 import type { ConsulAnswer } from "./http.ts";
 import { isLock } from "./operations.ts";
 import { decodeRecord, type TermRecord } from "./record.ts";
 
-/** A key as it was last seen. */
-export interface Look {
+/** A state of a key. */
+interface KeyState {
   /** The index of the last write to the key; 0 where there is no such key. */
   readonly index: number;
   /** The session that has locked it, or "". */
   readonly session: string;
   /** The record in it; null where there is none, or one that is not ours. */
   readonly record: TermRecord | null;
-  /** When this index was first seen, by the monotonic clock and, for people, by that of the wall. */
-  readonly since: number;
-  readonly sinceWall: number;
 }
+
+/** A key as it was last seen. */
+export type Look = KeyState & Since;
 
 /**
  * Remembers the last look at each group. Only a hint what to try: each write is conditional on the index that was seen.
  */
 export class Looks {
-  readonly #clock: Clock;
-  readonly #looks = new Map<string, Look>();
+  readonly #looks: StandingRecords<KeyState>;
 
   constructor(clock: Clock) {
-    this.#clock = clock;
+    this.#looks = new StandingRecords(clock, isSame);
   }
 
   /** Returns the last look at a group. */
@@ -51,27 +50,16 @@ export class Looks {
     return this.remember(electionGroup, entry.ModifyIndex, entry.Session ?? "", record);
   }
 
-  /**
-   * Remembers a state of the key. One that was seen before keeps the time since which it stands. The index alone does
-   * not say that: where a snapshot was restored, the same index comes again with another write.
-   */
+  /** Remembers a state of the key. */
   remember(electionGroup: string, index: number, session: string, record: TermRecord | null): Look {
-    const known = this.#looks.get(electionGroup);
-    const isKnown = known?.index === index && index !== 0 && known.session === session &&
-      known.record?.termId === record?.termId && known.record?.beat === record?.beat;
-    if (isKnown) return known;
-    const look = { index, session, record, since: this.#clock.monotonic(), sinceWall: this.#clock.wall() };
-    this.#looks.set(electionGroup, look);
-    return look;
+    return this.#looks.see(electionGroup, { index, session, record });
   }
 
   /**
    * Returns true if another term may begin. Nobody may be leading when
    * - there is no record, or it was given back, which empties it;
-   * - or the record has stood still for the whole lease of its holder, as seen here. A heartbeat changes the index, so
-   *   the last one was sent before we first saw this index, and the holder counts its time from then, while we count
-   *   ours from a later moment and wait 0.1 % longer, for the clocks' rates. Our look need not show the newest state:
-   *   the write that takes over is conditional on the index, and fails if a heartbeat came in between.
+   * - or the record has stood still for the whole lease of its holder, as seen here (see `StandingRecords`). A
+   *   heartbeat changes the index, and the write that takes over is conditional on it.
    *
    * An unlocked key is not enough: Consul unlocks it when the session ends, which an operator or a leaving agent can
    * bring about while the holder, who has not heard of it, still leads. The lock itself of a record of ours is only for
@@ -108,8 +96,17 @@ export class Looks {
   }
 
   #expiresIn(look: Look, record: TermRecord): number {
-    return look.since + record.heartbeatTimeout * (1 + CLOCK_RATE_ERROR) - this.#clock.monotonic();
+    return this.#looks.expiresIn(look, record.heartbeatTimeout);
   }
+}
+
+/**
+ * Whether nothing was written between two states. The index alone does not say that: where a snapshot was restored, the
+ * same index comes again with another write. A key that is not there has no index, and may have been there in between.
+ */
+function isSame(a: KeyState, b: KeyState): boolean {
+  return a.index === b.index && a.index !== 0 && a.session === b.session && a.record?.termId === b.record?.termId &&
+    a.record?.beat === b.record?.beat;
 }
 
 /** An entry as Consul answers it. */

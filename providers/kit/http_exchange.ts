@@ -44,12 +44,9 @@ export function exchange(connections: HttpConnections, url: URL, init: HttpInit)
     const request = send(url, options, (message) => {
       settle();
       connections.note(socket, true);
-      const onCut = () => connections.note(socket, false);
-      resolve({
-        status: message.statusCode ?? 0,
-        headers: { get: headerOf(message) },
-        body: chunksOf(message, signal, onCut, () => request.destroy()),
-      });
+      const on = { cut: () => connections.note(socket, false), left: () => request.destroy() };
+      const [status, headers] = [message.statusCode ?? 0, { get: headerOf(message) }];
+      resolve({ status, headers, body: bodyOf(message, signal, on) });
     });
     // A connection that ended before its request could listen to it would leave that waiting. Once there is an answer,
     // that itself tells whether it is whole, also where the host closes the connection behind it.
@@ -85,26 +82,42 @@ export async function textOf(body: AsyncIterable<Uint8Array> | null): Promise<st
   return Buffer.concat(chunks).toString();
 }
 
-async function* chunksOf(
-  message: IncomingMessage,
-  signal: AbortSignal,
-  onCut: () => void,
-  end: () => void,
-): AsyncGenerator<Uint8Array> {
-  const chunks = message[Symbol.asyncIterator]();
+/**
+ * Reads a body piece by piece, and no longer than `signal` lasts.
+ *
+ * @throws the reason of `signal`, at once, whatever the body does
+ */
+export async function* chunksOf(body: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const chunks = body[Symbol.asyncIterator]();
   let isWhole = false;
   try {
     for (;;) {
-      const next: IteratorResult<Uint8Array> = await abortable(chunks.next(), signal);
+      const next = await abortable(chunks.next(), signal);
       isWhole = next.done === true;
       if (next.done) return;
       yield next.value;
     }
+  } finally {
+    // Not waited for: it may come only with the next piece.
+    if (!isWhole) Promise.resolve(chunks.return?.()).catch(() => {});
+  }
+}
+
+/** The body of an answer. When it is left before its end, or cut short, the request is ended. */
+async function* bodyOf(
+  message: IncomingMessage,
+  signal: AbortSignal,
+  on: { cut(): void; left(): void },
+): AsyncGenerator<Uint8Array> {
+  let isWhole = false;
+  try {
+    yield* chunksOf(message, signal);
+    isWhole = true;
   } catch (error) {
-    if (!signal.aborted) onCut();
+    if (!signal.aborted) on.cut();
     throw error;
   } finally {
-    if (!isWhole) end();
+    if (!isWhole) on.left();
   }
 }
 

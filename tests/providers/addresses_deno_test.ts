@@ -15,6 +15,7 @@ const URLS: Readonly<Record<string, string>> = {
   consul: "consul://many:PORT",
   zookeeper: "zookeeper://many:PORT/elections",
   etcd: "etcd://many:PORT",
+  kubernetes: "k8s+http://many:PORT/elections",
   "azure-blob": "BlobEndpoint=http://many:PORT/account;AccountName=account;AccountKey=YWJj;Container=elections",
 };
 
@@ -56,7 +57,8 @@ async function run(name: string, port: number, hosts: readonly string[], address
     const lines = addresses.map((address) => `${address} many\n`);
     await Deno.writeTextFile(`${directory}/hosts`, `127.0.0.1 localhost\n${lines.join("")}`);
     const permitted = hosts.map((host) => `${host}:${port}`).join(",");
-    const flags = (PERMISSIONS[name] ?? []).map((flag) => flag.replace("HOST:PORT", permitted));
+    const flags = (PERMISSIONS[name] ?? []).map((flag) => flag.replace("HOST:PORT", permitted))
+      .filter((flag) => !flag.includes("FILES"));
     const config = new URL("../../deno.json", import.meta.url).pathname;
     const url = (URLS[name] ?? "").replace("PORT", String(port));
     const deno = ["run", "--no-prompt", "--no-check", ...flags, `--config=${config}`, `${directory}/main.ts`, url];

@@ -13,6 +13,7 @@ export const COMPOSE_URLS: Readonly<Record<string, string>> = {
   consul: "consul://127.0.0.1:58500",
   zookeeper: "zookeeper://127.0.0.1:52181/elections",
   etcd: "etcd://127.0.0.1:52379",
+  kubernetes: "k8s+http://127.0.0.1:58001/default",
 };
 
 /** Starts the service of a provider, with a fresh container that is removed at the end. */

@@ -286,15 +286,25 @@ async function runApt(args: readonly string[]): Promise<void> {
   }
 }
 
+/** How a program is run. */
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** How long it may take, in milliseconds. @default ten minutes */
+  readonly timeout?: number;
+}
+
 /**
  * Runs a program to its end and returns what it printed.
  *
- * @throws {Error} if it fails or takes longer than ten minutes; the message ends with what it printed last
+ * @throws {Error} if it fails or takes too long; the message ends with what it printed last
  */
 export function run(
   command: string,
   args: readonly string[],
-  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>>; uid?: number; gid?: number } = {},
+  options: RunOptions = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1", ...options.env };

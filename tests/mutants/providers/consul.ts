@@ -104,7 +104,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "another beat under an index that was seen before counts as the same",
     "consul/looks.ts",
     [
-      " && known.record?.beat === record?.beat",
+      " &&\n    a.record?.beat === b.record?.beat",
       "",
     ],
     WATCH,
@@ -114,7 +114,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "another session under an index that was seen before counts as the same",
     "consul/looks.ts",
     [
-      " && known.session === session &&",
+      " && a.session === b.session &&",
       " &&",
     ],
     WATCH,
@@ -122,10 +122,10 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "the observer's clock may run as fast as it likes",
-    "consul/looks.ts",
+    "kit/standing_records.ts",
     [
-      "record.heartbeatTimeout * (1 + CLOCK_RATE_ERROR)",
-      "record.heartbeatTimeout",
+      "leaseMs * (1 + CLOCK_RATE_ERROR)",
+      "leaseMs",
     ],
     MAIN,
     "slow by a thousandth",
