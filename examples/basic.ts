@@ -21,6 +21,7 @@ import { elect, type Term } from "@multilock/core";
 import "@multilock/core/azure-blob";
 import "@multilock/core/consul";
 import "@multilock/core/etcd";
+import "@multilock/core/kubernetes";
 import "@multilock/core/mysql";
 import "@multilock/core/postgres";
 import "@multilock/core/redis";

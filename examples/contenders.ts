@@ -15,6 +15,7 @@ import { LeaderElection, openProvider } from "@multilock/core";
 import "@multilock/core/azure-blob";
 import "@multilock/core/consul";
 import "@multilock/core/etcd";
+import "@multilock/core/kubernetes";
 import "@multilock/core/mysql";
 import "@multilock/core/postgres";
 import "@multilock/core/redis";

@@ -35,7 +35,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { type Clock, systemClock } from "../src/time/clock.ts";
@@ -135,6 +137,7 @@ class KubernetesProvider implements Provider {
   readonly name = "kubernetes";
   readonly capabilities: ProviderCapabilities = {
     watch: true,
+    transfer: true,
     timeAuthority: "server",
     minTimeout: 1_000,
     // The API counts seconds in 32 bits.
@@ -188,11 +191,11 @@ class KubernetesProvider implements Provider {
 
   release(
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
     return this.#callGroup("release", electionGroup, signal, async (lease) => {
       // Also if its time is over: a record that is not given back holds up those who have not seen it stand still.
-      return await lease.change(termId, (look) => lease.empty(look)) === null ? "notHolder" : "released";
+      return await lease.change(termId, (look) => lease.empty(look, transferTo)) === null ? "notHolder" : "released";
     });
   }
 
@@ -204,13 +207,13 @@ class KubernetesProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
     const hints = this.#watch.follow(electionGroup, signal);
     try {
-      for (;;) {
-        const next = () => hints.next();
-        if (signal.aborted || (await this.#call("watch", electionGroup, signal, next)).done) return;
-        yield;
+      while (!signal.aborted) {
+        const { done, value } = await this.#call("watch", electionGroup, signal, () => hints.next());
+        if (done) return;
+        yield value;
       }
     } catch (error) {
       if (!signal.aborted) throw error;

@@ -18,6 +18,7 @@ import { findVariants, prepareBackend, type ReadyBackend, stopBackends, type Var
 import { endAll, execute, ROOT } from "./runner/command.ts";
 import { type Counts, countTests, NONE, sum, testCases } from "./runner/junit.ts";
 import { programOf, type Runtime, RUNTIMES, searchPath, testCommand } from "./runner/runtimes.ts";
+import { serverKinds } from "./servers/kinds.ts";
 
 /** One line of the summary. */
 interface Result {
@@ -85,17 +86,36 @@ async function main(args: readonly string[]): Promise<void> {
       ...RUNTIMES.map((runtime) => () => runTests(name, runtime, own.filter((each) => runsOn(each, runtime)), ["-A"])),
     );
   }
-  for (const server of servers.filter(({ name }) => wanted(name))) jobs.push(() => backendTests(server, files));
+  const [quick, slow] = await beginSlow(servers.filter(({ name }) => wanted(name)));
+  for (const server of quick) jobs.push(() => backendTests(server, files));
   if (wanted("unit")) {
     // Those of the command line plant defects in what kills process groups: by hand, where nothing else runs.
     const lists = listNames().filter((name) => name !== "cli" && !BACKENDS.includes(name));
     for (const list of lists) jobs.push(() => sampleMutants(list));
   }
   if (wanted("static")) jobs.push(...staticChecks());
+  for (const server of slow) jobs.push(() => backendTests(server, files));
   await work(jobs);
   await stopBackends();
   await Deno.remove(reports, { recursive: true });
   summarize(expectsTests);
+}
+
+/**
+ * Begins to install the servers for which that takes minutes, beside other tests. Returns the others, and those: they
+ * are tested last.
+ */
+async function beginSlow(servers: readonly Variant[]): Promise<[Variant[], Variant[]]> {
+  const kinds = await serverKinds();
+  const split: [Variant[], Variant[]] = [[], []];
+  for (const server of servers) {
+    const kind = kinds.find(({ name }) => name === server.name);
+    const isSlow = await kind?.isThere?.() === false;
+    split[isSlow ? 1 : 0].push(server);
+    // Whoever starts it waits for it, and is told why it failed.
+    if (isSlow) kind?.install().catch(() => {});
+  }
+  return split;
 }
 
 async function work(jobs: (() => Promise<void>)[]): Promise<void> {

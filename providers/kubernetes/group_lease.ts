@@ -104,8 +104,8 @@ export class GroupLease {
    * Ends the term that `look` shows, on condition of its version, so that no late write of this term comes after. The
    * Lease stays, and with it the token. Returns null if something was written since.
    */
-  empty(look: Look): Promise<Look | null> {
-    return this.#patch(released(look, this.#parts.clock.wall()));
+  empty(look: Look, transferTo = ""): Promise<Look | null> {
+    return this.#patch(released(look, this.#parts.clock.wall(), transferTo));
   }
 
   /**

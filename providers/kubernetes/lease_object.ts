@@ -66,6 +66,8 @@ export interface LeaseState {
   readonly renewTime: string | null;
   readonly leaseTransitions: number;
   readonly metadata: Readonly<Record<string, string>>;
+  /** The participant for whom it was given back; "" where there is none. */
+  readonly transferTo: string;
 }
 
 /** A group without a Lease. */
@@ -80,6 +82,7 @@ export const ABSENT: LeaseState = {
   renewTime: null,
   leaseTransitions: 0,
   metadata: {},
+  transferTo: "",
 };
 
 /** Reads a Lease. */
@@ -114,6 +117,7 @@ export function stateOf({ metadata, spec }: LeaseObject): LeaseState {
     renewTime,
     leaseTransitions: leaseTransitions ?? 0,
     metadata: isOurs ? parseMetadata(annotations?.[METADATA]) : {},
+    transferTo: holder === "" ? written?.transferTo ?? "" : "",
   };
 }
 
@@ -190,9 +194,14 @@ export function renewed(
   return { metadata: { resourceVersion: version, annotations }, spec: { renewTime: time } };
 }
 
-/** The merge patch that gives a Lease back, as client-go does it: its electors then try to take it at once. */
-export function released(state: LeaseState, wallMs: number): Record<string, unknown> {
-  const annotations = { [TERM]: JSON.stringify({ after: String(tokenOf(state)) }), [METADATA]: null };
+/**
+ * The merge patch that gives a Lease back, as client-go does it: its electors then try to take it at once.
+ *
+ * @param transferTo for whom; "" for nobody in particular
+ */
+export function released(state: LeaseState, wallMs: number, transferTo: string): Record<string, unknown> {
+  const term = { after: String(tokenOf(state)), ...(transferTo !== "" && { transferTo }) };
+  const annotations = { [TERM]: JSON.stringify(term), [METADATA]: null };
   return {
     metadata: { resourceVersion: state.version, annotations },
     spec: { holderIdentity: "", leaseDurationSeconds: 1, renewTime: microTime(wallMs, 0) },
@@ -225,19 +234,22 @@ interface Written {
   readonly after: bigint;
   readonly holder: unknown;
   readonly renewTime: unknown;
+  readonly transferTo: string;
 }
 
 function parseTerm(text: string | undefined): Written | null {
   try {
     const json: unknown = JSON.parse(text ?? "null");
     if (typeof json !== "object" || json === null) return null;
-    const { termId, token, after, heartbeatTimeout, beat, holder, renewTime } = json as Record<string, unknown>;
+    const fields = json as Record<string, unknown>;
+    const { termId, token, after, heartbeatTimeout, beat, holder, renewTime } = fields;
     const before = tokenIn(after);
     if (before === null) return null;
     const isWhole = typeof termId === "string" && termId !== "" && (token === undefined || tokenIn(token) !== null) &&
       typeof heartbeatTimeout === "number" && heartbeatTimeout > 0 && typeof beat === "number";
     const term = isWhole ? { termId, token: tokenIn(token), after: before, heartbeatTimeout, beat } : null;
-    return { term, after: before, holder, renewTime };
+    const transferTo = typeof fields.transferTo === "string" ? fields.transferTo : "";
+    return { term, after: before, holder, renewTime, transferTo };
   } catch {
     return null;
   }

@@ -6,7 +6,9 @@
 
 import { setImmediate } from "node:timers/promises";
 import { permanently } from "../../src/call.ts";
+import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { PendingHint } from "../kit/pending_hint.ts";
 import type { ApiClient } from "./client.ts";
 import { pathOf } from "./group_lease.ts";
 import type { LeaseObject } from "./lease_object.ts";
@@ -42,7 +44,7 @@ class Follower {
   state = "";
   /** Whether the stream that runs now is known to show the group. */
   isLive = false;
-  #isHinted = false;
+  readonly #pending = new PendingHint();
   #failure: { readonly error: unknown } | null = null;
   #wake = Promise.withResolvers<void>();
 
@@ -50,8 +52,9 @@ class Follower {
     this.electionGroup = electionGroup;
   }
 
-  hint(): void {
-    this.#isHinted = true;
+  /** `transferTo` is the participant that a release was for; empty where there is none. */
+  hint(transferTo = ""): void {
+    this.#pending.add(transferTo);
     this.#wake.resolve();
   }
 
@@ -60,21 +63,18 @@ class Follower {
     this.#wake.resolve();
   }
 
-  /** Resolves when there is a hint, with true; or with false when `signal` aborts. */
-  async next(signal: AbortSignal): Promise<boolean> {
+  /** Resolves when there is a hint, with what to yield; or with null when `signal` aborts. */
+  async next(signal: AbortSignal): Promise<{ readonly hint: TransferHint | undefined } | null> {
     const onAbort = () => this.#wake.resolve();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       while (!signal.aborted) {
-        if (this.#isHinted) {
-          this.#isHinted = false;
-          return true;
-        }
+        if (this.#pending.isPending) return { hint: this.#pending.take() };
         if (this.#failure !== null) throw this.#failure.error;
         await this.#wake.promise;
         this.#wake = Promise.withResolvers();
       }
-      return false;
+      return null;
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -119,11 +119,11 @@ export class LeaseWatch {
    *
    * @throws what has broken the stream
    */
-  async *follow(electionGroup: string, signal: AbortSignal): AsyncGenerator<void> {
+  async *follow(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
     const follower = new Follower(electionGroup);
     this.#enter(follower);
     try {
-      while (await follower.next(signal)) yield;
+      for (let next = await follower.next(signal); next !== null; next = await follower.next(signal)) yield next.hint;
     } finally {
       this.#leave(follower);
     }
@@ -247,8 +247,10 @@ export class LeaseWatch {
     if (look === null) return;
     this.#noteLease(look);
     const state = look.holder === "" ? `free since ${resourceVersion}` : look.term?.termId ?? `held by ${look.holder}`;
+    // At the beginning a stream shows what is there, which may have been given back long ago.
+    const transferTo = type === "MODIFIED" ? look.transferTo : "";
     for (const follower of followers) {
-      if (follower.state !== state) follower.hint();
+      if (follower.state !== state) follower.hint(transferTo);
       follower.state = state;
     }
   }

@@ -110,6 +110,7 @@ const UNREACHABLE: readonly [url: string, backend: RegExp, at: string][] = [
   ["consul://127.0.0.1:2", /consul/, "consul://127.0.0.1:2"],
   ["zookeeper://127.0.0.1:1", /zookeeper/, "zookeeper://127.0.0.1:1"],
   ["mysql://u:secret@127.0.0.1:1/d", /mysql/, "mysql://u:***@127.0.0.1:1/d"],
+  ["k8s+http://127.0.0.1:1/jobs", /kubernetes/, "k8s+http://127.0.0.1:1/jobs"],
   ["etcd://u:secret@127.0.0.1:1,127.0.0.1:2", /etcd/, "etcd://u:***@127.0.0.1:1,127.0.0.1:2"],
 ];
 

@@ -4,9 +4,9 @@ import { Buffer } from "node:buffer";
 import { readFile, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
-import { cacheDirectory, fillCache, unpackDebian } from "./debian.ts";
-import { kubernetesPrograms } from "./kubernetes_build.ts";
-import { findProgram, freePort, removeDirectory, run, startProcess, temporaryDirectory } from "./process.ts";
+import { etcdServer, startEtcd } from "./etcd.ts";
+import { builtPrograms, kubernetesPrograms } from "./kubernetes_build.ts";
+import { freePort, removeDirectory, run, startProcess, temporaryDirectory } from "./process.ts";
 import type { ServerKind, TestServer } from "./server.ts";
 
 /** The namespace of the tests. */
@@ -18,8 +18,9 @@ const VERBS = ["get", "create", "patch", "watch", "list"];
 export const kubernetesServer: ServerKind = {
   name: "kubernetes",
   async install() {
-    await Promise.all([kubernetesPrograms(), etcdProgram()]);
+    await Promise.all([kubernetesPrograms(), etcdServer.install()]);
   },
+  isThere: async () => await builtPrograms() !== null,
   start: () => startKubernetes(),
 };
 
@@ -46,10 +47,10 @@ export interface KubernetesAnswer {
 
 /** Starts one. */
 export async function startKubernetes(args: readonly string[] = []): Promise<KubernetesServer> {
-  const [{ apiserver }, etcd] = [await kubernetesPrograms(), await etcdProgram()];
+  const { apiserver } = await kubernetesPrograms();
   const directory = await temporaryDirectory("kubernetes");
   const at = (name: string) => join(directory, name);
-  const [port, client, peer] = await Promise.all([freePort(), freePort(), freePort()]);
+  const port = await freePort();
   const tokens = Array.from({ length: 20 }, () => crypto.randomUUID());
   await certificates(at);
   await writeFile(at("tokens.csv"), tokens.map((token, i) => `${token},user-${i},${i}\n`).join(""));
@@ -75,21 +76,11 @@ export async function startKubernetes(args: readonly string[] = []): Promise<Kub
       asked.end(body === undefined ? undefined : JSON.stringify(body));
     });
   };
-  const url = (name: string) => `http://127.0.0.1:${name === "client" ? client : peer}`;
-  const store = await startProcess({
-    command: etcd,
-    args: [
-      ...["--data-dir", at("etcd"), "--listen-client-urls", url("client"), "--advertise-client-urls", url("client")],
-      ...["--listen-peer-urls", url("peer"), "--initial-advertise-peer-urls", url("peer")],
-      ...["--initial-cluster", `default=${url("peer")}`, "--log-level", "error"],
-    ],
-    directory,
-    ready: async () => void await (await fetch(`${url("client")}/health`)).text(),
-  });
+  const store = await startEtcd();
   const server = await startProcess({
     command: apiserver,
     args: [
-      ...[`--etcd-servers=${url("client")}`, "--bind-address=127.0.0.1", `--secure-port=${port}`],
+      ...[`--etcd-servers=${store.url.replace("etcd:", "http:")}`, "--bind-address=127.0.0.1", `--secure-port=${port}`],
       ...[`--tls-cert-file=${at("server.pem")}`, `--tls-private-key-file=${at("server.key")}`],
       ...[`--client-ca-file=${at("ca.pem")}`, `--token-auth-file=${at("tokens.csv")}`, "--authorization-mode=RBAC"],
       ...["--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/24"],
@@ -103,7 +94,7 @@ export async function startKubernetes(args: readonly string[] = []): Promise<Kub
       if (status !== 200) throw new Error(`readyz: ${status}`);
     },
   }).catch(async (error) => {
-    await store.kill();
+    await store.stop();
     throw error;
   });
   let users = 0;
@@ -123,10 +114,6 @@ export async function startKubernetes(args: readonly string[] = []): Promise<Kub
   };
   await ask("POST", "/api/v1/namespaces", { metadata: { name: NAMESPACE } });
   const token = await user([{ apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: VERBS }]);
-  const kill = async () => {
-    await server.kill();
-    await store.kill();
-  };
   return {
     url: `k8s://127.0.0.1:${port}/${NAMESPACE}?ca=${at("ca.pem")}&token=${token}`,
     address: `127.0.0.1:${port}`,
@@ -134,7 +121,10 @@ export async function startKubernetes(args: readonly string[] = []): Promise<Kub
     files: { ca: at("ca.pem"), cert: at("admin.pem"), key: at("admin.key") },
     ask,
     user,
-    kill,
+    async kill() {
+      await server.kill();
+      await store.kill();
+    },
     async restart() {
       await server.kill();
       await store.restart();
@@ -149,7 +139,8 @@ export async function startKubernetes(args: readonly string[] = []): Promise<Kub
       await server.thaw();
     },
     async stop() {
-      await kill();
+      await server.kill();
+      await store.stop();
       await removeDirectory(directory);
     },
   };
@@ -176,13 +167,4 @@ async function certificates(at: (name: string) => string): Promise<void> {
       ...["-days", "2", "-extfile", at(`${name}.ext`), "-out", at(`${name}.pem`)],
     ]);
   }
-}
-
-/** Returns the path of the program `etcd`, which is fetched if need be. */
-async function etcdProgram(): Promise<string> {
-  const unpacked = join(cacheDirectory("etcd"), "usr/bin/etcd");
-  const found = await findProgram("etcd", unpacked);
-  if (found !== null) return found;
-  await fillCache("etcd", (directory) => unpackDebian("bookworm", ["etcd-server"], directory));
-  return unpacked;
 }

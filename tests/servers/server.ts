@@ -15,6 +15,11 @@ export interface ServerKind {
    * it cannot.
    */
   install(): Promise<void>;
+  /**
+   * Whether `install` has nothing left to do, of a server for which that takes minutes: the driver begins with it at
+   * once and tests the backend last, and who can do without it does not wait. @default it takes no time
+   */
+  isThere?(): Promise<boolean>;
   /** Starts a server of its own on a free port of 127.0.0.1, with its data in a new temporary directory. */
   start(): Promise<TestServer>;
 }
