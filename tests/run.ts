@@ -30,6 +30,8 @@ interface Result {
   readonly failures: string;
 }
 
+/** How a program comes to elect, on each backend with a server. */
+const GETTING_IN = "tests/getting_in/backend_deno_test.ts";
 /** What is done at the same time: the smallest machines have two cores. */
 const WORKERS = 2;
 /** How many mutants of each list are drawn, and after how long none is planted any more, in milliseconds. */
@@ -221,7 +223,8 @@ async function backendTests({ name, provider }: Variant, files: readonly string[
     // The conformance run has the rights that the README names, and no more; what starts programs has a file of its
     // own.
     await runTests(name, runtime, mine.filter((file) => file === main), narrow, backend);
-    await runTests(name, runtime, mine.filter((file) => file !== main), ["-A"], backend);
+    const others = mine.filter((file) => file !== main);
+    await runTests(name, runtime, backend && name === provider ? [...others, GETTING_IN] : others, ["-A"], backend);
   }
   if (listNames().includes(name)) await sampleMutants(name, backend);
   await backend?.stop();

@@ -10,6 +10,8 @@ import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
 import { readLines } from "../lines.ts";
 import { startModule } from "../runtime.ts";
+// JSR's npm layer compiles the modules that others import. This one is started, and must be there, too.
+import type { GuardWord } from "./guard_process.ts";
 
 /** How long a guard may take to start, or to give its first answer. */
 const PATIENCE_MS = 10_000;
@@ -28,7 +30,7 @@ export class Guard implements Disposable {
   readonly #process: ChildProcess;
   readonly #input: Writable;
   #answer: () => number = () => 0;
-  #expected = new Map<string, (line: string) => void>();
+  #expected = new Map<GuardWord, (line: string) => void>();
 
   /**
    * Starts a guard.
@@ -99,14 +101,14 @@ export class Guard implements Disposable {
   }
 
   #take(line: string): void {
-    const [verb = "", question] = line.split(" ");
-    if (verb === "ask") this.#send(`answer ${question} ${Math.floor(this.#answer())}`);
-    this.#expected.get(verb)?.(line);
+    const [word, question] = line.split(" ");
+    if (word === "ask") this.#send(`answer ${question} ${Math.floor(this.#answer())}`);
+    this.#expected.get(word as GuardWord)?.(line);
   }
 
-  /** Waits for the line that begins with `verb`; null if the guard is gone or silent. */
-  async #reply(verb: string, patienceMs = PATIENCE_MS): Promise<string | null> {
-    const answered = new Promise<string>((resolve) => this.#expected.set(verb, resolve));
+  /** Waits for the line that begins with `word`; null if the guard is gone or silent. */
+  async #reply(word: GuardWord, patienceMs = PATIENCE_MS): Promise<string | null> {
+    const answered = new Promise<string>((resolve) => this.#expected.set(word, resolve));
     const over = new AbortController();
     try {
       return await Promise.race([
@@ -116,7 +118,7 @@ export class Guard implements Disposable {
       ]);
     } finally {
       over.abort();
-      this.#expected.delete(verb);
+      this.#expected.delete(word);
     }
   }
 }

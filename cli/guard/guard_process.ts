@@ -20,10 +20,13 @@ import { readLines } from "../lines.ts";
 import { onSignal } from "../signals.ts";
 import { describeMembers, endGroup, type Member } from "./processes.ts";
 
+/** The words with which the lines of the guard begin. */
+export type GuardWord = "ready" | "ask" | "guarded" | "stood-down";
+
 /** The effects of the guard on the world. */
 export interface GuardEffects {
   /** Sends a line to `elect`. */
-  send(line: string): void;
+  send(line: GuardWord | `${GuardWord} ${string}`): void;
   /** Ends a process group, at once; resolves when nothing of it is alive. */
   kill(processGroup: number): Promise<void>;
 }

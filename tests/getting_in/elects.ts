@@ -32,7 +32,7 @@ export const LEADS = /^leads under token \d+, true$/m;
 /** Runs a program to its end, which must be a good one, and returns what it said. */
 export async function succeed(
   argv: readonly string[],
-  cwd: string,
+  cwd: string | URL,
   env: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const outcome: Outcome = await execute({ argv, cwd, env, limitMs: 300_000 });

@@ -6,7 +6,8 @@
  */
 
 import assert from "node:assert/strict";
-import { execute, ROOT } from "../runner/command.ts";
+import { ROOT } from "../runner/command.ts";
+import { succeed } from "./elects.ts";
 
 /** The public name of the package. */
 export const NAME = "@multilock/core";
@@ -39,8 +40,7 @@ export interface EmptyFolder extends AsyncDisposable {
 /** Makes an empty folder, as somebody has who begins. */
 export async function emptyFolder(): Promise<EmptyFolder> {
   const path = await Deno.makeTempDir({ prefix: "elect-getting-in-" });
-  const { output } = await execute({ argv: [Deno.execPath(), "info", "--json"], cwd: path });
-  const { npmCache }: { npmCache: string } = JSON.parse(output);
+  const { npmCache }: { npmCache: string } = JSON.parse(await succeed([Deno.execPath(), "info", "--json"], path));
   const cache = await Deno.makeTempDir({ prefix: "elect-getting-in-cache-" });
   await Deno.mkdir(npmCache, { recursive: true });
   await Deno.symlink(npmCache, `${cache}/npm`);
@@ -86,9 +86,7 @@ export function publishedFiles(): Promise<Map<string, string>> {
 }
 
 async function readPublished(): Promise<Map<string, string>> {
-  const argv = [Deno.execPath(), "publish", "--dry-run", "--allow-dirty", "--no-check"];
-  const { ok, output } = await execute({ argv });
-  assert.ok(ok, output);
+  const output = await succeed([Deno.execPath(), "publish", "--dry-run", "--allow-dirty", "--no-check"], ROOT);
   const root = new RegExp(`^ *${RegExp.escape(ROOT.href)}(\\S+) \\(`, "gm");
   const paths = [...output.matchAll(root)].map(([, path = ""]) => path);
   assert.ok(paths.includes("mod.ts") && paths.includes("providers/redis/driver.ts"), output);
@@ -128,21 +126,39 @@ export async function serveJsr(): Promise<Served> {
   return serve((path) => texts.get(path) ?? null);
 }
 
+/** The package as npm gets it. */
+export interface NpmPackage {
+  /** Where it lies, extracted. */
+  readonly directory: string;
+  /** Its tarball. */
+  readonly tarball: string;
+  /** The packages that npm installs with it, and their versions. */
+  readonly dependencies: Readonly<Record<string, string>>;
+}
+
+let packed: Promise<NpmPackage> | undefined;
+
+/** Puts the package, as npm gets it, into a directory: a tarball, and what is in it. It is made once. */
+export async function packForNpm(inDirectory: string): Promise<NpmPackage> {
+  const { directory, tarball, dependencies } = await (packed ??= pack());
+  const [ownDirectory, ownTarball] = [`${inDirectory}/package`, `${inDirectory}/core.tgz`];
+  await succeed(["cp", "-r", directory, ownDirectory], inDirectory);
+  await Deno.copyFile(tarball, ownTarball);
+  return { directory: ownDirectory, tarball: ownTarball, dependencies };
+}
+
 /**
- * Writes the package into `directory` as JSR's npm layer gives it: each module compiled to JavaScript, with the
- * declarations that follow from its public types, beside its source; what it imports from npm as dependencies. Returns
- * these, by their names.
+ * Makes the package as JSR's npm layer does: each module compiled to JavaScript, with the declarations
+ * that follow from its public types in `_dist`, and its source beside it; what it imports from npm as dependencies.
  */
-export async function layOutForNpm(directory: string): Promise<Record<string, string>> {
-  const tarball = `${directory}.deno.tgz`;
+async function pack(): Promise<NpmPackage> {
+  const inDirectory = await Deno.makeTempDir({ prefix: "elect-getting-in-pack-" });
+  addEventListener("unload", () => Deno.removeSync(inDirectory, { recursive: true }));
+  const [directory, tarball] = [`${inDirectory}/package`, `${inDirectory}/core.tgz`];
   // Compiles and declares with the same code as JSR does. What else it makes of the package differs, and is done below.
-  const argv = [Deno.execPath(), "pack", "--allow-dirty", "--output", tarball];
-  const { ok, output } = await execute({ argv });
-  assert.ok(ok, output);
-  await Deno.mkdir(directory, { recursive: true });
-  const extracted = await execute({ argv: ["tar", "xzf", tarball, "--strip-components=1", "-C", directory] });
-  assert.ok(extracted.ok, extracted.output);
-  await Deno.remove(tarball);
+  await succeed([Deno.execPath(), "pack", "--allow-dirty", "--output", tarball], ROOT);
+  await succeed(["tar", "xzf", tarball], inDirectory);
+  await moveDeclarations(directory, "");
   const dependencies: Record<string, string> = {};
   for (const [path, text] of await publishedFiles()) {
     if (!path.endsWith(".ts")) continue;
@@ -155,12 +171,23 @@ export async function layOutForNpm(directory: string): Promise<Record<string, st
   const exports = Object.fromEntries(
     Object.entries(config.exports).map(([key, path]) => {
       const module = path.slice(0, -".ts".length);
-      return [key, { types: `${module}.d.ts`, default: `${module}.js` }];
+      return [key, { types: `./_dist/${module.slice(2)}.d.ts`, default: `${module}.js` }];
     }),
   );
   const manifest = { name: "@jsr/multilock__core", version: config.version, type: "module", exports, dependencies };
   await Deno.writeTextFile(`${directory}/package.json`, JSON.stringify(manifest));
-  return dependencies;
+  await succeed(["tar", "czf", tarball, "package"], inDirectory);
+  return { directory, tarball, dependencies };
+}
+
+/** Moves the declarations to `_dist`: beside its source, TypeScript would read that instead. */
+async function moveDeclarations(root: string, below: string): Promise<void> {
+  for await (const { name, isDirectory } of Deno.readDir(`${root}${below}`)) {
+    if (isDirectory && name !== "_dist") await moveDeclarations(root, `${below}/${name}`);
+    if (!name.endsWith(".d.ts")) continue;
+    await Deno.mkdir(`${root}/_dist${below}`, { recursive: true });
+    await Deno.rename(`${root}${below}/${name}`, `${root}/_dist${below}/${name}`);
+  }
 }
 
 /** Returns the packages of npm that the files of a provider load. */
