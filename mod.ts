@@ -36,6 +36,7 @@ import { announceProviders } from "./src/registry.ts";
 announceProviders(CARDS);
 
 export { elect } from "./src/elect.ts";
+export { exclusive, type ExclusiveOptions, type ExclusiveOutcome } from "./src/exclusive.ts";
 export {
   type AttemptOutcome,
   type ChangesOptions,

@@ -52,6 +52,10 @@ export interface Invocation {
   readonly conflictExitCode: number;
   /** How long the lease is kept, from when the command began. */
   readonly atLeastMs: number;
+  /** How long it holds back when nobody leads. */
+  readonly campaignDelay: number | undefined;
+  /** The participant that is to lead next. */
+  readonly to: string | undefined;
   readonly yes: boolean;
   readonly rounds: number;
   readonly json: boolean;
@@ -100,6 +104,8 @@ export function parse(command: Command, args: readonly string[]): Invocation {
     waitMs: flag("no-wait") ? 0 : milliseconds("wait", text("wait")),
     conflictExitCode: whole("conflict-exit-code", text("conflict-exit-code") ?? "1", 0, 255),
     atLeastMs: milliseconds("at-least", text("at-least")) ?? 0,
+    campaignDelay: milliseconds("campaign-delay", text("campaign-delay")),
+    to: parseParticipant("to", text("to")),
     yes: flag("yes"),
     rounds: whole("rounds", text("rounds") ?? "200", 1, 1_000_000),
     json: flag("json"),
@@ -162,6 +168,15 @@ function milliseconds(flag: string, text: string | undefined): number | undefine
   if (text === undefined) return undefined;
   const value: unknown = /^\d+$/.test(text) ? Number(text) : text;
   return asUsage(() => parseDuration(value as Duration, `--${flag}`));
+}
+
+function parseParticipant(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return checkName("participantId", text);
+  } catch (error) {
+    throw new UsageError(`Cannot use --${flag}: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 function parseMetadata(entries: readonly string[]): Readonly<Record<string, string>> {

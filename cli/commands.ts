@@ -14,6 +14,7 @@ import { groupsCommand } from "./commands/groups.ts";
 import { leaderCommand } from "./commands/leader.ts";
 import { providersCommand } from "./commands/providers.ts";
 import { runCommand } from "./commands/run.ts";
+import { transferCommand } from "./commands/transfer.ts";
 import { watchCommand } from "./commands/watch.ts";
 
 /** The commands, in the order of the help. */
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   watchCommand,
   leaderCommand,
   groupsCommand,
+  transferCommand,
   evictCommand,
   checkCommand,
   demoCommand,

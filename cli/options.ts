@@ -60,6 +60,12 @@ const TABLE = {
     value: "TIME",
     help: "keep the lease this long after COMMAND began, though it ends earlier",
   },
+  "campaign-delay": {
+    type: "string",
+    value: "TIME",
+    help: "hold back this long when nobody leads, so that others lead first (default 0)",
+  },
+  to: { type: "string", value: "ID", help: "the participant that is to lead next" },
   yes: { type: "boolean", short: "y", help: "do not ask" },
   rounds: { type: "string", value: "N", help: "how many times each operation is measured (default 200)" },
   json: { type: "boolean", help: "print one JSON object per line" },

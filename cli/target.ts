@@ -97,6 +97,7 @@ export function electionOf(
     heartbeatInterval: invocation.heartbeatInterval,
     heartbeatTimeout: invocation.heartbeatTimeout,
     metadata: invocation.metadata,
+    campaignDelay: invocation.campaignDelay,
     logger: logTo(standardError, invocation.logLevel, invocation.json),
     enableDetailedLogging: invocation.logLevel === "debug",
     ...more,

@@ -13,7 +13,7 @@ import { Participant } from "./participant/participant.ts";
 import type { LeaderInfo, Provider } from "./provider.ts";
 import type { Term } from "./participant/term.ts";
 import type { ElectionStats } from "./telemetry/measurement.ts";
-import { type RunOptions, runWhileLeading } from "./participant/work.ts";
+import { type RunOptions, type RunOutcome, type RunSettings, runWhileLeading } from "./participant/work.ts";
 
 /** The state of a participant. */
 export type Role = "leader" | "follower" | "stopped";
@@ -64,6 +64,12 @@ export interface TransferOptions extends WaitOptions {
   /** The participant that is to lead next. @default anybody else */
   readonly to?: string | undefined;
 }
+
+/** The settings of a job. */
+export type JobSettings = Pick<RunSettings, "signal" | "waitMs" | "atLeastMs" | "beganAt">;
+
+/** Returns the parts of an election, which only this module may know. */
+let partsOf: (election: LeaderElection) => { readonly participant: Participant; readonly config: ElectionConfig };
 
 /**
  * One participant in one election, over a provider that it does not own.
@@ -265,17 +271,27 @@ export class LeaderElection implements AsyncDisposable {
    *
    * When `work` returns within a valid term, leadership is released and `run` returns its value; with `once: false` it
    * campaigns again instead. When `work` rejects within a valid term, leadership is released and `run` rejects with the
-   * same error. While `work` drains, this participant does not campaign.
+   * same error. While `work` drains, this participant does not campaign. With `atLeast` the lease is kept that long
+   * before it is released, however `work` ended; `run` settles after that.
    *
+   * @throws {TypeError | RangeError} if an option is malformed
    * @throws {ElectionError} when the election stops, unless `work` returned all the same
+   * @throws {ProviderError} with `wait: 0`, if the backend cannot be asked
    */
   async run<T>(work: (term: Term) => Promise<T>, options: RunOptions = {}): Promise<T | undefined> {
     if (typeof work !== "function") throw new TypeError("Cannot run work that is no function");
-    const { once } = checkCallOptions("run", options, ["signal", "once"]);
-    if (once !== undefined && typeof once !== "boolean") {
+    const { once = true, wait, atLeast = 0, signal } = checkCallOptions("run", options, RUN_OPTIONS);
+    if (typeof once !== "boolean") {
       throw new TypeError(`Cannot use once "${once}" of run: it must be true or false`);
     }
-    return await runWhileLeading(this.#participant, this.#config.electionInterval, work, options);
+    const waitMs = wait === undefined ? Infinity : parseDuration(wait, "wait");
+    const settings = { signal, once, endsWithLoss: false, waitMs, atLeastMs: parseDuration(atLeast, "atLeast") };
+    const run = await runWhileLeading(this.#participant, this.#config, work, settings);
+    return run.outcome === "done" ? run.value : undefined;
+  }
+
+  static {
+    partsOf = (election) => ({ participant: election.#participant, config: election.#config });
   }
 
   /**
@@ -288,6 +304,25 @@ export class LeaderElection implements AsyncDisposable {
     await this.#participant.updateMetadata(checkMetadata(metadata));
   }
 }
+
+/**
+ * Runs `work` once, in the first term that `election` leads, and tells how that ended. For this package: it is what
+ * `exclusive` and `elect run` have in common.
+ */
+export async function runJob<T>(
+  election: LeaderElection,
+  work: (term: Term) => Promise<T>,
+  settings: JobSettings,
+): Promise<RunOutcome<T>> {
+  const { participant, config } = partsOf(election);
+  const run = await runWhileLeading(participant, config, work, { ...settings, once: true, endsWithLoss: true });
+  if (run.outcome !== "held" || run.leader !== null) return run;
+  // Nobody was known to lead as it gave up: who it is says also whether there is somebody to ask.
+  const leader = await participant.provider.read(settings.signal);
+  return { outcome: "held", leader: leader?.termId === participant.term?.termId ? null : leader };
+}
+
+const RUN_OPTIONS = ["signal", "once", "wait", "atLeast"] as const;
 
 /** Rejects malformed options of a wait. Waits are not `async`: a term is handed out in the turn in which it begins. */
 function refusalOf(call: string, options: WaitOptions): Promise<never> | undefined {

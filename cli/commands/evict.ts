@@ -7,10 +7,9 @@
 import process from "node:process";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT, UsageError } from "../exit.ts";
-import { readLines } from "../lines.ts";
 import { describeLeader, outputTo, printable } from "../output.ts";
-import { scoped, type Use } from "../scope.ts";
-import { onSignal } from "../signals.ts";
+import { ask, isYes } from "../question.ts";
+import type { Use } from "../scope.ts";
 import { openTarget, patience } from "../target.ts";
 
 /** `elect evict`. */
@@ -43,7 +42,7 @@ async function evict(invocation: Invocation, use: Use): Promise<number> {
   }
   if (!invocation.yes) {
     const answer = await ask(`${describeLeader(group, leader, output)}\nTake the lease away? [y/N] `);
-    if (answer === null || !/^\s*y(es)?\s*$/i.test(answer)) {
+    if (!isYes(answer)) {
       output.print("nothing was done", { electionGroup: group, outcome: "declined" });
       return answer === null ? EXIT.interrupted : EXIT.done;
     }
@@ -58,42 +57,4 @@ async function evict(invocation: Invocation, use: Use): Promise<number> {
     { electionGroup: group, outcome, leaderId: leader.leaderId, termId: leader.termId, token: leader.token },
   );
   return EXIT.done;
-}
-
-/**
- * Asks on the terminal. The terminal itself edits the line, turns Ctrl-C into SIGINT, and Ctrl-D into the end of the
- * input: what runtimes make of a terminal that they edit on differs, and one of them hears neither.
- *
- * @returns what was answered; null if the question was broken off
- */
-async function ask(question: string): Promise<string | null> {
-  const answer = await scoped((use) => {
-    const answered = use(new Answer());
-    use(onSignal((_signal, ending) => ending && answered.give(null)));
-    process.stderr.write(question);
-    readLines(process.stdin, (line) => answered.give(line), () => answered.give(null));
-    return answered.given;
-  });
-  if (answer === null) process.stderr.write("\n");
-  return answer;
-}
-
-/** An answer that is waited for. */
-class Answer implements Disposable {
-  readonly given: Promise<string | null>;
-  #resolve: (answer: string | null) => void = () => {};
-
-  constructor() {
-    this.given = new Promise((resolve) => this.#resolve = resolve);
-  }
-
-  give(answer: string | null): void {
-    this.#resolve(answer);
-  }
-
-  /** Lets go of the input, which would keep the process alive. */
-  [Symbol.dispose](): void {
-    process.stdin.pause();
-    process.stdin.unref?.();
-  }
 }

@@ -50,8 +50,12 @@ async function capabilitiesOf(definition: ProviderDefinition): Promise<ProviderC
   }
 }
 
-function describe({ watch, timeAuthority, minTimeout, maxTimeout, durability }: ProviderCapabilities): string {
+function describe(
+  { watch, transfer = false, timeAuthority, minTimeout, maxTimeout, durability }: ProviderCapabilities,
+): string {
   const range = maxTimeout === undefined ? `from ${minTimeout} ms` : `${minTimeout} to ${maxTimeout} ms`;
-  return `\n            ${watch ? "hints" : "polls"}; the ${timeAuthority}'s clock decides; ` +
+  return `\n            ${watch ? "hints" : "polls"}${
+    transfer ? ", and whom a transfer is for" : ""
+  }; the ${timeAuthority}'s clock decides; ` +
     `heartbeatTimeout ${range}\n            ${durability}`;
 }

@@ -6,7 +6,8 @@
 
 import process from "node:process";
 import type { LeaderElection, Term } from "../../mod.ts";
-import { sleep, systemClock } from "../../src/time/clock.ts";
+import { runJob } from "../../src/election.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { ElectionError } from "../../src/errors.ts";
 import type { Command, Invocation } from "../args.ts";
 import { EXIT } from "../exit.ts";
@@ -47,7 +48,7 @@ A job of cron on several hosts: --no-wait, so that those who lose give up at onc
 Exit code: that of COMMAND (128 and the signal that ended it); 75 if leadership was lost; 1, or that of
 --conflict-exit-code, if it gave up. A backend that is down is waited for, unless --no-wait or --wait is given.`,
   example: `elect run nightly -- sh -c 'echo leader $ELECT_TOKEN; exec backup.sh'`,
-  options: [...PARTICIPANT, "repeat", "no-wait", "wait", "conflict-exit-code", "at-least"],
+  options: [...PARTICIPANT, "repeat", "no-wait", "wait", "conflict-exit-code", "at-least", "campaign-delay"],
   run,
 };
 
@@ -164,39 +165,29 @@ class Campaign {
 
   /** Campaigns until `work` has run once, however its term ended, or until it is time to give up. */
   async lead(tell: Teller, work: (term: Term) => Promise<Outcome>): Promise<Outcome | "given up" | "told to end"> {
-    const { waitMs = Infinity } = this.#invocation;
+    const { waitMs = Infinity, atLeastMs } = this.#invocation;
     const election = this.#election;
-    const over = new AbortController();
+    const began = systemClock.monotonic();
     const outcomes: Outcome[] = [];
-    const cancel = waitMs > 0 && waitMs < Infinity ? systemClock.setTimer(() => over.abort(), waitMs) : () => {};
     await election.start();
-    if (!election.isLeader && !this.#stopping.signal.aborted) {
-      if (waitMs > 0) tell.waiting(election.status.currentLeader);
-      // An `elect run` that does not wait is told, by an error, when there is nobody to ask.
-      else if ((await election.tryAcquireLeadership()).outcome === "held") over.abort();
+    if (waitMs > 0 && !election.isLeader && !this.#stopping.signal.aborted) {
+      tell.waiting(election.status.currentLeader);
     }
-    await election.run(async (term) => {
-      cancel();
+    const job = await runJob(election, async (term) => {
       const outcome = await work(term);
       outcomes.push(outcome);
-      if (!outcome.lost) await this.#stay(term);
-      over.abort();
-    }, { signal: AbortSignal.any([this.#stopping.signal, over.signal]) });
-    cancel();
+      // A command that had to be ended keeps no lease.
+      if (outcome.lost) this.#beganAt = null;
+    }, {
+      waitMs: Math.max(0, waitMs - (systemClock.monotonic() - began)),
+      atLeastMs,
+      beganAt: () => this.#beganAt,
+      signal: this.#stopping.signal,
+    });
     const [outcome] = outcomes;
     if (this.exitCode !== null && (outcome === undefined || outcome.lost)) return "told to end";
     if (outcome !== undefined) return outcome;
-    // A backend that cannot be asked is another matter than somebody who leads, and has another exit code.
-    tell.gaveUp(election.status.currentLeader ?? await election.getCurrentLeader());
+    tell.gaveUp(job.outcome === "held" ? job.leader : null);
     return "given up";
-  }
-
-  /** Keeps the lease, with its heartbeats, until `--at-least` has passed since the command began. */
-  async #stay(term: Term): Promise<void> {
-    if (this.#beganAt === null) return;
-    const left = this.#invocation.atLeastMs - (systemClock.monotonic() - this.#beganAt);
-    if (left <= 0) return;
-    const signal = AbortSignal.any([term.signal, this.#stopping.signal]);
-    await sleep(systemClock, left, signal).catch(() => {});
   }
 }

@@ -298,7 +298,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a run() that does not notice that its signal has aborted",
     file: WORK,
-    find: "    if (signal?.aborted) {\n      await host.release(cooldownMs, term);\n      return undefined;\n    }\n",
+    find:
+      '    if (signal?.aborted) {\n      await host.release(cooldownMs, term);\n      return { outcome: "aborted" };\n    }\n',
     replace: "",
   },
   {

@@ -240,8 +240,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "--no-wait waits",
     file: "cli/commands/run.ts",
-    find: '.outcome === "held") over.abort();',
-    replace: '.outcome === "held") void over;',
+    find: "waitMs: Math.max(0, waitMs - (",
+    replace: "waitMs: Math.max(1e9, waitMs - (",
     test: { file: JOBS, filter: "with the exit code for it, when somebody leads, on deno" },
   },
   {
@@ -254,15 +254,15 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "--wait ends a command that has begun",
     file: "cli/commands/run.ts",
-    find: "      cancel();\n      const outcome",
-    replace: "      const outcome",
+    find: "signal: this.#stopping.signal,\n    });",
+    replace: "signal: AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(Math.min(waitMs, 1e9))]),\n    });",
     test: { file: JOBS, filter: "does not end a command that has begun" },
   },
   {
     name: "--at-least counts for nothing",
     file: "cli/commands/run.ts",
-    find: "if (!outcome.lost) await this.#stay(term);",
-    replace: "",
+    find: "      atLeastMs,\n      beganAt",
+    replace: "      atLeastMs: 0,\n      beganAt",
     test: { file: JOBS, filter: "keeps the lease after its command has ended" },
   },
   {

@@ -11,8 +11,15 @@ const RESTRAINT = "src/participant/restraint.ts";
 const REQUESTS = "tests/election_requests_test.ts";
 const MISUSE = "tests/election_misuse_test.ts";
 
+/** A change, and the test that must notice it. */
+type Change = readonly [name: string, file: string, find: string, replace: string, filter: string];
+
+function mutant(test: string, [name, file, find, replace, filter]: Change): ProviderMutant {
+  return { name, file, find, replace, test: { file: test, filter } };
+}
+
 /** Defects of the hints about who is to lead. */
-const PREFERENCE: readonly (readonly [name: string, file: string, find: string, replace: string, filter: string])[] = [
+const PREFERENCE: readonly Change[] = [
   [
     "a delay that counts from the first vacancy ever",
     RESTRAINT,
@@ -86,11 +93,73 @@ const PREFERENCE: readonly (readonly [name: string, file: string, find: string, 
   ],
 ];
 
+/** Defects of jobs that run once. */
+const JOBS: readonly Change[] = [
+  [
+    "a job whose term was lost runs again",
+    "src/election.ts",
+    "endsWithLoss: true",
+    "endsWithLoss: false",
+    "does not run the job again",
+  ],
+  ["a lease that is not kept for atLeast", WORK, "  await stays();\n", "", "keeps the lease for atLeast"],
+  [
+    "a lease that is not kept when work fails",
+    WORK,
+    "  await stays();",
+    "  if (settled.ok) await stays();",
+    "keeps the lease for atLeast",
+  ],
+  [
+    "atLeast counts from the end of the work",
+    WORK,
+    "beganAt = () => begunAt",
+    "beganAt = () => clock.monotonic()",
+    "counts from the beginning",
+  ],
+  [
+    "a loss while the lease is kept is a loss of the work",
+    WORK,
+    "  await stays();\n",
+    "  await stays();\n  settled = { ...settled, interrupted: why() };\n",
+    "changes nothing: it is done",
+  ],
+  [
+    "a wait that never ends",
+    WORK,
+    "cancel = clock.setTimer(() => over.abort(), waitMs);",
+    "cancel = () => {};",
+    "waits as long as it was told",
+  ],
+  ["one that does not wait does not ask", WORK, "if (waitMs === 0) return", "if (waitMs < 0) return", "asks at once"],
+  ["exclusive() does not leave", "src/exclusive.ts", "    await election.stop();", "", "runs the job once"],
+  [
+    "exclusive() asks again what it was told",
+    "src/exclusive.ts",
+    "if (waitMs === 0 && ",
+    "if (waitMs < 0 && ",
+    "runs the job once",
+  ],
+  [
+    "a signal that ends a wait is told as a stop",
+    "src/exclusive.ts",
+    "signal?.aborted && !hasBegun ? signal.reason : error",
+    "error",
+    "ends its wait",
+  ],
+  [
+    "who leads is not asked for, when nobody was known to",
+    "src/election.ts",
+    'if (run.outcome !== "held" || run.leader !== null) return run;',
+    "if (run) return run;",
+    "rejects when the backend cannot be asked",
+  ],
+];
+
 /** Each must be noticed by the unit tests. */
 export const MUTANTS: readonly ProviderMutant[] = [
-  ...PREFERENCE.map(([name, file, find, replace, filter]): ProviderMutant => {
-    return { name, file, find, replace, test: { file: "tests/preference_test.ts", filter } };
-  }),
+  ...PREFERENCE.map((each) => mutant("tests/preference_test.ts", each)),
+  ...JOBS.map((each) => mutant("tests/exclusive_test.ts", each)),
   {
     name: "run() returns before its lease is released",
     file: WORK,
@@ -101,7 +170,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "the listener of run() on the caller's signal stays",
     file: WORK,
-    find: '    signal?.removeEventListener("abort", release);\n',
+    find: '  signal?.removeEventListener("abort", release);\n',
     replace: "",
     test: { file: REQUESTS, filter: "no call leaves a listener" },
   },
@@ -241,7 +310,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "work begins although its signal has aborted",
     file: WORK,
-    find: "    if (signal?.aborted) {\n      await host.release(cooldownMs, term);\n      return undefined;\n    }\n",
+    find:
+      '    if (signal?.aborted) {\n      await host.release(cooldownMs, term);\n      return { outcome: "aborted" };\n    }\n',
     replace: "",
     test: { file: REQUESTS, filter: "begins no work" },
   },
