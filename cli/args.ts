@@ -35,6 +35,8 @@ export interface Command {
 export interface Invocation {
   /** The election group; empty for a command that takes none. */
   readonly group: string;
+  /** The election groups of a command that takes several. */
+  readonly groups: readonly string[];
   /** The argument that the command takes, a group or another; empty for a command that takes none. */
   readonly argument: string;
   /** The words that follow `--`. */
@@ -56,6 +58,14 @@ export interface Invocation {
   readonly campaignDelay: number | undefined;
   /** The participant that is to lead next. */
   readonly to: string | undefined;
+  /** True if it only watches. */
+  readonly observe: boolean;
+  readonly port: number;
+  readonly host: string;
+  /** The path of a Unix socket to listen on instead. */
+  readonly socket: string | undefined;
+  readonly allowHosts: readonly string[];
+  readonly tokenFile: string | undefined;
   readonly yes: boolean;
   readonly rounds: number;
   readonly json: boolean;
@@ -82,6 +92,9 @@ export function parse(command: Command, args: readonly string[]): Invocation {
   const takesCommand = command.usage.includes("-- COMMAND");
   const end = takesCommand && args.includes("--") ? args.indexOf("--") : args.length;
   const { values, positionals } = parseOptions(command, args.slice(0, end));
+  if (values["socket"] !== undefined && (values["port"] !== undefined || values["host"] !== undefined)) {
+    throw new UsageError("Cannot use --socket with --port or --host: it listens at one place");
+  }
   if (values["no-wait"] === true && values["wait"] !== undefined) {
     throw new UsageError("Cannot use --no-wait with --wait: one says not to wait, the other for how long");
   }
@@ -89,9 +102,12 @@ export function parse(command: Command, args: readonly string[]): Invocation {
   const texts = (name: OptionName) => [values[name] ?? []].flat().filter((value) => typeof value === "string");
   const flag = (name: OptionName) => values[name] === true;
   const help = flag("help");
-  const argument = help ? "" : parseArgument(command, positionals);
+  const takesGroups = command.usage.startsWith("GROUP...");
+  const groups = help || !takesGroups ? [] : positionals.map((name) => asUsage(() => checkName("electionGroup", name)));
+  const argument = help ? "" : parseArgument(command, takesGroups ? positionals.slice(0, 1) : positionals);
   return {
     group: command.usage.startsWith("GROUP") ? argument : "",
+    groups,
     argument,
     command: help ? [] : parseCommand(command, takesCommand, args.slice(end + 1)),
     provider: text("provider"),
@@ -106,6 +122,12 @@ export function parse(command: Command, args: readonly string[]): Invocation {
     atLeastMs: milliseconds("at-least", text("at-least")) ?? 0,
     campaignDelay: milliseconds("campaign-delay", text("campaign-delay")),
     to: parseParticipant("to", text("to")),
+    observe: flag("observe"),
+    port: whole("port", text("port") ?? "4040", 0, 65_535),
+    host: text("host") ?? "127.0.0.1",
+    socket: text("socket"),
+    allowHosts: texts("allow-host"),
+    tokenFile: text("token-file"),
     yes: flag("yes"),
     rounds: whole("rounds", text("rounds") ?? "200", 1, 1_000_000),
     json: flag("json"),

@@ -14,12 +14,15 @@ import { groupsCommand } from "./commands/groups.ts";
 import { leaderCommand } from "./commands/leader.ts";
 import { providersCommand } from "./commands/providers.ts";
 import { runCommand } from "./commands/run.ts";
+
+import { serveCommand } from "./commands/serve.ts";
 import { transferCommand } from "./commands/transfer.ts";
 import { watchCommand } from "./commands/watch.ts";
 
 /** The commands, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
   runCommand,
+  serveCommand,
   watchCommand,
   leaderCommand,
   groupsCommand,

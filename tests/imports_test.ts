@@ -59,9 +59,16 @@ test("drivers load on first use, by a literal import()", () => {
   const bare = imports.filter(({ to }) => !to.endsWith(".ts") && !to.startsWith("node:"));
   assert.ok(bare.some(({ to, isLazy }) => to === "ioredis" && isLazy), "this test must see what it is about");
   const wrong = bare.filter(({ from, to, isLazy, isTypeOnly }) =>
-    !isTypeOnly && !(isLazy && (from.startsWith("providers/") || isTelemetry(from, to)))
+    !isTypeOnly && !(isLazy && (from.startsWith("providers/") || isTelemetry(from, to))) && !isServer(from, to)
   );
   assert.deepEqual(wrong.map(show), []);
+});
+
+test("what serves over HTTP is imported late, by the command that does so", () => {
+  const entries = imports.filter(({ from, to }) => to.startsWith("cli/serve/") && !from.startsWith("cli/serve/"));
+  assert.deepEqual(entries.map((each) => `${show(each)} ${each.isLazy ? "late" : "at once"}`), [
+    "cli/commands/serve.ts imports cli/serve/serve.ts late",
+  ]);
 });
 
 test("Deno's own API is used by one file of the command line alone", () => {
@@ -70,9 +77,16 @@ test("Deno's own API is used by one file of the command line alone", () => {
 });
 
 test("time is read in the clock alone", () => {
-  const users = files.filter((file) => /\b(Date\.now|performance\.now)\(/.test(withoutComments(file)));
+  // The page runs in a browser, which has but its own.
+  const users = files.filter((file) => file !== "cli/serve/page.ts")
+    .filter((file) => /\b(Date\.now|performance\.now)\(/.test(withoutComments(file)));
   assert.deepEqual(users, ["src/time/clock.ts"]);
 });
+
+/** The packages of `elect serve`, whose own module is imported late. */
+function isServer(from: string, to: string): boolean {
+  return from.startsWith("cli/serve/") && /^(hono(\/.*)?|@hono\/node-server|prom-client)$/.test(to);
+}
 
 /** OpenTelemetry is imported only once an application has set it up. */
 function isTelemetry(from: string, to: string): boolean {

@@ -15,8 +15,24 @@ const REGISTERED = Symbol.for("opentelemetry.js.api.1");
 const [NAME, METRIC] = ["@multilock/core", "multilock.election."];
 /** The kind of a span that waits for a server, and the status of one that failed, as the API numbers them. */
 const [CLIENT, ERROR] = [2, 2];
-/** From a round trip in memory to a lease that had to expire, in seconds. */
-const BOUNDARIES = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+/** The bounds of histograms: from a round trip in memory to a lease that had to expire, in seconds. */
+export const BOUNDARIES: readonly number[] = [
+  0.001,
+  0.0025,
+  0.005,
+  0.01,
+  0.025,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+  5,
+  10,
+  30,
+  60,
+];
 
 /** The part of `@opentelemetry/api` that is used here. */
 interface Api {
@@ -114,7 +130,7 @@ export class OpenTelemetry {
       meter.createHistogram(METRIC + name, {
         unit: "s",
         description,
-        advice: { explicitBucketBoundaries: BOUNDARIES },
+        advice: { explicitBucketBoundaries: [...BOUNDARIES] },
       });
     const gauge = (name: string, unit: string, description: string) =>
       meter.createObservableGauge(METRIC + name, { unit, description });

@@ -2,11 +2,23 @@ import assert from "node:assert/strict";
 import { VERSION } from "../../cli/version.ts";
 import { elect, temporary } from "./elect.ts";
 
-const COMMANDS = ["run", "watch", "leader", "groups", "evict", "check", "demo", "bench", "providers", "completions"];
+const COMMANDS = [
+  "run",
+  "serve",
+  "watch",
+  "leader",
+  "groups",
+  "evict",
+  "check",
+  "demo",
+  "bench",
+  "providers",
+  "completions",
+];
 
 /** Bad input, the exit code, and what the one line must say: the rule and the value. */
 const MISTAKES: readonly [string[], number, RegExp][] = [
-  [[], 64, /without a command.*run, watch, leader/],
+  [[], 64, /without a command.*run, serve, watch, leader/],
   [["reign"], 64, /"elect reign".*known are run/],
   [["--log-level", "none"], 64, /without a command/],
   [["--log-level", "none", "reign"], 64, /"elect reign".*known are run/],

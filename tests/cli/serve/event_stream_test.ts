@@ -1,0 +1,65 @@
+/** The streams of events, and who may ask for what. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isAuthorised, mayName } from "../../../cli/serve/access.ts";
+import { EventStream } from "../../../cli/serve/event_stream.ts";
+
+test("a reader that does not read is dropped when a quarter of a MiB waits for it, and costs the others nothing", async () => {
+  const events = new EventStream();
+  let dropped = 0;
+  events.open(undefined, () => [{}], () => dropped++);
+  const reads = events.open(undefined, () => [{}], () => assert.fail("it reads"));
+  let received = 0;
+  const reading = (async () => {
+    for await (const bytes of reads) received += bytes.length;
+  })();
+  for (let sent = 0; sent < 100; sent++) {
+    events.publish("change", { text: "x".repeat(10_000) });
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  assert.deepEqual([dropped, events.dropped, events.readers], [1, 1, 1]);
+  events.close();
+  await reading;
+  assert.ok(received > 1_000_000);
+});
+
+test("who resumes gets what is kept, and a reset when that is not all", async () => {
+  const events = new EventStream();
+  for (let sent = 0; sent < 1_005; sent++) events.publish("change", { sent });
+  events.publish("change", { sent: "last" });
+  const textOf = async (id: string | undefined) => {
+    const reader = events.open(id, () => [{}], () => {}).getReader();
+    let text = "";
+    while (!text.includes("event: state")) text += new TextDecoder().decode((await reader.read()).value);
+    await reader.cancel();
+    return text;
+  };
+  const [, origin = ""] = /^id: (.*)-\d+$/m.exec(await textOf(undefined)) ?? [];
+  assert.match(
+    await textOf(`${origin}-1005`),
+    /^id: .*-1006\nevent: change\ndata: {"sent":"last"}\n\nid: .*\nevent: state/,
+  );
+  assert.match(await textOf(`${origin}-1006`), /^id: .*\nevent: state/);
+  for (const id of [`${origin}-3`, `${origin}-2000`, "ffffffff-1006", "nonsense", ""]) {
+    assert.match(await textOf(id), /^event: reset\n/, id);
+  }
+  assert.equal(events.readers, 0);
+  events.close();
+});
+
+test("mayName() takes addresses and names that are allowed, with any port, and nothing else", () => {
+  const names = new Set(["localhost", "elect.internal"]);
+  for (const host of ["localhost", "LOCALHOST:4040", "127.0.0.1:1", "10.1.2.3", "[::1]:4040", "elect.internal"]) {
+    assert.ok(mayName(host, names), host);
+  }
+  const refused = ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[evil]", "", undefined, "a b"];
+  for (const host of refused) assert.ok(!mayName(host, names), String(host));
+});
+
+test("isAuthorised() takes the token as a bearer's, and nothing else", () => {
+  assert.ok(isAuthorised("Bearer secret-of-ours", "secret-of-ours"));
+  for (const given of [undefined, "", "secret-of-ours", "Basic secret-of-ours", "Bearer secret-of-our", "Bearer "]) {
+    assert.ok(!isAuthorised(given, "secret-of-ours"), String(given));
+  }
+});
