@@ -89,6 +89,11 @@ export class EtcdClient {
     }
   }
 
+  /** Gets another token for the next request: a watch that is denied does not say why. */
+  async renewToken(): Promise<void> {
+    await this.#tokens?.forget();
+  }
+
   /** Returns a signal that aborts with `signal`, and when this is closed; and how to stop listening to both. */
   #bind(signal: AbortSignal): { readonly signal: AbortSignal; readonly leave: () => void } {
     const closing = this.#closing.signal;

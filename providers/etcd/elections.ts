@@ -4,7 +4,7 @@
  * @module
  */
 
-import { abortable } from "../../src/call.ts";
+import { abortable, permanently } from "../../src/call.ts";
 import { type Clock, instant } from "../../src/time/clock.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, RenewOptions } from "../../src/provider.ts";
 import type { EtcdClient } from "./client.ts";
@@ -87,18 +87,15 @@ export class Elections {
     throw new Error("what is known of the group changes all the time");
   }
 
-  /** See `Provider.renew`. A term that another provider has acquired is renewed too, by the session of its key. */
+  /** See `Provider.renew`. A term is renewed where it was acquired: that provider deletes its key if it is not. */
   async renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
     const { electionGroup, termId, heartbeatTimeout } = lease;
-    const { keys, terms, sessions } = this.#parts;
+    const { keys, terms } = this.#parts;
     const key = keys.ofTerm(electionGroup, termId);
     const known = terms.get(key);
     if (known !== undefined) return await this.#renew(known, heartbeatTimeout, options) ? "renewed" : "lost";
-    const kv = await this.#read({ key: base64(key) }, options.signal);
-    if (kv?.lease === undefined) return "lost";
-    const term = this.#newTerm({ ...lease, metadata: {} }, key, sessions.foreign(kv.lease));
-    term.token = BigInt(kv.create_revision);
-    return await this.#beat(term, options) ? "renewed" : "lost";
+    if (await this.#read({ key: base64(key) }, options.signal) === undefined) return "lost";
+    throw permanently(new Error("another provider has acquired the lease, and that one has to renew it"));
   }
 
   /** Returns true if the term had the lease, and has not any more. */
@@ -290,12 +287,8 @@ export class Elections {
     return (await this.#parts.client.request<RangeAnswer>("kv/range", range, signal)).kvs?.[0];
   }
 
-  #newTerm(
-    { electionGroup, participantId, termId, acquiredAt, metadata }: TermOf,
-    key: string,
-    session: Session,
-  ): Term {
-    const record = { participantId, termId, acquiredAt: acquiredAt ?? new Date(this.#parts.clock.wall()), metadata };
+  #newTerm({ electionGroup, participantId, termId, metadata }: AcquireRequest, key: string, session: Session): Term {
+    const record = { participantId, termId, acquiredAt: new Date(this.#parts.clock.wall()), metadata };
     const nothing = { token: null, writtenAt: null, value: null, expiresAt: 0, ending: null };
     return { electionGroup, key, session, record, unanswered: new Set<object>(), ...nothing };
   }
@@ -303,9 +296,6 @@ export class Elections {
 
 /** The part of the options that a heartbeat needs. */
 type Beat = Pick<RenewOptions, "signal" | "metadata">;
-
-/** A request for a lease, or a lease. */
-type TermOf = Omit<AcquireRequest, "heartbeatTimeout"> & { readonly acquiredAt?: Date };
 
 function grantOf({ electionGroup, record }: Term, token: bigint, heartbeatTimeout: number): Acquired {
   return { acquired: true, lease: leaseOf(electionGroup, record, token, heartbeatTimeout) };

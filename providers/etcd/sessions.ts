@@ -82,11 +82,6 @@ export class Sessions {
     return await abortable(granting, signal);
   }
 
-  /** Returns the session of another provider, to keep it alive. */
-  foreign(id: string): Session {
-    return this.#session(id, 0, instant(this.#options.clock));
-  }
-
   /**
    * Ends the sessions that no term needs, as well as that goes. Those that a term may rely on are left to expire: its
    * holder, who has not released it, may still lead.
@@ -100,7 +95,7 @@ export class Sessions {
   }
 
   async #grant(ttlSeconds: number): Promise<Session> {
-    const { client, clock, logger } = this.#options;
+    const { client, clock, logger, fenceOf } = this.#options;
     const keptAt = instant(clock);
     const { ID: id, TTL } = await client.send<LeaseAnswer>(
       "lease/grant",
@@ -116,14 +111,10 @@ export class Sessions {
         granted: granted * 1000,
       });
     }
-    const session = this.#session(id, granted * 1000, keptAt);
+    const ttlMs = granted * 1000;
+    const session = new Session({ id, ttlMs, fence: fenceOf(id), heartbeats: new Heartbeats(client, id), keptAt });
     this.#live.set(ttlSeconds, session);
     return session;
-  }
-
-  #session(id: string, ttlMs: number, keptAt: Instant): Session {
-    const { client, fenceOf } = this.#options;
-    return new Session({ id, ttlMs, fence: fenceOf(id), heartbeats: new Heartbeats(client, id), keptAt });
   }
 }
 

@@ -38,10 +38,11 @@ export class Tokens {
     return abortable(this.#token, signal);
   }
 
-  /** Takes note that a token was refused. */
-  async forget(token: string | null): Promise<void> {
+  /** Takes note that a token was refused; without one, the one that there is. */
+  async forget(token?: string | null): Promise<void> {
     const current = this.#token;
-    if (current === null || await current.catch(() => undefined) !== token) return;
+    if (current === null) return;
+    if (token !== undefined && await current.catch(() => undefined) !== token) return;
     if (this.#token === current) this.#token = null;
   }
 

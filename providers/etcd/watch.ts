@@ -133,7 +133,10 @@ class Subscription {
 
   #take(message: WatchMessage): void {
     const { header, created, canceled, events = [] } = message;
-    if (canceled) throw new EtcdError(0, message.cancel_reason ?? "etcd has ended the watch");
+    if (canceled) {
+      void this.#options.client.renewToken();
+      throw new EtcdError(0, message.cancel_reason ?? "etcd has ended the watch");
+    }
     if (created) {
       // The revision of the moment at which it began, where it did not begin with one that was asked for.
       this.#next ??= BigInt(header.revision ?? 0) + 1n;

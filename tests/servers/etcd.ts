@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { cacheDirectory, fillCache, unpackDebian } from "./debian.ts";
-import { findProgram, freePort, removeDirectory, startProcess, temporaryDirectory } from "./process.ts";
+import { findProgram, freePorts, removeDirectory, startProcess, temporaryDirectory } from "./process.ts";
 import type { ServerKind, TestServer } from "./server.ts";
 
 /** The Debian release that holds each version: 3.4.23, and 3.5.16. */
@@ -36,7 +36,7 @@ export async function startEtcd(
 ): Promise<TestServer> {
   const command = await etcdProgram("etcd", version);
   const directory = await temporaryDirectory("etcd");
-  const [port, peer, metrics] = await Promise.all([freePort(), freePort(), freePort()]);
+  const [port = 0, peer = 0, metrics = 0] = await freePorts(3);
   const client = `${tls ? "https" : "http"}://127.0.0.1:${port}`;
   const args = [
     ...["--data-dir", join(directory, "data"), "--listen-client-urls", client, "--advertise-client-urls", client],

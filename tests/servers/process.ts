@@ -194,6 +194,13 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** Returns free ports of 127.0.0.1, no two the same. */
+export async function freePorts(count: number): Promise<number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await freePort());
+  return [...ports];
+}
+
 /** Makes a temporary directory, owned by `user` if one is given. */
 export async function temporaryDirectory(
   name: string,

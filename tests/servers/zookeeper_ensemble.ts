@@ -2,7 +2,7 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { freePort, removeDirectory, type ServerProcess, temporaryDirectory } from "./process.ts";
+import { freePorts, removeDirectory, type ServerProcess, temporaryDirectory } from "./process.ts";
 import { askServer, startMember } from "./zookeeper.ts";
 
 /** One server of an ensemble. */
@@ -33,7 +33,7 @@ const READY_MS = 60_000;
 /** Starts an ensemble of three; returns when it serves clients. */
 export async function startEnsemble(): Promise<Ensemble> {
   const root = await temporaryDirectory("zookeeper-ensemble");
-  const ports = await distinctPorts(SIZE * 3);
+  const ports = await freePorts(SIZE * 3);
   const ids = Array.from({ length: SIZE }, (_, i) => i + 1);
   const servers = ids.map((id) => `server.${id}=127.0.0.1:${ports[id * 3 - 2]}:${ports[id * 3 - 1]}`);
   const members = await Promise.all(ids.map(async (id) => {
@@ -90,11 +90,4 @@ function describe(port: number, server: ServerProcess): Member {
       return lines.length;
     },
   };
-}
-
-/** Free ports, no two the same. */
-async function distinctPorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) ports.add(await freePort());
-  return [...ports];
 }

@@ -1,0 +1,107 @@
+/** Watches over etcd: one for all groups, that misses nothing and notices when nobody is there. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Provider } from "../../src/provider.ts";
+import { ProviderError } from "../../src/errors.ts";
+import { backend } from "../servers/backend.ts";
+import { patience } from "../slowness.ts";
+import { request, soon, win } from "./asking.ts";
+import { ask, Gateway, newGroup, Opened, until } from "./etcd/support.ts";
+
+const server = backend("etcd");
+if (server !== null) testWatches(server.url);
+
+/** A watch that goes on until it is ended, and its hints. */
+class Watch {
+  hints = 0;
+  readonly done: Promise<void>;
+  readonly #stop = new AbortController();
+
+  constructor(provider: Provider, electionGroup: string) {
+    this.done = (async () => {
+      for await (const _ of provider.watch?.(electionGroup, { signal: this.#stop.signal }) ?? []) this.hints++;
+    })();
+    this.done.catch(() => {});
+  }
+
+  live = () => until("the watch is live", () => this.hints > 0);
+
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await this.done;
+  }
+}
+
+function testWatches(url: string): void {
+  test("watch() of any number of groups takes one stream, and tells each of its own", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const [follower, leader] = [opened.open({ url: gateway.url }), opened.open()];
+    const groups = [newGroup(), newGroup(), newGroup()];
+    const watches = groups.map((group) => new Watch(follower, group));
+    await Promise.all(watches.map((watch) => watch.live()));
+    assert.equal(gateway.count("watch"), 1);
+    const seen = watches.map(({ hints }) => hints);
+    const lease = await win(leader, request(groups[1] ?? ""));
+    await until("its leader is told", () => (watches[1]?.hints ?? 0) > (seen[1] ?? 0));
+    // Others see metadata when they look; it is no reason to.
+    await leader.renew(lease, { ...soon(), metadata: { a: "1" } });
+    await leader.release(lease, soon());
+    await until("its end is told", () => watches[1]?.hints === (seen[1] ?? 0) + 2);
+    assert.deepEqual([watches[0]?.hints, watches[2]?.hints], [seen[0], seen[2]]);
+    await Promise.all(watches.map((watch) => watch.end()));
+  });
+
+  test("watch() tells of a leader that has crashed", async () => {
+    await using opened = new Opened(url);
+    const leader = opened.open();
+    const lease = await win(leader, request(newGroup(), { heartbeatTimeout: 2_000 }));
+    const watch = new Watch(opened.open(), lease.electionGroup);
+    await watch.live();
+    const seen = watch.hints;
+    await leader[Symbol.asyncDispose]();
+    await until("its end is told", () => watch.hints > seen);
+    await watch.end();
+  });
+
+  test("watch() goes on in another stream from where it was, also where the cluster has forgotten that", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const [leader, follower] = [opened.open(), opened.open({ url: gateway.url })];
+    const lease = await win(leader, request(newGroup(), { heartbeatTimeout: 120_000 }));
+    const watch = new Watch(follower, lease.electionGroup);
+    await watch.live();
+    const first = watch.hints;
+    const streams = () => gateway.sent.filter(({ path }) => path === "watch");
+    await until("the next stream follows", () => streams().length === 2);
+    assert.match(streams()[1]?.body ?? "", /"start_revision":"\d+"/);
+    assert.equal(watch.hints, first, "nothing has happened");
+    await ask(url, "kv/put", { key: btoa("elsewhere") });
+    const { header } = await ask<{ header: { revision: string } }>(url, "kv/put", { key: btoa("elsewhere") });
+    await ask(url, "kv/compaction", { revision: header.revision, physical: true });
+    // There is a gap, in which anything may have happened.
+    await until("the gap is a hint", () => watch.hints > first);
+    await until("it has begun again", () => streams().length === 4);
+    await leader.release(lease, soon());
+    await until("the release is told", () => watch.hints > first + 1);
+    await watch.end();
+  });
+
+  test("watch() breaks, when the member that is watched hangs", async () => {
+    if (server?.faults.freeze === undefined || server.faults.thaw === undefined) return;
+    await using opened = new Opened(url);
+    const watch = new Watch(opened.open(), newGroup());
+    await watch.live();
+    await server.faults.freeze();
+    let why: unknown;
+    watch.done.catch((error) => why = error);
+    try {
+      await until("it is noticed", () => why !== undefined, patience(25_000));
+    } finally {
+      await server.faults.thaw();
+    }
+    assert.ok(why instanceof ProviderError);
+    assert.match(why.message, /begun no watch/);
+  });
+}
