@@ -43,7 +43,7 @@ import type {
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
 import { ATTEMPTS, type ConsulParts, GroupKey } from "./consul/group_key.ts";
-import { ConsulClient } from "./consul/http.ts";
+import { ConsulClient, jsonOf } from "./consul/http.ts";
 import { Keys, kvPath, parseConsulUrl } from "./consul/keys.ts";
 import { leaseOf, Looks } from "./consul/looks.ts";
 import { operationsOn } from "./consul/operations.ts";
@@ -228,7 +228,7 @@ class ConsulProvider implements Provider {
     const { prefix } = keys;
     return this.#call("groups", prefix, signal, async () => {
       const { status, body } = await client.request({ path: kvPath(prefix), query: { keys: "" }, signal });
-      const found = status === 404 ? [] : JSON.parse(body) as string[];
+      const found = status === 404 ? [] : jsonOf<string[]>(body);
       return found.map((key) => keys.groupOf(key)).filter((group) => group !== null);
     });
   }

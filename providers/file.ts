@@ -81,6 +81,7 @@ export function fileProvider(options: FileOptions): Provider {
 
 function directoryOf(url: string): string {
   try {
+    if (!/^file:/i.test(url)) throw new Error("it must begin with file:");
     if (/[?#]/.test(url)) throw new Error(`${settingsOf(url)}; in a path, write ? as %3F and # as %23`);
     if (/^file:\/{0,2}$/i.test(url)) throw new Error("it names no directory");
     // First, since not every runtime minds a broken escape in the path of a URL.

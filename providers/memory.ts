@@ -26,6 +26,7 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
+import { checkOptions } from "./kit/parameters.ts";
 import { PendingHint } from "./kit/pending_hint.ts";
 
 /** How to open the provider. */
@@ -41,6 +42,8 @@ export interface MemoryOptions {
 /**
  * Opens a provider that keeps leases in the memory of this process.
  *
+ * @throws {TypeError} if there is an option that does not exist, or `name` is no text
+ *
  * @example
  * ```ts
  * import { memoryProvider } from "@multilock/core/memory";
@@ -50,10 +53,11 @@ export interface MemoryOptions {
  * ```
  */
 export function memoryProvider(options: MemoryOptions = {}): Provider {
-  const name = options.name ?? "";
+  const { name = "", clock = systemClock } = checkOptions("memory", options, ["name", "clock"]);
+  if (typeof name !== "string") throw new TypeError(`Cannot open memory: its name must be text, is ${typeof name}`);
   let store = stores.get(name);
   if (store === undefined) stores.set(name, store = new Map());
-  return new MemoryProvider(store, options.clock ?? systemClock);
+  return new MemoryProvider(store, clock);
 }
 
 /** The memory that a store keeps of one group, for ever: the token must outlive every lease. */

@@ -43,7 +43,7 @@ import { type Clock, systemClock } from "../src/time/clock.ts";
 import { type Duration, parseDuration } from "../src/time/duration.ts";
 import { CATALOG } from "./catalog.ts";
 import { checkOptions, readParameters } from "./kit/parameters.ts";
-import { type Connection, Database } from "./sqlite/database.ts";
+import { type Connection, Database, explain } from "./sqlite/database.ts";
 import { Hints } from "./sqlite/hints.ts";
 import { Leases } from "./sqlite/leases.ts";
 
@@ -169,7 +169,7 @@ class SqliteProvider implements Provider {
   }
 
   #call<T>(operation: ProviderOperation, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return callBackend(this.name, operation, this.#database.path, signal, work);
+    return callBackend(this.name, operation, this.#database.path, signal, () => explain(work()));
   }
 
   async #look(electionGroups: readonly string[]): Promise<readonly string[]> {

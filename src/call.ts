@@ -71,29 +71,37 @@ export function permanently<E extends object>(error: E): E {
 
 const PERMANENT = new WeakSet<object>();
 
-/** Certificates that are not trusted, by the codes of OpenSSL and Node, and permissions of the runtime. */
-const PERMANENT_CODES: ReadonlySet<unknown> = new Set([
-  "CERT_HAS_EXPIRED",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "ERR_ACCESS_DENIED",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-]);
+/**
+ * What is refused by one side of TLS, by the codes of OpenSSL and Node: a certificate, a name, a missing certificate of
+ * the client, TLS itself. And permissions of the runtime.
+ */
+const PERMANENT_CODES = new RegExp(
+  "^(" + [
+    "CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET|VERIFY)_|INVALID_(CA|PURPOSE)$|HOSTNAME_MISMATCH$",
+    "ERR_TLS_CERT_|ERR_SSL_WRONG_VERSION_NUMBER$",
+    "ERR_SSL_.*ALERT_(ACCESS_DENIED|BAD_CERT|CERT|HANDSHAKE_|NO_CERT|PROTOCOL_VERSION|UNKNOWN_CA|UNSUPPORTED_CERT)",
+    "ERR_ACCESS_DENIED$",
+  ].join("|") + ")",
+);
 
-/** An error says it by its mark, its code or, in Deno, its name or words; or one of those that caused it does. */
-function isPermanent(cause: unknown): boolean {
-  for (
-    let [error, depth] = [cause, 0];
-    error instanceof Error && depth < 8;
-    [error, depth] = [error.cause, depth + 1]
-  ) {
-    const { code } = error as { code?: unknown };
-    if (PERMANENT.has(error) || PERMANENT_CODES.has(code) || error.name === "NotCapable") return true;
-    if (/invalid peer certificate/.test(error.message)) return true;
-  }
-  return false;
+/** The same, where the code does not tell: of Deno, and of OpenSSL for what it sends. */
+const PERMANENT_WORDS = new RegExp(
+  "invalid peer certificate|Requires \\w+ access to|" +
+    "SSL routines:.*(alert (bad|handshake|unknown ca|.*cert)|wrong version)",
+);
+
+/**
+ * An error says it by its mark, its code or, in Deno, its name or words; or one of those that caused it does. Of
+ * several that were tried one after the other, each must: where one is only down, it may come back.
+ */
+function isPermanent(cause: unknown, depth = 0): boolean {
+  if (!(cause instanceof Error) || depth >= 8) return false;
+  // Before errors had a cause, drivers gave it a name of their own.
+  const { code, originalError } = cause as { code?: unknown; originalError?: unknown };
+  if (PERMANENT.has(cause) || (typeof code === "string" && PERMANENT_CODES.test(code))) return true;
+  if (cause.name === "NotCapable" || PERMANENT_WORDS.test(cause.message)) return true;
+  if (!(cause instanceof AggregateError)) return isPermanent(cause.cause ?? originalError, depth + 1);
+  return cause.errors.length > 0 && cause.errors.every((each) => isPermanent(each, depth + 1));
 }
 
 /** Anything can be thrown, also what cannot be made into text. */

@@ -275,7 +275,7 @@ export class LeaderElection implements AsyncDisposable {
    * before it is released, however `work` ended; `run` settles after that.
    *
    * @throws {TypeError | RangeError} if an option is malformed
-   * @throws {ElectionError} when the election stops, unless `work` returned all the same
+   * @throws {ElectionError} when the election stops, unless `work` returned all the same; or if it was never started
    * @throws {ProviderError} with `wait: 0`, if the backend cannot be asked
    */
   async run<T>(work: (term: Term) => Promise<T>, options: RunOptions = {}): Promise<T | undefined> {

@@ -52,6 +52,20 @@ export function tell(
   }
 }
 
+/**
+ * Returns the logger of those who give none and want to know everything: as {@linkcode warningsTo} does, and each other
+ * message to `write`.
+ */
+export function everythingTo(write: (text: string) => void, warnings: Logger): Logger {
+  const say = (message: string, { electionGroup, participantId: _, ...properties }: Record<string, unknown> = {}) => {
+    const said = Object.entries(properties).filter(([, value]) => value !== undefined).map(([key, value]) =>
+      `${key}: ${value instanceof Error ? value.message : value}`
+    ).join(", ");
+    write(`@multilock/core: ${message} in election "${electionGroup}"${said === "" ? "" : ` (${said})`}`);
+  };
+  return { debug: say, info: say, warn: (message, properties) => warnings.warn(message, properties) };
+}
+
 /** How long the same warning is counted instead of written, in milliseconds. */
 const QUIET_MS = 60_000;
 /**

@@ -10,7 +10,7 @@ import { type Clock, systemClock } from "./time/clock.ts";
 import { type Duration, parseDuration } from "./time/duration.ts";
 import { ConfigError } from "./errors.ts";
 import { checkMethods, checkSignal } from "./call_options.ts";
-import { type Logger, warningsTo } from "./logger.ts";
+import { everythingTo, type Logger, warningsTo } from "./logger.ts";
 import { refuseUnknown } from "./spelling.ts";
 import type { Measurement } from "./telemetry/measurement.ts";
 
@@ -80,7 +80,10 @@ export interface ElectionOptions {
    * once and then at most once a minute
    */
   readonly logger?: Logger | null | undefined;
-  /** Gives the logger also every look and heartbeat. @default false */
+  /**
+   * Gives the logger also every call to the backend, and so every look and heartbeat, with its outcome and duration.
+   * Without a `logger` they go to `console.debug`, with the terms that begin and end. @default false
+   */
   readonly enableDetailedLogging?: boolean | undefined;
   /**
    * Called with each measurement, in the turn in which it is made; {@linkcode LeaderElection.stats} has the sums. What
@@ -173,7 +176,11 @@ export function resolveOptions(options: ElectionOptions): ElectionConfig {
     ...timing,
     observer: options.observer ?? false,
     healthCheck: options.healthCheck,
-    logger: options.logger === undefined ? CONSOLE : checkLogger(options.logger),
+    logger: options.logger !== undefined
+      ? checkLogger(options.logger)
+      : options.enableDetailedLogging
+      ? DETAILED_CONSOLE
+      : CONSOLE,
     detailed: options.enableDetailedLogging ?? false,
     onMeasurement: options.onMeasurement,
     clock: options.clock ?? systemClock,
@@ -237,6 +244,7 @@ export function checkMetadata(metadata: Readonly<Record<string, string>>): Reado
 
 /** One for all elections of the process, so that a thousand of them do not say the same a thousand times. */
 const CONSOLE = warningsTo((text) => console.warn(text), systemClock);
+const DETAILED_CONSOLE = everythingTo((text) => console.debug(text), CONSOLE);
 
 function checkLogger(logger: Logger | null): Logger | null {
   if (logger === null) return null;
@@ -321,6 +329,7 @@ function checkTypes(options: ElectionOptions): void {
 }
 
 function show(value: unknown): string {
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "[an array]" : "[an object]";
   const text = typeof value === "string" ? JSON.stringify(value) : String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

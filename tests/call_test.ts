@@ -78,11 +78,24 @@ test("providerError() is permanent, when TLS or the runtime does not trust, or a
       named,
       new Error("outer", { cause: new Error("middle", { cause: permanently(new Error("inner")) }) }),
       new Error("invalid peer certificate: UnknownIssuer"),
+      ...["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE"].map(coded),
+      ...["ERR_SSL_WRONG_VERSION_NUMBER", "HOSTNAME_MISMATCH", "UNABLE_TO_GET_ISSUER_CERT", "CERT_UNTRUSTED"].map(
+        coded,
+      ),
+      new Error('Requires net access to "127.0.0.1:1", run again with the --allow-net flag'),
+      new Error("write EPROTO 407D:error:0A000412:SSL routines:ssl3_read_bytes:ssl/tls alert bad certificate:rec.c:9"),
+      Object.assign(new Error("of a driver"), { originalError: coded("DEPTH_ZERO_SELF_SIGNED_CERT") }),
+      new Error("none of two", { cause: new AggregateError([named, coded("CERT_HAS_EXPIRED")]) }),
     ]
   ) {
     assert.equal(providerError("p", "acquire", "g", cause).permanent, true, cause.message);
   }
-  for (const cause of [coded("ECONNREFUSED"), coded("ETIMEDOUT"), new Error("reset"), "text", null]) {
+  const oneIsDown = new AggregateError([coded("CERT_HAS_EXPIRED"), coded("ECONNREFUSED")]);
+  const circle = new Error("its own cause");
+  circle.cause = circle;
+  const alert = coded("ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR");
+  const others = [oneIsDown, new AggregateError([]), circle, alert, coded("ECONNREFUSED"), coded("ETIMEDOUT")];
+  for (const cause of [...others, new Error("reset"), "text", null]) {
     assert.equal(providerError("p", "acquire", "g", cause).permanent, false);
   }
 });

@@ -143,7 +143,7 @@ test("the signal of the options stops an election that was never started", async
   const controller = new AbortController();
   const { signal } = controller;
   const election = await elect("idle:", { electionGroup: "g", autoStart: false, signal });
-  const waiting = [election.waitForLeadership(), election.run(() => Promise.resolve())];
+  const waiting = [election.waitForLeadership(), election.waitForLeader()];
   const changes = election.changes().toArray();
   controller.abort(new Error("enough"));
   for (const wait of waiting) await assert.rejects(wait, /it was stopped/);

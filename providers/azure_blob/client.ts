@@ -175,14 +175,16 @@ export function explain(error: unknown): unknown {
   return FOR_GOOD.has(code) ? permanently(explained) : explained;
 }
 
-/** Keys, signatures and roles that are refused. */
+/** Keys, signatures and roles that are refused, and accounts that do not exist. */
 const FOR_GOOD: ReadonlySet<string> = new Set([
   "AccountIsDisabled",
   "AuthenticationFailed",
   "AuthorizationFailure",
   "AuthorizationPermissionMismatch",
   "InvalidAuthenticationInfo",
+  "InvalidResourceName",
   "NoAuthenticationInformation",
+  "ResourceNotFound",
 ]);
 
 /** There is no such blob. */

@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { parseMetadata } from "../../src/call.ts";
+import { parseMetadata, permanently } from "../../src/call.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
 import {
   type AzureBlob,
@@ -115,7 +115,9 @@ export class GroupBlob {
     const record = parseRecord(text);
     const marked = /^\d{1,20}$/.exec(answer.metadata?.token ?? "")?.[0];
     // A blob is ours if it has our token, or a record of ours, or nothing that could be precious.
-    if (marked === undefined && record === null && text !== "") throw new Error(`${this.#name} ${FOREIGN}`);
+    if (marked === undefined && record === null && text !== "") {
+      throw permanently(new Error(`${this.#name} ${FOREIGN}`));
+    }
     const tokens = [BigInt(marked ?? 0), record?.token ?? 0n];
     const token = tokens.reduce((one, other) => one > other ? one : other);
     const isLeased = leaseId === undefined ? answer.leaseState === "leased" : leaseId === record?.termId;

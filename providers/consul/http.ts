@@ -195,14 +195,14 @@ export class ConsulClient {
       body: `[${operations.join()}]`,
       signal,
     });
-    if (status === 404) throw new Error("there is no transaction endpoint: this is not Consul");
-    const { Results, Errors } = JSON.parse(body) as {
+    if (status === 404) throw permanently(new Error("there is no transaction endpoint: this is not Consul"));
+    const { Results, Errors } = jsonOf<{
       Results: { KV?: { ModifyIndex: number } }[] | null;
       Errors: { OpIndex: number; What: string }[] | null;
-    };
+    }>(body);
     // A denial is no conflict, although it comes as one: it would be the same next time.
     const denied = Errors?.find(({ What }) => /permission denied|ACL not found/i.test(What));
-    if (denied) throw new Error(denied.What);
+    if (denied) throw permanently(new Error(denied.What));
     const errors = (Errors ?? []).map(({ OpIndex }) => OpIndex);
     if (status === 409) return { index: null, errors };
     // All writes of a transaction get the index of its entry in the Raft log; what was only checked is older.
@@ -212,6 +212,20 @@ export class ConsulClient {
 
 function isWanted({ signal }: Together): boolean {
   return !signal.aborted;
+}
+
+/**
+ * Reads an answer.
+ *
+ * @throws {Error} if it is none of Consul's
+ */
+export function jsonOf<T>(body: string): T {
+  try {
+    return JSON.parse(body) as T;
+  } catch (cause) {
+    const start = JSON.stringify(body.trim().slice(0, 40));
+    throw permanently(new Error(`this is not Consul, whose answers are JSON: ${start}`, { cause }));
+  }
 }
 
 /** Reads the index of an answer; 0 where it has none that can be waited on. */

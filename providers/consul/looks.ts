@@ -6,10 +6,11 @@
  */
 
 import { Buffer } from "node:buffer";
+import { permanently } from "../../src/call.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo, Lease } from "../../src/provider.ts";
 import { type Since, StandingRecords } from "../kit/standing_records.ts";
-import type { ConsulAnswer } from "./http.ts";
+import { type ConsulAnswer, jsonOf } from "./http.ts";
 import { isLock } from "./operations.ts";
 import { decodeRecord, type TermRecord } from "./record.ts";
 
@@ -43,9 +44,13 @@ export class Looks {
 
   /** Remembers what Consul answered about the key of a group. */
   see(electionGroup: string, { status, body }: ConsulAnswer): Look {
+    // Consul has no words for a key that is not there.
+    if (status === 404 && body.trim() !== "") jsonOf(body);
     if (status === 404) return this.remember(electionGroup, 0, "", null);
-    const [entry] = JSON.parse(body) as [ConsulEntry];
-    if (!isLock(entry.Flags)) throw new Error(`the key "${entry.Key}" holds something that is no lock`);
+    const [entry] = jsonOf<[ConsulEntry]>(body);
+    if (!isLock(entry.Flags)) {
+      throw permanently(new Error(`the key "${entry.Key}" holds something that is no lock`));
+    }
     const record = decodeRecord(Buffer.from(entry.Value ?? "", "base64"));
     return this.remember(electionGroup, entry.ModifyIndex, entry.Session ?? "", record);
   }

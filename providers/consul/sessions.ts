@@ -8,7 +8,7 @@
 import { abortable } from "../../src/call.ts";
 import { type Clock, elapsedSince, type Instant, instant } from "../../src/time/clock.ts";
 import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
-import type { ConsulClient } from "./http.ts";
+import { type ConsulClient, jsonOf } from "./http.ts";
 
 /** Consul refuses sessions that live shorter, in milliseconds. */
 const MIN_TTL = 10_000;
@@ -111,7 +111,7 @@ export class Sessions {
       body,
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
-    const { ID: id } = JSON.parse(answer.body) as { ID: string };
+    const { ID: id } = jsonOf<{ ID: string }>(answer.body);
     const session = { id, ttlMs, renewedAt, renewing: null };
     this.#live.set(id, session);
     return session;

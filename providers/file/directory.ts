@@ -20,7 +20,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { hasCode } from "./host.ts";
+import { hasCode } from "../kit/file_failure.ts";
 import { directoryName, type Listing, parseListing } from "./names.ts";
 import { parseRecord, type TermRecord } from "./record.ts";
 import type { Slots } from "./slots.ts";

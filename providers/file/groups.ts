@@ -6,7 +6,7 @@
 
 import { join } from "node:path";
 import { absentIsNull, type Files } from "./directory.ts";
-import { hasCode } from "./host.ts";
+import { hasCode } from "../kit/file_failure.ts";
 import { directoryName, kindOfDirectory, parseListing } from "./names.ts";
 
 /** How many directories are looked at at once: each takes a file descriptor, which heartbeats need too. */

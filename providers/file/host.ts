@@ -6,6 +6,7 @@
  */
 
 import { readFile, readlink } from "node:fs/promises";
+import { hasCode } from "../kit/file_failure.ts";
 import process from "node:process";
 import { Slots } from "./slots.ts";
 
@@ -114,9 +115,4 @@ export function parseStat(stat: string): ProcessStat {
   // A zombie has ended, and waits for its parent to notice. But the first thread of a process that is being killed
   // becomes one while another is still inside a call to the kernel, such as a write to a slow disk.
   return { startTime, ended: (state === "Z" || state === "X") && Number(threads) <= 1 };
-}
-
-/** Returns whether `error` is a system error with this code. */
-export function hasCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && "code" in error && typeof error.code === "string" && codes.includes(error.code);
 }

@@ -21,7 +21,7 @@ import type {
   TransferHint,
 } from "../../src/provider.ts";
 import { type Files, probe } from "./directory.ts";
-import { explain } from "./failure.ts";
+import { explainFile } from "../kit/file_failure.ts";
 import { Group, type GroupSurroundings } from "./group.ts";
 import { groupNames } from "./groups.ts";
 import { Hints } from "./hints.ts";
@@ -110,6 +110,6 @@ export class FileProvider implements Provider {
   }
 
   #call<T>(operation: ProviderOperation, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return callBackend(this.name, operation, this.#surroundings.root, signal, () => explain(work()));
+    return callBackend(this.name, operation, this.#surroundings.root, signal, () => explainFile(work()));
   }
 }

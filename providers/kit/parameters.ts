@@ -60,7 +60,7 @@ export function readParameters<const K extends Readonly<Record<string, Parameter
  */
 export function checkOptions<T extends object>(provider: string, options: T, known: readonly string[]): T {
   if (typeof options !== "object" || options === null || Array.isArray(options) || options instanceof URL) {
-    throw new TypeError(`Cannot open ${provider}: its options must be an object, such as { url: "${provider}://..." }`);
+    throw new TypeError(`Cannot open ${provider}: its options must be an object, such as { url: "..." }`);
   }
   refuseUnknown(`${provider} option`, Object.keys(options), known);
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;

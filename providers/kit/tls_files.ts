@@ -5,6 +5,7 @@
  */
 
 import { readFile } from "node:fs/promises";
+import { permanently } from "../../src/call.ts";
 
 /** The settings of a URL that name the files. They go into `readParameters` as they are. */
 export const TLS_PARAMETERS = { ca: "text", cert: "text", key: "text", servername: "text" } as const;
@@ -49,7 +50,7 @@ export async function readTlsFiles({ ca, cert, key, servername }: TlsFiles): Pro
         return [setting, await readFile(path as string, "utf8")] as const;
       } catch (cause) {
         const why = cause instanceof Error ? cause.message : String(cause);
-        throw new Error(`cannot read the file of setting "${setting}": ${why}`, { cause });
+        throw permanently(new Error(`cannot read the file of setting "${setting}": ${why}`, { cause }));
       }
     }),
   );

@@ -87,19 +87,32 @@ const READ_ONLY = "the server is read-only: a standby, or default_transaction_re
   "Leases need the primary";
 
 /**
- * Refused users and passwords, unknown databases, missing rights, and a table that is not ours: none mends by itself.
+ * The classes of refused users and passwords, of unknown databases and schemas, and of missing rights, a missing table
+ * that is not to be made and a table that is not ours: none mends by itself.
  */
-const FOR_GOOD: readonly unknown[] = ["28000", "28P01", "3D000", "3F000", "42501", NO_COLUMN];
+const FOR_GOOD = /^(28|3D|3F|42)/;
+/** What the driver, and poolers, say in words alone: no password, no TLS, no such user or database. */
+const FOR_GOOD_WORDS = new RegExp(
+  "password must be a|does not support SSL|(SASL|password) authentication failed|no such (user|database)|" +
+    'database ".*" does not exist',
+  "i",
+);
 
 /** Returns `error`, saying what it means for leases where the server's own words do not. */
 export function explain(error: unknown, statements: Statements): unknown {
   const explained = inWords(error, statements);
-  return explained instanceof Error && FOR_GOOD.includes(sqlState(error)) ? permanently(explained) : explained;
+  if (!(explained instanceof Error)) return explained;
+  return FOR_GOOD.test(sqlState(error)) || FOR_GOOD_WORDS.test(explained.message) ? permanently(explained) : explained;
 }
 
 function inWords(error: unknown, { table, createTable }: Statements): unknown {
   const words = error instanceof Error ? error.message : String(error);
+  if (/password must be a/.test(words)) {
+    return new Error(`the server asks for a password, and none was given (${words})`, { cause: error });
+  }
   switch (sqlState(error)) {
+    case NO_TABLE:
+      return new Error(`the table ${table} does not exist, made by: ${createTable}`, { cause: error });
     case "25006":
       return new Error(`${READ_ONLY} (${words})`, { cause: error });
     case "42501":

@@ -6,7 +6,7 @@
 
 import { parseMetadata, permanently } from "../../src/call.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
-import { messageOf } from "./link.ts";
+import { isRefusal, messageOf } from "./link.ts";
 
 /** A record as a script answered it. */
 export interface LeaseRecord {
@@ -25,7 +25,11 @@ export function explain(error: unknown, key: string): unknown {
   if (/\bMOVED\b/.test(message)) {
     return permanently(new Error(`the server belongs to a cluster: use redis+cluster: (${message})`, { cause: error }));
   }
-  if (error instanceof Error && /\b(WRONGPASS|NOAUTH|NOPERM)\b/.test(message)) return permanently(error);
+  if (/unauthenticated/.test(message)) {
+    // It takes only short commands from strangers, and tells others so.
+    return permanently(new Error(`NOAUTH the server asks for a password (${message})`, { cause: error }));
+  }
+  if (error instanceof Error && isRefusal(error)) return permanently(error);
   if (!/\b(WRONGTYPE|FOREIGN)\b/.test(message)) return error;
   const why = `the key "${key}" is not a lease: ${message.replace(/^.*\bFOREIGN /, "")}`;
   return permanently(new Error(why, { cause: error }));

@@ -73,7 +73,7 @@ async function expectOk(link: Link, command: string, ...args: string[]): Promise
     const refusal = new Error(`${command} was refused: ${messageOf(error)}`, { cause: error });
     // A server that is busy, loading or cut off refuses for a while; a user or database that it does not know, for
     // good.
-    throw /\b(WRONGPASS|NOAUTH|NOPERM|ERR)\b/.test(refusal.message) ? permanently(refusal) : refusal;
+    throw isRefusal(error) || /\bERR\b/.test(messageOf(error)) ? permanently(refusal) : refusal;
   });
   if (String(answer) !== "OK") throw new Error(`${command} was answered "${answer}"`);
 }
@@ -135,10 +135,12 @@ export class Link {
     return this.#client.call(command, ...args).then((answer) => {
       this.#due--;
       return answer;
-    }, (error) => {
+    }, async (error) => {
+      // The stream has ended, and why comes with its close: waited for as an answer is, that is, with a bound.
+      if (/^Stream isn't writeable/.test(messageOf(error))) await this.closed;
       this.#due--;
       // The driver says only that the connection was closed, and not why.
-      throw this.#closedBy ?? error;
+      throw this.#closedBy ?? (isRefusal(error) ? permanently(error as Error) : error);
     });
   }
 
@@ -195,6 +197,11 @@ export class Link {
       stream.uncork?.();
     });
   }
+}
+
+/** Whether the server does not let this user in, or do this. */
+export function isRefusal(error: unknown): boolean {
+  return /\b(WRONGPASS|NOAUTH|NOPERM)\b|unauthenticated (multi)?bulk length/.test(messageOf(error));
 }
 
 /** What an error says; where it says nothing itself, as for a name with several addresses, what its parts say. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permanently } from "../../src/call.ts";
 import { type LinkParts, messageOf, openLink } from "./link.ts";
 import { type Address, type Credentials, format } from "./target.ts";
 
@@ -28,7 +29,7 @@ export interface SentinelSetup {
  */
 export async function askSentinels(parts: LinkParts, setup: SentinelSetup): Promise<Address> {
   const votes = new Map<string, { address: Address; count: number }>();
-  const failures: string[] = [];
+  const failures: unknown[] = [];
   let decide: (address: Address) => void = () => {};
   const majority = new Promise<Address>((resolve) => decide = resolve);
   const all = Promise.all(setup.sentinels.map(async (sentinel) => {
@@ -39,13 +40,14 @@ export async function askSentinels(parts: LinkParts, setup: SentinelSetup): Prom
       votes.set(format(address), vote);
       if (vote.count * 2 > setup.sentinels.length) decide(address);
     } catch (error) {
-      failures.push(messageOf(error));
+      failures.push(error);
     }
   }));
   const answered = all.then(() => {
     const [best] = [...votes.values()].sort((a, b) => b.count - a.count);
-    if (best === undefined) throw new Error(`no sentinel tells where "${setup.primary}" is: ${failures.join("; ")}`);
-    return best.address;
+    if (best !== undefined) return best.address;
+    const why = failures.map(messageOf).join("; ");
+    throw new Error(`no sentinel tells where "${setup.primary}" is: ${why}`, { cause: new AggregateError(failures) });
   });
   answered.catch(() => {});
   return setup.translate(await Promise.race([majority, answered]));
@@ -66,6 +68,6 @@ async function askOne(parts: LinkParts, sentinel: Address, setup: SentinelSetup)
     if (isAsked && fallback.password !== undefined) return ask(fallback);
     throw error;
   });
-  if (!Array.isArray(answer)) throw new Error(`${format(sentinel)} knows no primary "${primary}"`);
+  if (!Array.isArray(answer)) throw permanently(new Error(`${format(sentinel)} knows no primary "${primary}"`));
   return { host: String(answer[0]), port: Number(answer[1]) };
 }

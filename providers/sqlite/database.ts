@@ -8,7 +8,9 @@ import { link, open, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { permanently } from "../../src/call.ts";
 import { type Clock, sleep } from "../../src/time/clock.ts";
+import { explainFile, hasCode } from "../kit/file_failure.ts";
 
 /** Marks a file as ours, where SQLite has a place for that: "ELCT". */
 const APPLICATION_ID = 0x454c_4354;
@@ -16,6 +18,7 @@ const APPLICATION_ID = 0x454c_4354;
 const LAYOUT = 1;
 /** The longest pause between two tries, in milliseconds. */
 const MAX_PAUSE_MS = 25;
+const NOT_OURS = "the file is not a database of elections; it is left as it is";
 /** Codes of SQLite: another connection has the lock; and the same, while a write-ahead log is being opened. */
 const [BUSY, PROTOCOL] = [5, 15];
 
@@ -176,20 +179,20 @@ export class Database {
     for (;;) {
       const connection = await this.#connect();
       if (connection !== null) return connection;
-      await create(this.path, (await import("node:sqlite")).DatabaseSync);
+      await create(this.path, await loadSqlite());
     }
   }
 
   async #connect(): Promise<Connection | null> {
-    const { DatabaseSync } = await import("node:sqlite");
+    const Sqlite = await loadSqlite();
     const id = await identify(this.path);
     if (this.#closed) throw new Error("the provider is closed");
     if (id !== null && this.#connection?.id === id) return this.#connection;
     this.#forget();
     if (id === null) return null;
     // No pause in what follows, so that nobody opens a second one.
-    refuseForeign(this.path, DatabaseSync);
-    const db = new DatabaseSync(this.path);
+    refuseForeign(this.path, Sqlite);
+    const db = new Sqlite(this.path);
     try {
       db.exec("PRAGMA busy_timeout = 0; PRAGMA synchronous = NORMAL");
       return this.#connection = new Connection(id, db);
@@ -205,13 +208,24 @@ export class Database {
   }
 }
 
+/** Loads what opens databases: every runtime that we run on brings it. */
+async function loadSqlite(): Promise<typeof DatabaseSync> {
+  try {
+    return (await import("node:sqlite")).DatabaseSync;
+  } catch (cause) {
+    throw permanently(new Error("this runtime lacks node:sqlite; Node has it from version 22.13 on", { cause }));
+  }
+}
+
 /** Returns which file has the name; null where none has. */
 async function identify(path: string): Promise<string | null> {
   try {
-    const { dev, ino } = await stat(path, { bigint: true });
+    const found = await stat(path, { bigint: true });
+    if (found.isDirectory()) throw permanently(new Error("it is a directory; it must be a file"));
+    const { dev, ino } = found;
     return `${dev}:${ino}`;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    if (hasCode(error, "ENOENT")) return null;
     throw error;
   }
 }
@@ -231,7 +245,7 @@ async function create(path: string, Sqlite: typeof DatabaseSync): Promise<void> 
       db.close();
     }
     await link(draft, path).catch((error: unknown) => {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+      if (!hasCode(error, "EEXIST")) throw error;
     });
     await syncDirectory(dirname(path));
   } finally {
@@ -270,8 +284,9 @@ function refuseForeign(path: string, Sqlite: typeof DatabaseSync): void {
   const db = new Sqlite(path, { readOnly: true });
   try {
     const [id, layout] = ["application_id", "user_version"].map((name) => db.prepare(`PRAGMA ${name}`).get()?.[name]);
-    if (id !== APPLICATION_ID) throw new Error("the file is not a database of elections; it is left as it is");
-    if (layout !== LAYOUT) throw new Error(`the file has layout ${layout}, which this version does not know`);
+    if (id !== APPLICATION_ID) throw permanently(new Error(NOT_OURS));
+    if (layout === LAYOUT) return;
+    throw permanently(new Error(`the file has layout ${layout}, which this version does not know`));
   } finally {
     db.close();
   }
@@ -285,3 +300,19 @@ function isBusy(error: unknown): boolean {
   if (typeof errcode === "number") return (errcode & 0xff) === BUSY || (errcode & 0xff) === PROTOCOL;
   return /database is locked|locking protocol/.test(error.message);
 }
+
+/** Puts into words why the file system or SQLite failed `work`. */
+export async function explain<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await explainFile(work);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const cause = hasCode(error.cause, "ENOENT") ? error.cause : null;
+    if (cause !== null) throw permanently(new Error("the directory of the file does not exist", { cause }));
+    throw FOR_GOOD.test(error.message) ? permanently(error) : error;
+  }
+}
+
+/** The words of SQLite for what only a person mends. Not every runtime tells its codes. */
+const FOR_GOOD =
+  /file is not a database|database disk image is malformed|readonly database|unable to open database file/;

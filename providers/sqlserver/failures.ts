@@ -40,11 +40,22 @@ export function isElsewhere(error: unknown): boolean {
  */
 export function explain(error: unknown, statements: Statements, address?: string): unknown {
   const explained = inWords(error, statements, address);
-  return explained instanceof Error && FOR_GOOD.includes(errorNumber(error)) ? permanently(explained) : explained;
+  return explained instanceof Error && isForGood(error) ? permanently(explained) : explained;
 }
 
-/** Missing rights, a table that is not ours, a refused login, a database that is not there: none mends by itself. */
-const FOR_GOOD = [229, 262, 2760, 207, 4060, 18452, 18456];
+/**
+ * Missing rights, a table that is missing and may not be made or is not ours, a refused login, a database that is not
+ * there: none mends by itself. The driver tells of a refused login the words alone, which are the same for a server
+ * that lets nobody in while it starts or is upgraded, but for a reason.
+ */
+function isForGood(error: unknown): boolean {
+  if (FOR_GOOD.includes(errorNumber(error)) || isNoTable(error)) return true;
+  return error instanceof Error && "code" in error && error.code === "ELOGIN" && REFUSED_LOGIN.test(error.message);
+}
+
+const FOR_GOOD = [207, 213, 229, 262, 916, 2760, 4060, 18452, 18456];
+const REFUSED_LOGIN =
+  /^Login failed for user '[^']*'\.( Reason: (?!Server).*)?$|untrusted domain|Cannot open (user default )?database/;
 
 function inWords(error: unknown, { table, createTable }: Statements, address?: string): unknown {
   const words = wordsOf(error);

@@ -51,7 +51,7 @@ export async function attachToOne(
   const tls = options.tls === undefined ? null : await readTlsFiles(options.tls);
   const inTurn = [...await endpoints.inTurn(signal)];
   const timeoutMs = Math.min(Math.max(request.timeout / inTurn.length, MIN_CONNECT_MS), MAX_CONNECT_MS);
-  const failures: string[] = [];
+  const failures: unknown[] = [];
   // Ends: an address is followed at most once by its name, a name at most once by its addresses and families, and those
   // by nothing.
   for (const endpoint of inTurn) {
@@ -66,14 +66,15 @@ export async function attachToOne(
       const instead = attemptsInstead(error instanceof Error ? error.cause : undefined);
       inTurn.push(...instead.map((each) => ({ ...endpoint, address: each.host, family: each.family })));
       if (instead.length > 0) continue;
-      failures.push(error instanceof Error ? error.message : String(error));
+      failures.push(error);
       const byName = { ...endpoint, address: host };
       // Deno with the permission for the name alone: the runtime may look for an address itself.
       const isTried = inTurn.some((each) => each.address === host && each.port === endpoint.port);
       if (isForbidden(error) && address !== host && !isTried) inTurn.push(byName);
     }
   }
-  throw new Error(`no server could be reached: ${failures.join("; ")}`);
+  const why = failures.map((error) => error instanceof Error ? error.message : String(error)).join("; ");
+  throw new Error(`no server could be reached: ${why}`, { cause: new AggregateError(failures) });
 }
 
 function isForbidden(error: unknown): boolean {

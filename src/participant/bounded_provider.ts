@@ -8,6 +8,7 @@ import { backoff } from "../time/backoff.ts";
 import { callBackend, providerError } from "../call.ts";
 import { elapsedSince, instant } from "../time/clock.ts";
 import type { ProviderOperation } from "../errors.ts";
+import type { Log } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { Acquired, Held, LeaderInfo, Lease, Provider, TransferHint } from "../provider.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
@@ -27,17 +28,22 @@ export class BoundedProvider {
   readonly #config: ElectionConfig;
   readonly #onError: OnError;
   readonly #telemetry: Telemetry;
+  readonly #log: Log;
   readonly #provider: Provider;
   /** Ends the calls that need no end of their own. */
   #cancelled = new AbortController();
 
-  /** Asks `provider` on behalf of the election of `config`. `onError` is told of failures that nobody else hears of. */
-  constructor(provider: Provider, config: ElectionConfig, onError: OnError, telemetry: Telemetry) {
+  /**
+   * Asks `provider` on behalf of the election of `config`. `onError` is told of failures that nobody else hears of,
+   * `log` of every call where that is wanted.
+   */
+  constructor(provider: Provider, config: ElectionConfig, onError: OnError, telemetry: Telemetry, log: Log) {
     this.queue = TimerQueue.of(config.clock);
     this.#provider = provider;
     this.#config = config;
     this.#onError = onError;
     this.#telemetry = telemetry;
+    this.#log = log;
   }
 
   /**
@@ -130,6 +136,24 @@ export class BoundedProvider {
     }
   }
 
+  /** Logs a call that is under way, with its outcome and how long it took. */
+  async #told<T>(operation: ProviderOperation, call: Promise<T>): Promise<T> {
+    const { clock } = this.#config;
+    const start = clock.monotonic();
+    const tell = (outcome: string, more = {}) => {
+      const durationMs = Math.round((clock.monotonic() - start) * 100) / 100;
+      this.#log("debug", "a call has ended", { operation, outcome, durationMs, ...more });
+    };
+    try {
+      const answer = await call;
+      tell(outcomeOf(answer));
+      return answer;
+    } catch (error) {
+      tell("failed", { error });
+      throw error;
+    }
+  }
+
   /** Waits for `work`, but no longer than `boundMs` and than `outer` lasts, also if it ignores its signal. */
   async #call<T>(
     operation: ProviderOperation,
@@ -150,13 +174,8 @@ export class BoundedProvider {
     // The check is the application's own, and no call to the backend.
     const call = operation === "healthCheck" ? null : this.#telemetry.begin(operation);
     try {
-      const answer = await callBackend(
-        name,
-        operation,
-        electionGroup,
-        controller.signal,
-        () => work(controller.signal),
-      );
+      const asked = callBackend(name, operation, electionGroup, controller.signal, () => work(controller.signal));
+      const answer = await (this.#config.detailed ? this.#told(operation, asked) : asked);
       if (call !== null) this.#telemetry.answered(call, answer);
       return answer;
     } catch (error) {
@@ -168,6 +187,16 @@ export class BoundedProvider {
       outer?.removeEventListener("abort", onAbort);
     }
   }
+}
+
+/** Returns what came of a call, in a word. */
+function outcomeOf(answer: unknown): string {
+  if (typeof answer === "string") return answer;
+  if (typeof answer === "boolean") return answer ? "healthy" : "unhealthy";
+  if (answer === null) return "nobody leads";
+  if (typeof answer !== "object") return "done";
+  if ("acquired" in answer) return answer.acquired ? "acquired" : "held";
+  return "leaderId" in answer ? `${answer.leaderId} leads` : "done";
 }
 
 /** For a pause that nothing cuts short. */

@@ -32,7 +32,7 @@ export class Participant {
   /** The numbers of this participant. */
   readonly telemetry: Telemetry;
   /** Callers who wait for a term or a leader. */
-  readonly waiters = new Waiters();
+  readonly waiters = new Waiters((reason) => this.#explainAbort(reason));
   /** Where changes are published. Each campaign has its own, so that the streams of a stopped one have ended. */
   hub: ChangeHub;
   /** The last failure; null once a call has succeeded since. */
@@ -61,7 +61,7 @@ export class Participant {
       vacantFor: this.term === null ? this.#view.vacantFor : null,
     }));
     const onError = (message: string, error: unknown) => this.#failed(message, error);
-    this.provider = new BoundedProvider(provider, config, onError, this.telemetry);
+    this.provider = new BoundedProvider(provider, config, onError, this.telemetry, this.#log);
     // Before the first start there is nothing to end but waits, streams, and a provider that is owned.
     if (config.signal?.aborted) this.#stopNow();
     else config.signal?.addEventListener("abort", this.#stopNow, { once: true });
@@ -176,6 +176,13 @@ export class Participant {
     return this.waiters.wait(check, signal);
   }
 
+  /** Waits for a term, to run something in it. */
+  termToRunIn(signal: AbortSignal | undefined): Promise<LeaseTerm> {
+    // Whoever waits may yet start it; whoever runs would wait for ever.
+    if (this.#phase.name === "idle") return Promise.reject(this.refusal("run", "it was never started; call start()"));
+    return this.waitForTerm(signal);
+  }
+
   /** Waits for a term. */
   waitForTerm(signal: AbortSignal | undefined): Promise<LeaseTerm> {
     if (this.#config.observer) return Promise.reject(this.refusal("lead", "it only observes"));
@@ -201,6 +208,26 @@ export class Participant {
   /** Builds the error of a call that cannot be served. */
   refusal(verb: string, why: string): ElectionError {
     return new ElectionError(`Cannot ${verb} in election "${this.#config.electionGroup}": ${why}`);
+  }
+
+  /**
+   * Returns the reason of a wait that was aborted: the signal's own, unless that says only that it was, or that it was
+   * too long, and there is more to say. Its name is kept, so that who asks for it finds it.
+   */
+  #explainAbort(reason: unknown): unknown {
+    if (this.lastError === null || !(reason instanceof DOMException)) return reason;
+    const why = `${reason.message}${this.#lastWords()}`;
+    const error = new ElectionError(`Cannot wait in election "${this.#config.electionGroup}": ${why}`, {
+      cause: reason,
+    });
+    return Object.assign(error, { name: reason.name });
+  }
+
+  /** The last failure, as the end of a sentence; empty if a call has succeeded since. */
+  #lastWords(): string {
+    if (this.lastError === null) return "";
+    const { error } = this.lastError;
+    return `; the last failure was: ${error instanceof Error ? error.message : error}`;
   }
 
   get #campaign(): Campaign | null {
@@ -242,7 +269,7 @@ export class Participant {
   }
 
   async #close(campaign: Campaign | null): Promise<void> {
-    this.waiters.rejectAll(this.refusal("wait", "it was stopped"));
+    this.waiters.rejectAll(this.refusal("wait", `it was stopped${this.#lastWords()}`));
     campaign?.stop();
     await campaign?.done;
     this.provider.cancel();

@@ -13,6 +13,12 @@ interface Waiter {
 /** The callers that wait for something. */
 export class Waiters {
   readonly #waiters = new Set<Waiter>();
+  readonly #explainAbort: (reason: unknown) => unknown;
+
+  /** Makes it. `explainAbort` may say more than the reason of a signal that ends a wait. */
+  constructor(explainAbort: (reason: unknown) => unknown = (reason) => reason) {
+    this.#explainAbort = explainAbort;
+  }
 
   /**
    * Returns what `check` returns as soon as that is not null: now, or at one of the next calls of `check()`.
@@ -41,7 +47,7 @@ export class Waiters {
           reject(reason);
         },
       };
-      const onAbort = () => waiter.reject(signal?.reason);
+      const onAbort = () => waiter.reject(this.#explainAbort(signal?.reason));
       this.#waiters.add(waiter);
       signal?.addEventListener("abort", onAbort, { once: true });
     });

@@ -54,7 +54,7 @@ export type RunOutcome<T> =
 /** The part of a participant that work needs. */
 export type Host = Pick<
   Participant,
-  "release" | "keepWork" | "waitForTerm" | "stops" | "refusal" | "telemetry" | "term" | "try" | "leader" | "waiters"
+  "release" | "keepWork" | "termToRunIn" | "stops" | "refusal" | "telemetry" | "term" | "try" | "leader" | "waiters"
 >;
 
 /**
@@ -113,9 +113,9 @@ async function leadWithin(
   let cancel = () => {};
   try {
     if (waitMs === 0) return host.term ? { term: host.term } : await host.waiters.race(host.try(), signal);
-    if (waitMs === Infinity) return { term: await host.waitForTerm(signal) };
+    if (waitMs === Infinity) return { term: await host.termToRunIn(signal) };
     cancel = clock.setTimer(() => over.abort(), waitMs);
-    return { term: await host.waitForTerm(AbortSignal.any([over.signal, ...signal ? [signal] : []])) };
+    return { term: await host.termToRunIn(AbortSignal.any([over.signal, ...signal ? [signal] : []])) };
   } catch (error) {
     if (signal?.aborted) return null;
     if (!over.signal.aborted) throw error;

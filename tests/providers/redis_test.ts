@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { Redis } from "ioredis";
 import { type RedisOptions, redisProvider } from "../../providers/redis.ts";
-import { elect } from "../../src/elect.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
@@ -34,15 +33,6 @@ function testServer(url: string): void {
     })
   ) {
     test(name, run);
-  }
-
-  for (const [what, path] of [["a database that is not there", "/99"], ["a password that nobody set", ""]] as const) {
-    test(`elect() rejects at once, when the URL names ${what}`, async () => {
-      const target = new URL(path, url);
-      if (path === "") target.password = "nobody-set-it";
-      const electing = elect(target, { electionGroup: crypto.randomUUID(), logger: null });
-      await assert.rejects(electing, (error) => error instanceof ProviderError && error.permanent);
-    });
   }
 
   /** An administrator's own connection. */

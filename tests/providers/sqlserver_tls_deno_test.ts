@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { sqlserverProvider } from "../../providers/sqlserver.ts";
 import { findProgram, removeDirectory, run, temporaryDirectory } from "../servers/process.ts";
+import { refusedToAll } from "./refused.ts";
 import { startTdsServer } from "./sqlserver/tds_server.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
@@ -54,6 +55,10 @@ for (const first of [false, true]) {
         await assert.rejects(read(`sqlserver://127.0.0.1:${server.port}/d?encrypt=${encrypt}`), /127\.0\.0\.1/);
         const missing = `sqlserver://127.0.0.1:${server.port}/d?encrypt=${encrypt}&ca=${directory}/none.pem`;
         await assert.rejects(read(missing), /cannot read the file of setting "ca"/);
+        // Nobody waits for another certificate.
+        const untrusted = `sqlserver://127.0.0.1:${server.port}/d?encrypt=${encrypt}`;
+        await refusedToAll(untrusted, /certificate/);
+        await refusedToAll(`${untrusted}&ca=${encodeURIComponent(cert)}&servername=other.test`, /127\.0\.0\.1/);
       } finally {
         server.close();
         await removeDirectory(directory);

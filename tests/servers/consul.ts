@@ -83,7 +83,7 @@ export async function startConsul(setup: ConsulSetup = {}): Promise<ConsulServer
     command,
     args: ["agent", `-config-file=${join(directory, "agent.hcl")}`],
     directory,
-    ready: () => setup.isLeaderless ? connectable(http) : hasLeader(http),
+    ready: () => setup.isLeaderless ? connectable(http) : hasLeader(http, setup.masterToken),
   });
   return {
     url: setup.isTls ? `consul+https://localhost:${https}` : `consul://127.0.0.1:${http}`,
@@ -123,10 +123,16 @@ function accessControl(masterToken: string): string {
 }
 
 /** Resolves when a linearizable read is answered: right after a start the leader is known, but not yet ready. */
-async function hasLeader(port: number): Promise<void> {
-  const answer = await fetch(`http://127.0.0.1:${port}/v1/session/node/none?consistent`, {
-    signal: AbortSignal.timeout(2_000),
-  });
+async function hasLeader(port: number, masterToken: string | undefined): Promise<void> {
+  const signal = AbortSignal.timeout(2_000);
+  if (masterToken !== undefined) {
+    // The leader sets access control up a moment later.
+    const headers = { "x-consul-token": masterToken };
+    const policies = await fetch(`http://127.0.0.1:${port}/v1/acl/policies`, { headers, signal });
+    const text = await policies.text();
+    if (!policies.ok) throw new Error(`${policies.status} ${text}`);
+  }
+  const answer = await fetch(`http://127.0.0.1:${port}/v1/session/node/none?consistent`, { signal });
   const body = await answer.text();
   // With access control, the list is refused or empty; what counts is that a leader answered.
   if (!answer.ok && answer.status !== 403) throw new Error(`${answer.status} ${body}`);

@@ -23,6 +23,8 @@ export interface TdsOptions {
   readonly deaf?: boolean;
   /** Waited for before a cancellation is acknowledged. */
   readonly acknowledge?: () => Promise<unknown>;
+  /** The number and the words with which logins are refused. */
+  readonly refusal?: readonly [number: number, message: string];
   /** Waited for before a login is answered. */
   readonly login?: () => Promise<unknown>;
   /** Certificate and key. Without, nothing is encrypted. */
@@ -76,6 +78,7 @@ export async function startTdsServer(answers: Answer[], options: TdsOptions = {}
         await options.login?.();
         waiting--;
         logins++;
+        if (options.refusal !== undefined) return concat(error(...options.refusal), done(2));
         return concat(token(0xad, concat(bytes(1, 0x74, 0, 0, 4), text8("fake"), bytes(16, 0, 0, 0))), done(0));
       case ATTENTION:
         attentions++;
@@ -234,8 +237,7 @@ function rowOf(row: Readonly<Record<string, Value>>): Uint8Array {
   return concat(bytes(0x81), uint(2, columns.length), ...columns, bytes(0xd1), ...values);
 }
 
-function error(number: number): Uint8Array {
-  const message = `error ${number}`;
+function error(number: number, message = `error ${number}`): Uint8Array {
   const body = concat(uint(4, number), bytes(1, 16), uint(2, message.length), ucs2(message), text8(""), text8(""));
   return token(0xaa, concat(body, uint(4, 1)));
 }

@@ -1,11 +1,10 @@
 /**
- * The meaning of a failed call to the file system for an election.
+ * The meaning of a failed call to the file system for an election, for the backends that are files.
  *
  * @module
  */
 
 import { permanently } from "../../src/call.ts";
-import { hasCode } from "./host.ts";
 
 const WHY: readonly (readonly [code: string, why: string])[] = [
   ["EACCES", "this user may not read or write there"],
@@ -24,14 +23,19 @@ const WHY: readonly (readonly [code: string, why: string])[] = [
 /** Failures that only a person mends. A disk gets room again, and a directory may be made again. */
 const FOR_GOOD = ["EACCES", "EROFS", "ENOTDIR", "EEXIST", "ENOTSUP", "EPERM"];
 
-/** Awaits `work`, and puts into words why it failed. */
-export async function explain<T>(work: Promise<T>): Promise<T> {
+/** Returns whether `error` is a system error with this code. */
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && "code" in error && typeof error.code === "string" && codes.includes(error.code);
+}
+
+/** Awaits `work`, and puts into words why the file system failed it. */
+export async function explainFile<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (cause) {
     const why = WHY.find(([code]) => hasCode(cause, code))?.[1];
     if (why === undefined || !(cause instanceof Error)) throw cause;
     const explained = new Error(`${why} (${cause.message})`, { cause });
-    throw FOR_GOOD.some((code) => hasCode(cause, code)) ? permanently(explained) : explained;
+    throw hasCode(cause, ...FOR_GOOD) ? permanently(explained) : explained;
   }
 }
