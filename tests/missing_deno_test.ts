@@ -19,6 +19,8 @@ const TARGETS: readonly (readonly [name: string, target: string])[] = [
   ["azure-blob", "http://127.0.0.1:1/devstoreaccount1/elections"],
   ["consul", "consul://:hunter2@127.0.0.1:1"],
   ["zookeeper", "zookeeper://u:hunter2@127.0.0.1:1"],
+  ["etcd", "etcd://u:hunter2@127.0.0.1:1"],
+  ["mysql", "mysql://u:hunter2@127.0.0.1:1/d"],
 ];
 
 /** Prints, of each target of `targets`, how `elect()` ended. */
@@ -79,7 +81,7 @@ Deno.test("elect() rejects for good, with the cure for the runtime, when a drive
   try {
     // Away from node_modules, where whoever has copied only the sources is.
     for (const part of ["mod.ts", "src", "providers"]) await copy(new URL(part, ROOT).pathname, `${directory}/${part}`);
-    const needy = TARGETS.filter(([name]) => ["postgres", "sqlserver", "redis", "azure-blob"].includes(name));
+    const needy = TARGETS.filter(([name]) => ["postgres", "sqlserver", "mysql", "redis", "azure-blob"].includes(name));
     await Deno.writeTextFile(`${directory}/main.ts`, script("./", needy));
     await Deno.writeTextFile(`${directory}/package.json`, `{ "type": "module" }`);
     const cures = { deno: "deno add npm:", bun: "bun add ", node: "npm install " } as const;
