@@ -344,7 +344,7 @@ function testServer(url: string): void {
       [renewOne, ["h", "t", 1_000, null, "0"]],
       [renew, [["h"], ["t"], [1_000], [null], [null], [null]]],
       [renewLocked, [["h"], ["t"], [1_000], [null], [null], [null], "0"]],
-      [release, ["h", "t", "0", "a", 1]],
+      [release, ["h", "t", "0", "a", 1, ""]],
     ];
     const client = new Client(url);
     await client.connect();
