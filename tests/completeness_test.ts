@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { CARDS } from "../providers/catalog.ts";
 import { cardFor } from "../src/registry.ts";
 import { addressesIn, BACKENDS, PERMISSIONS, testFlags } from "./permissions.ts";
-import { COMPOSE_URLS } from "./servers/compose.ts";
+import { kindOf } from "./servers/kinds.ts";
 import { ownFiles, synced } from "./sync.ts";
 
 const root = new URL("../", import.meta.url);
@@ -45,14 +45,11 @@ for (const file of modules) {
 }
 
 for (const name of BACKENDS) {
-  test(`backend ${name} has its compose service, with a health check`, () => {
-    const [, services = ""] = read("docker-compose.yml").split(/^services:$/m);
-    const service = services.split(/^ {2}(?=[a-z])/m).find((each) => each.startsWith(`${name}:`));
-    assert.ok(service, `docker-compose.yml has no service "${name}"`);
-    assert.match(service, /^ {4}healthcheck:$/m);
-    const [, port] = /^ {4}ports: \["127\.0\.0\.1:(\d+):\d+"\]$/m.exec(service) ?? [];
-    assert.ok(port, `service "${name}" must be reachable on 127.0.0.1 alone`);
-    assert.match(COMPOSE_URLS[name] ?? "", new RegExp(`:${port}\\b`), "tests/servers/compose.ts must know its port");
+  test(`backend ${name} has its compose service, which is reachable on this machine alone`, async () => {
+    const { compose } = await kindOf(name);
+    assert.ok(compose, `the server of "${name}" in tests/servers/ has no "compose"`);
+    assert.match(compose.url, /\b(127\.0\.0\.1|localhost):5\d{4}\b/);
+    assert.match(read("docker-compose.yml"), new RegExp(`^ {2}${name}:\n {4}image: ${compose.image}$`, "m"));
   });
 }
 

@@ -4,7 +4,7 @@ import { addressesIn } from "../permissions.ts";
 import { controlVariable, detourVariable, urlVariable } from "../servers/backend.ts";
 import { composeServer } from "../servers/compose.ts";
 import { type ControlEndpoint, serveControl } from "../servers/control.ts";
-import { serverKinds } from "../servers/kinds.ts";
+import { kindOf, serverKinds } from "../servers/kinds.ts";
 import type { ServerKind, TestServer } from "../servers/server.ts";
 
 /** Another server for the tests of a provider: Valkey for those of Redis. */
@@ -42,15 +42,15 @@ export async function findVariants(): Promise<Variant[]> {
  * @throws {Error} if there is no way to; the message says why for each way
  */
 export async function prepareBackend(name: string): Promise<ReadyBackend> {
-  const kind = (await serverKinds()).find((each) => each.name === name);
-  const { provider = name, path } = kind ?? {};
+  const kind = await kindOf(name);
+  const { provider = name, path } = kind;
   const url = Deno.env.get(urlVariable(name));
   if (url) {
     const [control, detour] = [controlVariable(name), detourVariable(name)].map((each) => Deno.env.get(each));
     return describe({ provider, url, control, detour, path, end: () => Promise.resolve() });
   }
   const reasons: string[] = [];
-  for (const start of [() => startLocal(kind), () => composeServer(name)]) {
+  for (const start of [() => startLocal(kind), () => composeServer(kind)]) {
     try {
       const server = await start();
       const control = await serveControl(server, addressesIn(server.url)[0] ?? "");
@@ -68,8 +68,7 @@ export async function stopBackends(): Promise<void> {
   await Promise.allSettled([...started].map((each) => each()));
 }
 
-async function startLocal(kind: ServerKind | undefined): Promise<TestServer> {
-  if (kind === undefined) throw new Error("it has no local server");
+async function startLocal(kind: ServerKind): Promise<TestServer> {
   await kind.install();
   return await kind.start();
 }

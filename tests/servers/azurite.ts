@@ -22,6 +22,13 @@ const SAVING_MS = 1_500;
 /** Starts Azurite with its default account, whose key is public. */
 export const azuriteServer: ServerKind = {
   name: "azure-blob",
+  compose: {
+    url: "http://127.0.0.1:50000/devstoreaccount1/elections",
+    image: "mcr.microsoft.com/azure-storage/azurite:3.35.0",
+    port: 10000,
+    command: ["azurite-blob", "--blobHost", "0.0.0.0", "--skipApiVersionCheck", "--disableTelemetry", "--silent"],
+    healthCheck: ["nc", "-z", "127.0.0.1", "10000"],
+  },
   async install() {
     // Away from the checkout, whose configuration does not concern it.
     const directory = await temporaryDirectory("azurite");

@@ -32,7 +32,10 @@ export function backend(name: string): Backend | null {
  * Returns the way to the server of the provider `name` on which the conformance suite can hold calls back, for clients
  * that `open` opens by a URL; nothing where there is none.
  */
-export function detourTo(name: string, open: (url: string) => Provider): Pick<ConformanceTarget, "detour"> {
+export function detourTo(
+  name: string,
+  open: (url: string) => Provider | Promise<Provider>,
+): Pick<ConformanceTarget, "detour"> {
   const [url, control, detour] = [urlVariable, controlVariable, detourVariable].map((variable) => {
     return process.env[variable(name)];
   });

@@ -1,25 +1,52 @@
 /** Servers from `docker-compose.yml`, for machines that have Docker and not the server itself. */
 
 import { findProgram, run } from "./process.ts";
-import type { TestServer } from "./server.ts";
+import type { ComposeService, ServerKind, TestServer } from "./server.ts";
 
-/** The URL of each service of `docker-compose.yml`, which are named like the providers. */
-export const COMPOSE_URLS: Readonly<Record<string, string>> = {
-  redis: "redis://127.0.0.1:56379",
-  postgres: "postgres://elect:elect-secret@127.0.0.1:55432/elect",
-  mysql: "mysql://root:elect-secret@127.0.0.1:53306/elect",
-  sqlserver: "sqlserver://sa:Elect-Secret-1@localhost:51433/master?trustServerCertificate=true",
-  "azure-blob": "http://127.0.0.1:50000/devstoreaccount1/elections",
-  consul: "consul://127.0.0.1:58500",
-  zookeeper: "zookeeper://127.0.0.1:52181/elections",
-  etcd: "etcd://127.0.0.1:52379",
-  kubernetes: "k8s+http://127.0.0.1:58001/default",
-};
+/** Returns `docker-compose.yml` with the services of `kinds`, in their order. */
+export function composeFile(kinds: readonly ServerKind[]): string {
+  const services = kinds.flatMap(({ name, compose }) => compose === undefined ? [] : [serviceOf(name, compose)]);
+  return `# The servers of all backends, for machines that have Docker and not the servers themselves. Written by
+# \`deno task sync\` from tests/servers/. \`deno task test\` starts what it needs by itself; by hand:
+#     docker compose up --detach --wait redis
+services:
+${services.join("\n")}`;
+}
 
-/** Starts the service of a provider, with a fresh container that is removed at the end. */
-export async function composeServer(name: string): Promise<TestServer> {
-  const url = COMPOSE_URLS[name];
-  if (url === undefined) throw new Error(`docker-compose.yml has no service "${name}"`);
+function serviceOf(name: string, service: ComposeService): string {
+  const { url, image, port, entrypoint, command, environment = {}, healthCheck, patience = 60 } = service;
+  const [, published] = /:(\d+)(?=\/|$)/.exec(url) ?? [];
+  const variables = Object.entries(environment).map(([key, value]) => `      ${key}: ${quoted(value)}`);
+  return [
+    `  ${name}:`,
+    `    image: ${image}`,
+    ...listOf("    entrypoint", entrypoint),
+    ...listOf("    command", command),
+    ...variables.length > 0 ? ["    environment:", ...variables] : [],
+    `    ports: [${quoted(`127.0.0.1:${published}:${port}`)}]`,
+    "    healthcheck:",
+    ...listOf("      test", ["CMD", ...healthCheck]),
+    "      interval: 1s",
+    "      timeout: 5s",
+    `      retries: ${patience}`,
+    "",
+  ].join("\n");
+}
+
+function listOf(key: string, values: readonly string[] | undefined): string[] {
+  if (values === undefined) return [];
+  const indent = key.replace(/\S.*/, "");
+  return [`${key}:`, ...values.map((value) => `${indent}  - ${quoted(value)}`)];
+}
+
+/** In YAML as in JSON. Compose would take a dollar sign for a variable of its own. */
+function quoted(value: string): string {
+  return JSON.stringify(value.replaceAll("$", "$$$$"));
+}
+
+/** Starts the service of a server, with a fresh container that is removed at the end. */
+export async function composeServer({ name, compose: service }: ServerKind): Promise<TestServer> {
+  if (service === undefined) throw new Error(`docker-compose.yml has no service "${name}"`);
   const docker = await findProgram("docker");
   if (docker === null) throw new Error("there is no docker");
   const cwd = new URL("../../", import.meta.url).pathname;
@@ -29,7 +56,7 @@ export async function composeServer(name: string): Promise<TestServer> {
   });
   await compose("up", "--detach", "--wait", name);
   return {
-    url,
+    url: service.url,
     kill: async () => void await compose("kill", name),
     restart: async () => void await compose("up", "--detach", "--wait", name),
     freeze: async () => void await compose("pause", name),

@@ -20,6 +20,16 @@ const SUITE = "bullseye";
 /** Starts one Consul server that elects itself leader and keeps everything on disk. */
 export const consulServer: ServerKind = {
   name: "consul",
+  compose: {
+    url: "consul://127.0.0.1:58500",
+    image: "hashicorp/consul:1.20",
+    port: 8500,
+    command: [
+      ...["agent", "-server", "-bootstrap-expect=1", "-data-dir=/consul/data", "-client=0.0.0.0"],
+      "-bind=127.0.0.1",
+    ],
+    healthCheck: ["consul", "kv", "get", "-keys", ""],
+  },
   async install() {
     await consulProgram();
   },

@@ -14,6 +14,17 @@ export type EtcdVersion = keyof typeof SUITES;
 /** Starts one member that is a cluster of its own, by the oldest version. */
 export const etcdServer: ServerKind = {
   name: "etcd",
+  compose: {
+    url: "etcd://127.0.0.1:52379",
+    image: "gcr.io/etcd-development/etcd:v3.5.21",
+    port: 2379,
+    command: [
+      "etcd",
+      "--listen-client-urls=http://0.0.0.0:2379",
+      "--advertise-client-urls=http://127.0.0.1:2379",
+    ],
+    healthCheck: ["etcdctl", "endpoint", "health"],
+  },
   async install() {
     for (const version of Object.keys(SUITES) as EtcdVersion[]) await etcdProgram("etcd", version);
   },

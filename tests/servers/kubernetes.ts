@@ -17,6 +17,20 @@ const VERBS = ["get", "create", "patch", "watch", "list"];
 /** Starts an API server with one namespace, and a user who may do there what elections need. */
 export const kubernetesServer: ServerKind = {
   name: "kubernetes",
+  // The control plane alone, without nodes; and `kubectl proxy`, so that no certificates must leave the container.
+  compose: {
+    url: "k8s+http://127.0.0.1:58001/default",
+    image: "rancher/k3s:v1.31.3-k3s1",
+    port: 8001,
+    entrypoint: ["/bin/sh", "-c"],
+    command: [[
+      "k3s server --disable-agent --disable-cloud-controller &",
+      "until k3s kubectl get namespace default; do sleep 1; done;",
+      "exec k3s kubectl proxy --address=0.0.0.0 --accept-hosts='.*'",
+    ].join(" ")],
+    healthCheck: ["wget", "-q", "-O", "-", "http://127.0.0.1:8001/readyz"],
+    patience: 120,
+  },
   async install() {
     await Promise.all([kubernetesPrograms(), etcdServer.install()]);
   },

@@ -25,6 +25,13 @@ const PACKAGES = ["mariadb-server-core", "mariadb-client-core"];
 /** Starts one MariaDB. */
 export const mysqlServer: ServerKind = {
   name: "mysql",
+  compose: {
+    url: "mysql://root:elect-secret@127.0.0.1:53306/elect",
+    image: "mariadb:11.4",
+    port: 3306,
+    environment: { MARIADB_ROOT_PASSWORD: "elect-secret", MARIADB_DATABASE: "elect" },
+    healthCheck: ["healthcheck.sh", "--connect", "--innodb_initialized"],
+  },
   async install() {
     if (await findProgram("mariadbd") === null) await aptInstall(...PACKAGES);
   },

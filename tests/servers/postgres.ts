@@ -27,6 +27,13 @@ const VERSIONS = "/usr/lib/postgresql";
 /** Starts PostgreSQL with password authentication and `pg_stat_statements`. */
 export const postgresServer: ServerKind = {
   name: "postgres",
+  compose: {
+    url: "postgres://elect:elect-secret@127.0.0.1:55432/elect",
+    image: "postgres:17-alpine",
+    port: 5432,
+    environment: { POSTGRES_USER: "elect", POSTGRES_PASSWORD: "elect-secret", POSTGRES_DB: "elect" },
+    healthCheck: ["pg_isready", "--host", "127.0.0.1", "--username", "elect"],
+  },
   async install() {
     if (await programs() === null) await aptInstall("postgresql");
   },

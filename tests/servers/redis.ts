@@ -17,6 +17,13 @@ const PROGRAMS = ["redis-server", "valkey-server"];
 /** Starts Redis, or Valkey where that is what the machine has. */
 export const redisServer: ServerKind = {
   name: "redis",
+  compose: {
+    url: "redis://127.0.0.1:56379",
+    image: "redis:7.4-alpine",
+    port: 6379,
+    command: ["redis-server", "--save", "", "--appendonly", "yes", "--appendfsync", "always"],
+    healthCheck: ["redis-cli", "ping"],
+  },
   async install() {
     const missing = [
       ...(await findProgram(...PROGRAMS) === null ? ["redis-server"] : []),

@@ -10,6 +10,8 @@ export interface ServerKind {
   readonly provider?: string;
   /** A directory of its programs: first on the search path of those tests. */
   readonly path?: string;
+  /** Its service in `docker-compose.yml`, which `deno task sync` writes: for machines with Docker, and without it. */
+  readonly compose?: ComposeService;
   /**
    * Makes the server's programs available (Debian packages, npm); does nothing if they are. Throws with the reason if
    * it cannot.
@@ -22,6 +24,23 @@ export interface ServerKind {
   isThere?(): Promise<boolean>;
   /** Starts a server of its own on a free port of 127.0.0.1, with its data in a new temporary directory. */
   start(): Promise<TestServer>;
+}
+
+/** A service of `docker-compose.yml`, named like the provider. */
+export interface ComposeService {
+  /** The URL that the provider opens, on 127.0.0.1 and a port that nothing else has. */
+  readonly url: string;
+  readonly image: string;
+  /** The port of the server in its container. */
+  readonly port: number;
+  /** @default those of the image */
+  readonly entrypoint?: readonly string[];
+  readonly command?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A command in the container that succeeds when the server answers. */
+  readonly healthCheck: readonly string[];
+  /** How long it is waited for, in seconds. @default 60 */
+  readonly patience?: number;
 }
 
 /** A running server. `kill`, `freeze` and `restart` act on it by process id. */

@@ -23,6 +23,18 @@ export const TICK_MS = 250;
 /** Starts one server, without an ensemble. */
 export const zookeeperServer: ServerKind = {
   name: "zookeeper",
+  compose: {
+    url: "zookeeper://127.0.0.1:52181/elections",
+    image: "zookeeper:3.9",
+    port: 2181,
+    environment: {
+      ZOO_STANDALONE_ENABLED: "true",
+      ZOO_TICK_TIME: "500",
+      // The suite holds leases for a minute; by default a session lasts 20 ticks at most.
+      ZOO_CFG_EXTRA: "maxSessionTimeout=120000",
+    },
+    healthCheck: ["zkServer.sh", "status"],
+  },
   install: installZooKeeper,
   start: () => startZooKeeper(),
 };
