@@ -118,8 +118,6 @@ class MysqlProvider implements Provider {
       const rows = await this.#unlessBeaten(this.#table.write(statements, signal));
       if (rows === null) return { acquired: false, leader: null };
       const [[granted, writable, ...record] = []] = rows;
-      // Somebody has removed the row between two statements.
-      if (granted === undefined) return { acquired: false, leader: null };
       const leader = answer.leader(decoded(record));
       if (granted === "1" && leader !== null) {
         this.#connections.keepFor(keyOf(request));

@@ -15,7 +15,11 @@ export function errorNumber(error: unknown): number {
 }
 
 const LOCK_WAIT_TIMEOUT = 1205;
-const DEADLOCK = 1213;
+/**
+ * A deadlock, or Galera's certification; that of MySQL's group replication; MariaDB's `innodb_snapshot_isolation`. Each
+ * has undone the statement.
+ */
+const BEATEN = [1213, 3101, 1020];
 const NO_TABLE = 1146;
 const UNKNOWN_DATABASE = 1049;
 const OUT_OF_RANGE = 1690;
@@ -52,12 +56,9 @@ export function isLocked(error: unknown): boolean {
   return errorNumber(error) === LOCK_WAIT_TIMEOUT;
 }
 
-/**
- * Whether the statement was undone because another one won: a deadlock, or a commit of another node of a Galera cluster
- * that was first.
- */
+/** Whether the statement was undone because another one won, here or on another node of a cluster. */
 export function isBeaten(error: unknown): boolean {
-  return errorNumber(error) === DEADLOCK;
+  return BEATEN.includes(errorNumber(error));
 }
 
 /** Too long, out of range, or refused by a constraint or trigger of the user's. */

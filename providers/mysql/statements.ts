@@ -80,7 +80,7 @@ export interface Statements {
   readonly table: string;
   /** The table as people name it. */
   readonly title: string;
-  /** At most one row: whether the lease was granted, whether the server may be written, and a RECORD. */
+  /** One row: whether the lease was granted, whether the server may be written, and a RECORD, or nulls. */
   acquire(values: AcquireValues): readonly string[];
   /**
    * For each group that has a row: itself, its term, how much is left in ms, the time, and whether it may be written.
@@ -251,7 +251,8 @@ WHERE ${FREE} IS NULL AND ${WRITABLE} = 1`,
   expires_at = IF(${again}, GREATEST(expires_at, ${until}), ${until}),
   term_id = ${mine}
 WHERE ${key} AND ${WRITABLE} = 1 AND (${FREE} IS NULL OR ${FREE} = 1) AND ${free(NOW, values)}`,
-    `SELECT term_id = ${mine} AND expires_at >= ${until}, ${WRITABLE}, ${RECORD} FROM ${table} WHERE ${key}`,
+    `SELECT term_id = ${mine} AND expires_at >= ${until}, ${WRITABLE}, ${RECORD}
+FROM (SELECT 1) AS always LEFT JOIN ${table} ON ${key}`,
   ];
 }
 

@@ -81,6 +81,9 @@ export function parseTarget(url: string): ParsedTarget {
     SETTINGS,
   );
   const { sslMode, "ssl-mode": sslModeToo, ...tls } = rest;
+  if (sslMode !== undefined && sslModeToo !== undefined) {
+    throw new TypeError('Cannot use mysql setting "sslMode": it is given twice, once as "ssl-mode"');
+  }
   const host = decode(bracketed ?? plain) || "localhost";
   const database = decode(path.slice(1));
   if (database.includes("/")) throw malformed("more than one name in its path");

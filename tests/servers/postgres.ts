@@ -3,7 +3,7 @@
  * packages.
  */
 
-import { access, chown, readdir, rename, writeFile } from "node:fs/promises";
+import { chown, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import {
@@ -17,6 +17,9 @@ import {
   temporaryDirectory,
 } from "./process.ts";
 import type { ServerKind, TestServer } from "./server.ts";
+import { type SteppedServer, withSteppedClock } from "./stepped_clock.ts";
+
+export type { SteppedServer } from "./stepped_clock.ts";
 
 const USER = "elect";
 const PASSWORD = "elect-secret";
@@ -40,46 +43,9 @@ export const postgresServer: ServerKind = {
   start: () => startPostgres(),
 };
 
-/** A server whose wall clock can be stepped. Its monotonic clock, and those of its clients, go on as they were. */
-export interface SteppedServer extends TestServer {
-  /** Sets its clock to `seconds` ahead of the machine's, or behind it. */
-  setClock(seconds: number): Promise<void>;
-}
-
-/** Starts PostgreSQL under libfaketime. */
+/** Starts PostgreSQL with a clock that can be stepped. */
 export async function startStepped(): Promise<SteppedServer> {
-  if (await libfaketime() === null) await aptInstall("faketime");
-  const library = await libfaketime();
-  if (library === null) throw new Error('Cannot start server "postgres": there is no libfaketime');
-  const directory = await temporaryDirectory("faketime", await serverUser());
-  const offset = join(directory, "offset");
-  // Servers read it at any moment, so it must never be empty.
-  const setClock = async (seconds: number) => {
-    await writeFile(`${offset}.new`, `${seconds < 0 ? "" : "+"}${seconds}`);
-    await rename(`${offset}.new`, offset);
-  };
-  await setClock(0);
-  const server = await startPostgres({
-    LD_PRELOAD: library,
-    FAKETIME_TIMESTAMP_FILE: offset,
-    FAKETIME_NO_CACHE: "1",
-    FAKETIME_DONT_FAKE_MONOTONIC: "1",
-  });
-  return {
-    ...server,
-    setClock,
-    async stop() {
-      await server.stop();
-      await removeDirectory(directory);
-    },
-  };
-}
-
-async function libfaketime(): Promise<string | null> {
-  const architectures = await readdir("/usr/lib").catch(() => []);
-  const candidates = architectures.map((each) => `/usr/lib/${each}/faketime/libfaketime.so.1`);
-  const found = await Promise.all(candidates.map((path) => access(path).then(() => path, () => null)));
-  return found.find((path) => path !== null) ?? null;
+  return await withSteppedClock(startPostgres, await serverUser());
 }
 
 /** The certificate of a server that was started here: self-signed, for 127.0.0.1. Its own authority, therefore. */

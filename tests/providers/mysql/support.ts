@@ -1,10 +1,11 @@
 /** What the tests of the MySQL provider share. */
 
-import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import mysql from "mysql2/promise";
 import { type MysqlOptions, mysqlProvider } from "../../../providers/mysql.ts";
-import type { Acquired, Held, Lease, Provider } from "../../../src/provider.ts";
+
+import { OpenProviders } from "../sql_support.ts";
+
+export { acquire, Gate, lead, newTable, soon, took, until, wait } from "../sql_support.ts";
 
 /** A row, by its columns. */
 export interface Row {
@@ -44,32 +45,6 @@ export async function sql(url: string, text: string): Promise<Row[]> {
   }
 }
 
-/** A table of the test's own. */
-export const newTable = () => `t_${randomUUID().replaceAll("-", "")}`;
-
-/** A bound that a working call does not meet, on a busy machine either. */
-export const soon = () => ({ signal: AbortSignal.timeout(20_000) });
-
-/** Asks for the lease. */
-export function acquire(
-  provider: Provider,
-  electionGroup: string,
-  { heartbeatTimeout = 60_000, termId = randomUUID() as string, metadata = {}, signal = soon().signal } = {},
-): Promise<Acquired | Held> {
-  return provider.acquire({ electionGroup, participantId: "p", termId, heartbeatTimeout, metadata }, { signal });
-}
-
-/** Takes the lease, which must be free. */
-export async function lead(
-  provider: Provider,
-  electionGroup: string,
-  options?: Parameters<typeof acquire>[2],
-): Promise<Lease> {
-  const answer = await acquire(provider, electionGroup, options);
-  assert.ok(answer.acquired, `${electionGroup} is held`);
-  return answer.lease;
-}
-
 /** Runs `work` while another session has locked what `lock` says. */
 export async function whileLocked(url: string, lock: string, work: () => Promise<void>): Promise<void> {
   const other = await newSession(url);
@@ -83,28 +58,9 @@ export async function whileLocked(url: string, lock: string, work: () => Promise
   }
 }
 
-/** Waits for a condition. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = AbortSignal.timeout(20_000);
-  while (!(await condition())) {
-    assert.ok(!deadline.aborted, `not ${what} in time`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 /** Opens providers, and closes them all. */
-export class Providers {
-  readonly #opened: Provider[] = [];
-
-  /** Opens one. */
-  open(options: MysqlOptions): Provider {
-    const provider = mysqlProvider(options);
-    this.#opened.push(provider);
-    return provider;
-  }
-
-  /** Closes them. */
-  async close(): Promise<void> {
-    for (const provider of this.#opened) await provider[Symbol.asyncDispose]();
+export class Providers extends OpenProviders<MysqlOptions> {
+  constructor() {
+    super(mysqlProvider);
   }
 }
