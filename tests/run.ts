@@ -40,6 +40,7 @@ const SAMPLE = { count: 2, limitMs: 120_000 };
 /** What needs no server, in parts that end within their time each; those that take longest come first. */
 const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
   { name: "proof", of: /^tests\/(simulation|model|linearizability|chaos\/)/ },
+  { name: "elect serve", of: /^tests\/(cli\/serve|telemetry)\// },
   { name: "command line", of: /^tests\/cli\// },
   { name: "getting in", of: /^tests\/getting_in\// },
   { name: "embedded", of: /^tests\/providers\/(memory|file|sqlite)/ },

@@ -180,7 +180,8 @@ export class ServedElection {
       this.#terms.push({ leaderId, termId, token, since, until: null, reason: null });
       if (this.#terms.length > KEPT_TERMS) this.#terms.shift();
     }
-    if (!isNew && !isOver && change?.type !== "lost") return;
+    // A look may have seen our own term before we knew of it: that it has begun, or is over, is told all the same.
+    if (!isNew && !isOver && (change === undefined || change.type === "changed")) return;
     const data = {
       at,
       type: change?.type ?? "changed",

@@ -299,7 +299,8 @@ export class Participant {
     const previous = this.#view.last;
     const vacantFor = this.#view.vacantFor;
     const isOther = this.#view.see(leader);
-    if (this.#view.current !== null) this.telemetry.filled(vacantFor);
+    // The same term, seen alive after its lease seemed to be over, has never been missing.
+    if (isOther && this.#view.current !== null) this.telemetry.filled(vacantFor);
     if (isOther) this.#publish("changed", previous);
     this.waiters.check();
   }

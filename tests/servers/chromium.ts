@@ -2,8 +2,11 @@
 
 import { type Browser, chromium } from "playwright-core";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import { aptInstall, findProgram } from "./process.ts";
 
+/** How long a browser may take to end, in milliseconds. */
+const CLOSING_MS = 5_000;
 const PROGRAMS = ["chromium", "chromium-browser", "google-chrome"];
 
 /** Starts a browser. @throws {Error} if there is none, and none may be installed */
@@ -13,5 +16,9 @@ export async function startChromium(): Promise<Browser> {
   if (executablePath === null) throw new Error("Cannot start a browser: there is no chromium");
   // Its sandbox refuses root, and nothing is opened in it but our own page.
   const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-  return await chromium.launch({ executablePath, args: [...args, "--disable-dev-shm-usage"] });
+  const browser = await chromium.launch({ executablePath, args: [...args, "--disable-dev-shm-usage"] });
+  const close = browser.close.bind(browser);
+  // One that does not end goes with the tests, which must not wait for it.
+  browser.close = () => Promise.race([close(), delay(CLOSING_MS, undefined, { ref: false })]);
+  return browser;
 }

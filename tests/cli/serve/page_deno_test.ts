@@ -8,7 +8,7 @@ import { buildPage } from "../../../page/build.ts";
 import { startChromium } from "../../servers/chromium.ts";
 import { redisServer } from "../../servers/redis.ts";
 import { eventually } from "../elect.ts";
-import { startServing, TOKEN } from "./served.ts";
+import { startServing, TOKEN, toolsOr } from "./served.ts";
 
 const root = new URL("../../../", import.meta.url);
 /** Where to put pictures for the documentation; nowhere in the gate. */
@@ -126,15 +126,4 @@ async function complaints(page: Page): Promise<string[]> {
 
 async function picture(page: Page, name: string): Promise<void> {
   if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}`, fullPage: true });
-}
-
-/** What a test needs; null if it cannot be had, with the reason said, unless that is an error. */
-async function toolsOr<T>(start: () => Promise<T>): Promise<T | null> {
-  try {
-    return await start();
-  } catch (error) {
-    if (!/Cannot (install|start)/.test(String(error))) throw error;
-    console.log(`skipped: ${error instanceof Error ? error.message : error}`);
-    return null;
-  }
 }

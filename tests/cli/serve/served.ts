@@ -68,3 +68,14 @@ export class EventReader implements AsyncDisposable {
     }
   }
 }
+
+/** What a test needs; null if it cannot be had, with the reason said, unless that is an error. */
+export async function toolsOr<T>(start: () => Promise<T>): Promise<T | null> {
+  try {
+    return await start();
+  } catch (error) {
+    if (!/Cannot (install|start)/.test(String(error))) throw error;
+    console.log(`skipped: ${error instanceof Error ? error.message : error}`);
+    return null;
+  }
+}
