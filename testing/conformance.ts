@@ -4,6 +4,7 @@
  * @module
  */
 
+import { electionCases } from "./conformance/election_cases.ts";
 import { expiryCases } from "./conformance/expiry_cases.ts";
 import { faultCases } from "./conformance/fault_cases.ts";
 import { lateCases } from "./conformance/late_cases.ts";
@@ -44,6 +45,7 @@ const CASES = [
   readCases,
   valueCases,
   watchCases,
+  electionCases,
   lifecycleCases,
   walkCases,
   expiryCases,
