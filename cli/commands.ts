@@ -1,5 +1,5 @@
 /**
- * The table of commands, which parsing, help and completions read.
+ * The table of commands, which parsing, help, completions and manual read.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { demoCommand } from "./commands/demo.ts";
 import { evictCommand } from "./commands/evict.ts";
 import { groupsCommand } from "./commands/groups.ts";
 import { leaderCommand } from "./commands/leader.ts";
+import { manualOf } from "./commands/manual.ts";
 import { providersCommand } from "./commands/providers.ts";
 import { runCommand } from "./commands/run.ts";
-
 import { serveCommand } from "./commands/serve.ts";
 import { transferCommand } from "./commands/transfer.ts";
 import { watchCommand } from "./commands/watch.ts";
@@ -33,4 +33,5 @@ export const COMMANDS: readonly Command[] = [
   benchCommand,
   providersCommand,
   completionsOf(() => COMMANDS),
+  manualOf(() => COMMANDS),
 ];

@@ -26,6 +26,18 @@ export const EXIT = {
   config: 78,
 } as const;
 
+/** The exit codes and their meanings, for help and manual. */
+export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
+  [EXIT.done, "done"],
+  [EXIT.nobody, "nobody leads, or somebody else"],
+  [EXIT.usage, "usage"],
+  [EXIT.unavailable, "backend unavailable"],
+  [EXIT.software, "a mistake in elect"],
+  [EXIT.lost, "leadership lost"],
+  [EXIT.config, "bad configuration"],
+  [EXIT.interrupted, "interrupted at a question"],
+];
+
 /** Raised when the command line is wrong. */
 export class UsageError extends Error {
   override name = "UsageError";

@@ -1,5 +1,5 @@
 /**
- * The options of the command line: one table, which parsing, help and completions read.
+ * The options of the command line: one table, which parsing, help, completions and manual read.
  *
  * @module
  */

@@ -37,13 +37,17 @@ for (const observer of [false, true]) {
   test(`start() rejects and has stopped, when the first look of ${observer ? "an observer" : "a participant"} fails for good`, async () => {
     const stage = new Stage();
     let failure: Error | null = permanently(new Error("wrong password"));
+    const warnings: string[] = [];
+    const logger = { debug() {}, info() {}, warn: (message: string) => void warnings.push(message) };
     const election = new LeaderElection(failing(stage, () => failure), {
-      ...{ electionGroup: "g", clock: stage.clock, logger: null, observer },
+      ...{ electionGroup: "g", clock: stage.clock, logger, observer },
     });
     const waiting = assert.rejects(election.waitForLeader(), /it was stopped/);
     await assert.rejects(stage.finish(election.start()), (error) => error instanceof ProviderError && error.permanent);
     await waiting;
     assert.equal(election.status.role, "stopped");
+    // Who started it has been told.
+    assert.deepEqual(warnings, []);
     assert.match(String(election.status.lastError?.error), /wrong password/);
     assert.equal(stage.clock.pending, 0);
     // Mended, it starts like new.

@@ -7,7 +7,7 @@
 import { backoff } from "../time/backoff.ts";
 import { callBackend, providerError } from "../call.ts";
 import { elapsedSince, instant } from "../time/clock.ts";
-import type { ProviderOperation } from "../errors.ts";
+import { ProviderError, type ProviderOperation } from "../errors.ts";
 import type { Log } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { Acquired, Held, LeaderInfo, Lease, Provider, TransferHint } from "../provider.ts";
@@ -102,7 +102,8 @@ export class BoundedProvider {
       } catch (error) {
         this.#onError("a release failed", error);
         const delay = backoff(failures, this.#config);
-        if (failures >= maxRetryAttempts || elapsedSince(clock, start) + delay >= requestTimeout) return false;
+        const isFinal = failures >= maxRetryAttempts || (error instanceof ProviderError && error.permanent);
+        if (isFinal || elapsedSince(clock, start) + delay >= requestTimeout) return false;
         await this.queue.pause(delay, NEVER);
       }
     }

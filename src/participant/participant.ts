@@ -6,7 +6,7 @@
 
 import type { LeadershipChangeType } from "../changes/change.ts";
 import { ChangeHub } from "../changes/hub.ts";
-import { ElectionError, type LostReason } from "../errors.ts";
+import { ElectionError, type LostReason, ProviderError } from "../errors.ts";
 import { leadershipChange } from "../changes/change.ts";
 import { type Log, logOf } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
@@ -47,6 +47,8 @@ export class Participant {
   #metadata: Metadata;
   #phase: Phase = { name: "idle" };
   #stops = 0;
+  /** True until a first look was no failure for good, which `start` itself tells. */
+  #isUntried = false;
 
   /** Makes a participant that is not started. */
   constructor(provider: Provider, config: ElectionConfig) {
@@ -265,6 +267,8 @@ export class Participant {
       },
     });
     this.#phase = { name: "started", campaign };
+    this.#isUntried = true;
+    campaign.ready.promise.then(() => this.#isUntried = false, () => {});
     return campaign;
   }
 
@@ -291,7 +295,8 @@ export class Participant {
 
   #failed(message: string, error: unknown): void {
     this.lastError = { at: new Date(this.#config.clock.wall()), error };
-    this.#log("warn", message, { error });
+    const isTold = this.#isUntried && error instanceof ProviderError && error.permanent;
+    this.#log(isTold ? "debug" : "warn", message, { error });
   }
 
   /** Takes note of the leader that a look found. */

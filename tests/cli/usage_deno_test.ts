@@ -14,6 +14,7 @@ const COMMANDS = [
   "bench",
   "providers",
   "completions",
+  "manual",
 ];
 
 /** Bad input, the exit code, and what the one line must say: the rule and the value. */
@@ -71,7 +72,10 @@ Deno.test("elect exits 64 or 78 with one line that says the rule and the value, 
 Deno.test("elect exits 69 with one line, when the backend cannot be used", async () => {
   await using place = await temporary();
   await Deno.writeTextFile(`${place.path}/leases`, "a file where a directory should be");
-  for (const args of [["leader", "a"], ["groups"], ["check"], ["watch", "a"], ["evict", "a", "--yes"]]) {
+  const questions = [["leader", "a"], ["groups"], ["check"], ["watch", "a"], ["evict", "a", "--yes"]];
+  // That somebody has to mend it is no reason to wait.
+  const jobs = [[], ["--wait", "1h"], ["--no-wait"], ["--repeat"]].map((more) => ["run", "a", ...more, "--", "true"]);
+  for (const args of [...questions, ...jobs]) {
     const { code, stderr } = await elect(args, { env: { ELECT_PROVIDER: place.url } });
     assert.equal(code, 69, `elect ${args.join(" ")}: ${stderr}`);
     assert.match(stderr, /^elect: Cannot .*\n$/);
