@@ -31,7 +31,7 @@ async function nameEachLeader(stage: Stage): Promise<void> {
       elections.push(election);
       await election.start();
     }
-    let leader = elections.find((election) => election.isLeader);
+    let leader: LeaderElection | undefined = elections.find((election) => election.isLeader);
     assert.ok(leader !== undefined, "one of several elections must lead");
     const waiting = new Set(elections);
     const named = new Map(elections.map((election) => [election, [] as string[]]));
@@ -55,7 +55,7 @@ async function nameEachLeader(stage: Stage): Promise<void> {
           stage.pause,
           () => Promise.resolve(election.status.currentLeader?.leaderId === participantId || undefined),
         );
-        const isTold = election === leader || named.get(election)?.includes(participantId);
+        const isTold: boolean | undefined = election === leader || named.get(election)?.includes(participantId);
         assert.ok(isTold, `changes() of ${election.participantId} must tell of ${participantId}`);
       }
     }
