@@ -36,7 +36,9 @@ import type {
   Lease,
   Provider,
   ProviderCapabilities,
+  ReleaseCallOptions,
   RenewOptions,
+  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
@@ -93,6 +95,7 @@ class EtcdProvider implements Provider {
   readonly name = "etcd";
   readonly capabilities: ProviderCapabilities = {
     watch: true,
+    transfer: true,
     timeAuthority: "server",
     minTimeout: 2_000,
     maxTimeout: 12 * 3_600_000,
@@ -138,10 +141,10 @@ class EtcdProvider implements Provider {
 
   release(
     { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-    { signal }: CallOptions,
+    { signal, transferTo }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
     return this.#call("release", electionGroup, signal, async () => {
-      return await this.#elections.release(electionGroup, termId, signal) ? "released" : "notHolder";
+      return await this.#elections.release(electionGroup, termId, transferTo, signal) ? "released" : "notHolder";
     });
   }
 
@@ -149,7 +152,7 @@ class EtcdProvider implements Provider {
     return this.#call("read", electionGroup, signal, () => this.#elections.leader(electionGroup, signal));
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
     try {
       yield* this.#watches.watch(electionGroup, signal);
     } catch (error) {

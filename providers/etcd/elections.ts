@@ -98,13 +98,21 @@ export class Elections {
     throw permanently(new Error("another provider has acquired the lease, and that one has to renew it"));
   }
 
-  /** Returns true if the term had the lease, and has not any more. */
-  async release(electionGroup: string, termId: string, signal: AbortSignal): Promise<boolean> {
+  /** Returns true if the term had the lease, and has not any more. Those who wait are told of `heir`. */
+  async release(
+    electionGroup: string,
+    termId: string,
+    heir: string | undefined,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const { client, keys, terms } = this.#parts;
     const key = keys.ofTerm(electionGroup, termId);
     this.note(electionGroup, true);
     const known = terms.get(key);
-    if (known !== undefined) return await abortable(terms.end(known), signal);
+    if (known !== undefined) {
+      const named = heir === undefined ? undefined : { key: keys.ofHeir(electionGroup), participantId: heir };
+      return await abortable(terms.end(known, named), signal);
+    }
     const answer = await client.request<TxnAnswer>("kv/txn", { success: [remove(key)] }, signal);
     return Number(answer.responses?.[0]?.response_delete_range?.deleted ?? 0) > 0;
   }

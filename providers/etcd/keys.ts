@@ -40,6 +40,17 @@ export class Keys {
     return `${this.prefix}/${BigInt(sessionId).toString(16)}`;
   }
 
+  /** The key under which those who wait are told who is to lead next. */
+  ofHeir(electionGroup: string): string {
+    return `${this.prefix}/heir/${electionGroup}`;
+  }
+
+  /** Returns the group whose heir a key tells; null if it is another key. */
+  groupOfHeir(key: string): string | null {
+    const beginning = this.ofHeir("");
+    return key.startsWith(beginning) ? key.slice(beginning.length) : null;
+  }
+
   /** Returns the group and the rest of a key; null if it is that of no group. */
   parse(key: string): { readonly electionGroup: string; readonly rest: string } | null {
     const match = key.startsWith(this.prefix) && /^([A-Za-z0-9_.-]{1,255})\/(.+)$/s.exec(key.slice(this.prefix.length));

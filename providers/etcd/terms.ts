@@ -6,7 +6,7 @@
 
 import { type Clock, elapsedSince, sleep } from "../../src/time/clock.ts";
 import type { EtcdClient } from "./client.ts";
-import { isCreatedAt, remove, type TxnAnswer } from "./requests.ts";
+import { isCreatedAt, put, remove, type TxnAnswer } from "./requests.ts";
 import { raiseFence, type Session } from "./sessions.ts";
 import type { TermRecord } from "./record.ts";
 
@@ -29,6 +29,12 @@ export interface Term {
   expiresAt: number;
   /** The deletion of its key, once that has begun: nothing renews it any more. */
   ending: Promise<boolean> | null;
+}
+
+/** Who is to lead next, and the key under which those who watch are told. */
+export interface Heir {
+  readonly key: string;
+  readonly participantId: string;
 }
 
 /** How long one attempt to delete a key may take, and the pause before the next, in milliseconds. */
@@ -78,15 +84,20 @@ export class Terms {
 
   /**
    * Ends a term: deletes its key, and sees to it that nothing creates it again. Resolves with whether it was there.
-   * Once begun, it goes on until it has succeeded, or the session is gone: others keep it alive, and the key would
-   * stay.
+   * Where the first attempt fails, it rejects with why; but once begun, the deletion goes on until it has succeeded, or
+   * the session is gone: others keep it alive, and the key would stay. Whoever comes later waits for that.
    *
    * Each deletion is conditional on the revision that created the key. So however late it arrives, it deletes nothing
    * that the same term has acquired since.
+   *
+   * @param heir who is to lead next, for those who watch
    */
-  end(term: Term): Promise<boolean> {
-    term.ending ??= this.#end(term);
-    return term.ending;
+  end(term: Term, heir?: Heir): Promise<boolean> {
+    if (term.ending !== null) return term.ending;
+    const first = this.#delete(term, heir);
+    term.ending = first.catch(() => this.#goOn(term)).finally(() => this.forget(term));
+    term.ending.catch(() => {});
+    return first;
   }
 
   /** Forgets all, and does nothing more. */
@@ -95,37 +106,35 @@ export class Terms {
     this.#terms.clear();
   }
 
-  async #end(term: Term): Promise<boolean> {
-    const { closing } = this.#client;
+  /** Tries again until it has succeeded. */
+  async #goOn(term: Term): Promise<boolean> {
     const { session } = term;
-    for (;;) {
+    // Once nobody has asked for so long that it is kept alive, it is gone. Should such a request still be on its way:
+    // nobody asks again, and so it goes in time.
+    while (elapsedSince(this.#clock, session.askedAt) <= 2 * session.ttlMs) {
+      await sleep(this.#clock, PAUSE_MS, this.#client.closing);
       try {
-        const wasThere = await this.#delete(term, AbortSignal.timeout(ATTEMPT_MS));
-        this.forget(term);
-        return wasThere;
+        return await this.#delete(term);
       } catch (error) {
-        if (closing.aborted) throw error;
-        await sleep(this.#clock, PAUSE_MS, closing);
+        if (this.#client.closing.aborted) throw error;
       }
-      // Nobody has asked for it to be kept alive for so long that it is gone. Should a request still be on its way:
-      // from here on nobody asks again, and so it goes in time.
-      if (elapsedSince(this.#clock, session.askedAt) > 2 * session.ttlMs) break;
     }
     session.isUsable = false;
-    this.forget(term);
     return false;
   }
 
   /** Does it once. With a request that may still arrive, the fence goes up first. */
-  async #delete(term: Term, signal: AbortSignal): Promise<boolean> {
+  async #delete(term: Term, heir?: Heir): Promise<boolean> {
     const { session, key, unanswered } = term;
+    const signal = AbortSignal.timeout(ATTEMPT_MS);
     if (unanswered.size > 0) {
       const before = [...unanswered];
       term.token = await raiseFence(this.#client, session, key, signal) ?? term.token;
       for (const each of before) unanswered.delete(each);
     }
     if (term.token === null) return false;
-    const txn = { compare: [isCreatedAt(key, term.token)], success: [remove(key)] };
+    const told = heir === undefined ? [] : [put(heir.key, heir.participantId, session.id)];
+    const txn = { compare: [isCreatedAt(key, term.token)], success: [...told, remove(key)] };
     return (await this.#client.send<TxnAnswer>("kv/txn", txn, signal)).succeeded === true;
   }
 

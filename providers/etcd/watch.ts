@@ -6,7 +6,9 @@
  */
 
 import { abortable } from "../../src/call.ts";
+import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { PendingHint } from "../kit/pending_hint.ts";
 import type { EtcdClient } from "./client.ts";
 import { EtcdError } from "./errors.ts";
 import { fromBase64, type Keys } from "./keys.ts";
@@ -18,15 +20,15 @@ const OPEN_MS = 5_000;
 
 /** One who waits for hints about a group. */
 class Watcher {
-  isHinted = true;
+  readonly pending = new PendingHint(true);
   #resume = () => {};
 
   wake(): void {
     this.#resume();
   }
 
-  hint(): void {
-    this.isHinted = true;
+  hint(transferTo?: string): void {
+    this.pending.add(transferTo);
     this.#resume();
   }
 
@@ -142,16 +144,19 @@ class Subscription {
       this.#next ??= BigInt(header.revision ?? 0) + 1n;
       this.#live.resolve();
     }
+    // By group, told in the same transaction before the key goes.
+    const heirs = new Map<string, string>();
     for (const { type, kv } of events) {
-      const revision = BigInt(kv.mod_revision);
+      const [revision, key, isDeleted] = [BigInt(kv.mod_revision), fromBase64(kv.key), type === "DELETE"];
       if (this.#next === null || revision >= this.#next) this.#next = revision + 1n;
-      const isDeleted = type === "DELETE";
+      const inherited = this.#options.keys.groupOfHeir(key);
+      if (inherited !== null) heirs.set(inherited, fromBase64(kv.value));
+      const group = this.#options.keys.parse(key)?.electionGroup;
       // A key that is written again belongs to the same term.
-      if (!isDeleted && kv.create_revision !== kv.mod_revision) continue;
-      const group = this.#options.keys.parse(fromBase64(kv.key))?.electionGroup;
-      if (group === undefined) continue;
+      if (group === undefined || (!isDeleted && kv.create_revision !== kv.mod_revision)) continue;
       this.#options.onEvent(group, isDeleted);
-      for (const watcher of this.watchers.get(group) ?? []) watcher.hint();
+      const heir = isDeleted ? heirs.get(group) : undefined;
+      for (const watcher of this.watchers.get(group) ?? []) watcher.hint(heir);
     }
   }
 }
@@ -166,7 +171,7 @@ export class Watches {
   }
 
   /** Yields once the watch is live, and for every key of `group` that comes or goes. Rejects when it breaks. */
-  async *watch(group: string, signal: AbortSignal): AsyncGenerator<void, void> {
+  async *watch(group: string, signal: AbortSignal): AsyncGenerator<void | TransferHint, void> {
     if (signal.aborted) return;
     const watcher = new Watcher();
     const subscription = this.#join(group, watcher);
@@ -176,10 +181,8 @@ export class Watches {
       await abortable(subscription.live, signal);
       while (!signal.aborted) {
         subscription.ended.throwIfAborted();
-        if (watcher.isHinted) {
-          watcher.isHinted = false;
-          yield;
-        } else await watcher.wait();
+        if (watcher.pending.isPending) yield watcher.pending.take();
+        else await watcher.wait();
       }
     } catch (error) {
       if (!signal.aborted) throw error;
