@@ -3,11 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ProviderError } from "../../src/errors.ts";
-import type { Lease } from "../../src/provider.ts";
 import { backend } from "../servers/backend.ts";
 import { etcdProgram, startEtcd } from "../servers/etcd.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { ask, Gateway, newGroup, Opened, revisionOf, type Sent } from "./etcd/support.ts";
+import { ask, Gateway, kept, keyOf, newGroup, Opened, type Sent } from "./etcd/support.ts";
 
 const server = backend("etcd");
 if (server !== null) testRenewals(server.url);
@@ -25,24 +24,18 @@ function asDeposed(gateway: Gateway): void {
   };
 }
 
-function keyOf({ electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">): string {
-  return btoa(`multilock/${electionGroup}/${termId}`);
-}
-
 function testRenewals(url: string): void {
   test("heartbeats that are due together share one keepalive, and a hundred one read, and write nothing", async () => {
     await using opened = new Opened(url);
     await using gateway = await Gateway.to(url);
     const provider = opened.open({ url: gateway.url });
     const leases = await Promise.all(Array.from({ length: 150 }, () => win(provider, request(newGroup()))));
-    const before = await revisionOf(url);
     gateway.sent.length = 0;
     const answers = await Promise.all(leases.map((lease) => provider.renew(lease, soon())));
     assert.deepEqual(new Set(answers), new Set(["renewed"]));
     assert.equal(gateway.sent.filter(isKeepAlive).length, 1);
     assert.equal(gateway.sent.filter(isRead).length, 2);
-    assert.equal(gateway.sent.length, 3);
-    assert.equal(await revisionOf(url), before);
+    assert.equal(gateway.sent.length, 3, "and nothing that would be written");
   });
 
   test("each operation takes the requests that the documentation names", async () => {
@@ -130,6 +123,30 @@ function testRenewals(url: string): void {
     assert.equal(await provider.read(lease.electionGroup, soon()), null);
   });
 
+  test("renew() is lost, when the session ends between the read and the keepalive", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const provider = opened.open({ url: gateway.url });
+    const lease = await win(provider, request(newGroup()));
+    const { lease: ID } = await kept(url, lease);
+    const late = gateway.hold(isKeepAlive);
+    const read = Promise.withResolvers<void>();
+    gateway.answered = (sent) => isRead(sent) && read.resolve();
+    const renewing = provider.renew(lease, soon());
+    await Promise.all([late.arrived, read.promise]);
+    await ask(url, "lease/revoke", { ID });
+    void late.letGo();
+    assert.equal(await renewing, "lost");
+  });
+
+  test("a session lives for no less than the lease, in whole seconds", async () => {
+    await using opened = new Opened(url);
+    const lease = await win(opened.open(), request(newGroup(), { heartbeatTimeout: 3_100 }));
+    const { lease: ID } = await kept(url, lease);
+    const { grantedTTL } = await ask<{ grantedTTL: string }>(url, "lease/timetolive", { ID });
+    assert.equal(grantedTTL, "4");
+  });
+
   test("renew() is lost, when the key is not bound to the session any more, or was made anew", async () => {
     await using opened = new Opened(url);
     const provider = opened.open();
@@ -138,9 +155,9 @@ function testRenewals(url: string): void {
     await ask(url, "kv/put", { key: keyOf(unbound), value: btoa("by hand"), lease });
     assert.equal(await provider.renew(unbound, soon()), "lost");
     const anew = await win(provider, request(newGroup()));
-    const { kvs: [kv] = [] } = await ask<{ kvs?: { lease: string }[] }>(url, "kv/range", { key: keyOf(anew) });
+    const session = (await kept(url, anew)).lease;
     await ask(url, "kv/deleterange", { key: keyOf(anew) });
-    await ask(url, "kv/put", { key: keyOf(anew), value: btoa("by hand"), lease: kv?.lease });
+    await ask(url, "kv/put", { key: keyOf(anew), value: btoa("by hand"), lease: session });
     assert.equal(await provider.renew(anew, soon()), "lost");
     await ask(url, "kv/deleterange", { key: keyOf(anew) });
     await ask(url, "lease/revoke", { ID: lease });
@@ -175,9 +192,9 @@ function testRenewals(url: string): void {
     gateway.hook = null;
     assert.equal(await provider.renew(lease, { ...soon(), metadata: { state: "first" } }), "renewed");
     assert.deepEqual((await provider.read(lease.electionGroup, soon()))?.metadata, { state: "first" });
-    const before = await revisionOf(url);
+    const before = await kept(url, lease);
     assert.equal(await provider.renew(lease, { ...soon(), metadata: { state: "first" } }), "renewed");
-    assert.equal(await revisionOf(url), before, "what is there already is not written");
+    assert.deepEqual(await kept(url, lease), before, "what is there already is not written");
   });
 
   test("renew() by another provider is refused: the one that acquired would not know of it", async () => {

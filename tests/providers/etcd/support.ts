@@ -11,7 +11,7 @@ import {
 } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type EtcdOptions, etcdProvider } from "../../../providers/etcd.ts";
-import type { Provider } from "../../../src/provider.ts";
+import type { Lease, Provider } from "../../../src/provider.ts";
 import { sleep, systemClock } from "../../../src/time/clock.ts";
 import { patience } from "../../slowness.ts";
 
@@ -37,6 +37,8 @@ export class Gateway implements AsyncDisposable {
   readonly sent: Sent[] = [];
   /** Null lets everything through. Watches pass it by. */
   hook: Hook | null = null;
+  /** Is told of each request that was answered. */
+  answered: (sent: Sent) => unknown = () => {};
   readonly #origin: string;
   readonly #server: Server;
 
@@ -107,6 +109,7 @@ export class Gateway implements AsyncDisposable {
       const answer = this.hook === null ? await pass() : await this.hook(sent, pass);
       if (answer === null) return void response.destroy();
       response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.text);
+      this.answered(sent);
     } catch {
       response.destroy();
     }
@@ -155,10 +158,24 @@ export async function ask<T>(url: string, path: string, body: unknown): Promise<
   return JSON.parse(text) as T;
 }
 
-/** The revision of the cluster: it stands still while nobody writes. */
-export async function revisionOf(url: string): Promise<bigint> {
-  const { header } = await ask<{ header: { revision: string } }>(url, "kv/range", { key: btoa("none") });
-  return BigInt(header.revision);
+/** A key as etcd has it. */
+export interface Kept {
+  // deno-lint-ignore camelcase -- etcd's name
+  readonly mod_revision: string;
+  /** The lease to which it is bound. */
+  readonly lease: string;
+}
+
+/** The name of a term's key, as the gateway takes it. */
+export function keyOf({ electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">): string {
+  return btoa(`multilock/${electionGroup}/${termId}`);
+}
+
+/** Reads a term's key. */
+export async function kept(url: string, lease: Pick<Lease, "electionGroup" | "termId">): Promise<Kept> {
+  const { kvs: [kv] = [] } = await ask<{ kvs?: Kept[] }>(url, "kv/range", { key: keyOf(lease) });
+  assert.ok(kv, "the term must have a key");
+  return kv;
 }
 
 /** A group that no other test uses. */
@@ -178,6 +195,9 @@ export async function until(
 
 /** A transaction that creates a key, as `acquire` sends it. */
 export const isAcquire = ({ path, body }: Sent): boolean => path === "kv/txn" && body.includes('"range_end"');
+
+/** A transaction that raises the fence of a session. */
+export const isFence = ({ path, body }: Sent): boolean => path === "kv/txn" && body.includes('"value":""');
 
 /** A transaction that deletes one. */
 export const isDelete = ({ path, body }: Sent): boolean => path === "kv/txn" && body.includes("request_delete_range");
