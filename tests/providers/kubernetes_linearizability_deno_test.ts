@@ -1,0 +1,24 @@
+/** The lease register of Kubernetes, under concurrent clients and a server that freezes and dies. */
+
+import { test } from "node:test";
+import { kubernetesProvider } from "../../providers/kubernetes.ts";
+import { checkRegister } from "../linearizability_run.ts";
+import { backend } from "../servers/backend.ts";
+
+const server = backend("kubernetes");
+if (server !== null) {
+  const { url, faults } = server;
+  test("the lease register of kubernetes is linearizable, when its server fails", async () => {
+    await checkRegister({
+      name: "kubernetes",
+      open: () => kubernetesProvider({ url }),
+      faults,
+      heartbeatTimeout: 1_000,
+      durationMs: 20_000,
+      paceMs: 80,
+      // Every observer judges for itself what stands still.
+      expiry: "revocable",
+      freezesMs: [300, 1_500],
+    });
+  });
+}
