@@ -153,8 +153,7 @@ export class ApiClient {
   /** Sends a request, once; and once more if it was refused for a token that has been replaced since. */
   async #send({ verb, path, query = {}, body, signal }: ApiRequest): Promise<RawAnswer> {
     const { request, token, clock } = this.#parts;
-    const quietMs = this.#quietUntil - clock.monotonic();
-    if (quietMs > 0) await sleep(clock, quietMs, signal);
+    while (this.#quietUntil > clock.monotonic()) await sleep(clock, this.#quietUntil - clock.monotonic(), signal);
     const parameters = new URLSearchParams(query);
     const target = `${path}${parameters.size > 0 ? `?${parameters}` : ""}`;
     const type = verb === "patch" ? "application/merge-patch+json" : "application/json";
@@ -208,7 +207,9 @@ export class ApiClient {
     const said = typeof message === "string" ? `${reason ?? ""}: ${message}` : text.trim();
     const told = `${status} ${said.slice(0, SHOWN)}`;
     if (status === 401) return permanently(new Error(`${told}: the server does not know the token or certificate`));
-    if (status === 403) return permanently(new Error(`the role lacks the verb "${verb}" on ${resource}: ${told}`));
+    // A quota, and a namespace that is being deleted, forbid too.
+    const lacks = status === 403 && / cannot /.test(said) ? `the role lacks the verb "${verb}" on ${resource}: ` : "";
+    if (status === 403) return permanently(new Error(`${lacks}${told}`));
     if (status === 422 && /Too long/i.test(said) || status === 413) return new TooLargeError(told);
     const seconds = Number(headers.get("retry-after") ?? NaN);
     if ((status !== 429 && status !== 503) || !(seconds > 0)) return new Error(told);

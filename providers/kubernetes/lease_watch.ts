@@ -182,7 +182,7 @@ export class LeaseWatch {
     this.#shortest = Infinity;
     for (const electionGroup of this.#followers.keys()) this.#noteLease(this.#parts.looks.get(electionGroup));
     const startedAt = clock.monotonic();
-    const query = {
+    const query: Record<string, string> = {
       watch: "1",
       allowWatchBookmarks: "true",
       timeoutSeconds: String(WATCH_SECONDS),
@@ -213,7 +213,10 @@ export class LeaseWatch {
     } catch (error) {
       if (!(error instanceof Ended)) throw error;
       // The server has forgotten what came after our version: the next stream begins with what there is.
-      if (error === EXPIRED) this.#version = null;
+      if (error === EXPIRED) {
+        if (query.resourceVersion === undefined) throw new Error("the API server has forgotten what it has just shown");
+        this.#version = null;
+      }
     } finally {
       cancel();
       this.#stream = null;

@@ -25,20 +25,30 @@ export class TokenFile {
   }
 
   /**
-   * Returns the token, as the file had it less than a minute ago.
+   * Returns the token, as the file had it less than a minute ago. One that cannot be read again is still good until the
+   * server refuses it.
    *
    * @throws {Error} if the file cannot be read; without its path, which may be a token that was put in its place
    */
-  get(): Promise<string> {
-    if (this.#token !== null && this.#clock.monotonic() - this.#readAt < FRESH_MS) return Promise.resolve(this.#token);
-    return this.#reading ??= this.#read().finally(() => this.#reading = null);
+  async get(): Promise<string> {
+    const known = this.#token;
+    if (known === null) return await this.#readOnce();
+    if (this.#clock.monotonic() - this.#readAt < FRESH_MS) return known;
+    return await this.#readOnce().catch(() => known);
   }
 
-  /** Returns the token of the file as it is now, if it is another one than `refused`; else null. */
+  /**
+   * Returns the token of the file as it is now, if it is another one than `refused`; else null.
+   *
+   * @throws {Error} as {@linkcode TokenFile.get} does
+   */
   async after(refused: string): Promise<string | null> {
-    this.#readAt = -Infinity;
-    const token = await this.get();
+    const token = await this.#readOnce();
     return token === refused ? null : token;
+  }
+
+  #readOnce(): Promise<string> {
+    return this.#reading ??= this.#read().finally(() => this.#reading = null);
   }
 
   async #read(): Promise<string> {

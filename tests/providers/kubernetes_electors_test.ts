@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { LeaderElection } from "../../src/election.ts";
 import type { Lease, Provider } from "../../src/provider.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { kubernetesPrograms } from "../servers/kubernetes_build.ts";
@@ -29,6 +30,11 @@ class Elector {
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on("data", (chunk: Uint8Array) => this.#said += new TextDecoder().decode(chunk));
     }
+  }
+
+  /** Whether it leads, as far as it has said. */
+  get leads(): boolean {
+    return this.says("leads") && !this.says("stopped") && this.#child.exitCode === null;
   }
 
   says(line: string): boolean {
@@ -164,5 +170,43 @@ function testElectors(start: () => Promise<KubernetesServer>): void {
       await peer.end("SIGTERM");
       assert.ok(peer.says("stopped"));
     }
+  });
+
+  test("participants and electors hand one Lease on among them, and never do two lead", async () => {
+    const [provider, electionGroup] = [await open(), newGroup()];
+    const timing = { heartbeatTimeout: LEASE_MS, heartbeatInterval: LEASE_MS / 6, electionInterval: 500, logger: null };
+    const ours = ["one", "two"].map((participantId) => {
+      return new LeaderElection(provider, { electionGroup, participantId, ...timing });
+    });
+    let [count, token] = [0, 0n];
+    // An elector that is told to end in the middle of a heartbeat may fail to give back: then its lease has to expire.
+    let theirs = await Promise.all(["x", "y"].map((name) => elector(electionGroup, name)));
+    const leads = () => [...ours.filter(({ isLeader }) => isLeader), ...theirs.filter((each) => each.leads)];
+    const turns = new Set<string>();
+    try {
+      await Promise.all(ours.map((each) => each.start()));
+      // An elector asks anew only now and then: it gets its turn while ours cool down.
+      for (let turn = 0; turn < 12; turn++) {
+        await until("somebody leads", () => {
+          assert.ok(leads().length < 2, "two lead");
+          return leads().length === 1;
+        });
+        const [leader] = leads();
+        turns.add(leader instanceof Elector ? "theirs" : "ours");
+        const seen = await provider.read(electionGroup, soon());
+        assert.ok(seen !== null && seen.token > token, `token must grow: ${seen?.token} came after ${token}`);
+        token = seen.token;
+        if (leader instanceof Elector) {
+          await leader.end("SIGTERM");
+          theirs = theirs.filter((each) => each !== leader);
+          theirs.push(await elector(electionGroup, `z-${count++}`));
+        } else {
+          await leader?.releaseLeadership({ cooldown: turn % 2 === 0 ? "2s" : 0 });
+        }
+      }
+    } finally {
+      await Promise.all([...ours.map((each) => each.stop()), ...theirs.map((each) => each.end("SIGKILL"))]);
+    }
+    assert.equal(turns.size, 2, `each side must have had its turn: ${[...turns].join()} alone`);
   });
 }

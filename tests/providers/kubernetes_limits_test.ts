@@ -37,7 +37,7 @@ const status = (code: number, reason: string, message = "no") =>
   JSON.stringify({ kind: "Status", code, reason, message });
 
 test("a refusal says which verb the role lacks", async () => {
-  const { request: answer } = scripted(() => ({ status: 403, body: status(403, "Forbidden", "User cannot") }));
+  const { request: answer } = scripted(() => ({ status: 403, body: status(403, "Forbidden", "User cannot do it") }));
   await using provider = kubernetesProvider({ url: "k8s:///jobs", request: answer });
   const refused: readonly [() => Promise<unknown>, string][] = [
     [() => provider.read("g", soon()), "get"],
@@ -57,6 +57,15 @@ test("a refusal says which verb the role lacks", async () => {
       return true;
     });
   }
+});
+
+test("a quota forbids, and says nothing about roles", async () => {
+  const body = status(403, "Forbidden", 'leases "g" is forbidden: exceeded quota: few');
+  const { request: answer } = scripted(() => ({ status: 403, body }));
+  await using provider = kubernetesProvider({ url: "k8s:///jobs", request: answer });
+  await assert.rejects(provider.read("g", soon()), (error) => {
+    return error instanceof ProviderError && /exceeded quota/.test(error.message) && !/role/.test(error.message);
+  });
 });
 
 test("an answer that is none of an API server's is an error that says so", async () => {
@@ -158,6 +167,18 @@ test("the token is read again each minute", async () => {
   await clock.advance(2_000);
   await call();
   assert.deepEqual(asked, ["GET /x Bearer first", "GET /x Bearer first", "GET /x Bearer second"]);
+});
+
+test("a token that cannot be read again is good until it is refused", async () => {
+  const known = ["first"];
+  const { path, clock, asked, call } = await withToken("gone", known);
+  await call();
+  await rm(path);
+  await clock.advance(61_000);
+  await call();
+  assert.deepEqual(asked, ["GET /x Bearer first", "GET /x Bearer first"]);
+  known[0] = "second";
+  await assert.rejects(call(), /setting "token": ENOENT/);
 });
 
 test("a request that is refused for its token is sent once more, if there is another one", async () => {

@@ -7,7 +7,7 @@ import { ProviderError } from "../../src/errors.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { Proxy } from "../chaos/proxy.ts";
 import { backend } from "../servers/backend.ts";
-import { request, soon, win } from "./asking.ts";
+import { lose, request, soon, win } from "./asking.ts";
 import { Hand, microTime, MovingClock, newGroup, Opened, type Post, until, Watch } from "./kubernetes/fixture.ts";
 
 const server = backend("kubernetes");
@@ -26,17 +26,19 @@ function testServer(url: string): void {
   test("one watch serves all groups of a provider, and while there is one group, shows that alone", async () => {
     const [post, leader] = [opened.post(), opened.open()];
     const follower = openWith(post);
-    const first = await win(leader, request(newGroup(), { heartbeatTimeout: 60_000 }));
+    // So long that no stream is made again because nothing comes.
+    const long = { heartbeatTimeout: 3_600_000 };
+    const first = await win(leader, request(newGroup(), long));
     const watches = [new Watch(follower, first.electionGroup), new Watch(follower, first.electionGroup)];
     await until("both are live", () => watches.every(({ hints }) => hints > 0));
     assert.equal(watchesOf(post).length, 1);
     assert.match(watchesOf(post)[0] ?? "", new RegExp(`fieldSelector=metadata.name%3D${first.electionGroup}`));
     // Those that come later share one that shows all.
     const others = await Promise.all(
-      Array.from({ length: 20 }, () => win(leader, request(newGroup(), { heartbeatTimeout: 60_000 }))),
+      Array.from({ length: 20 }, () => win(leader, request(newGroup(), long))),
     );
     watches.push(...others.map(({ electionGroup }) => new Watch(follower, electionGroup)));
-    await until("all are live", () => watches.every(({ hints }) => hints > 0));
+    await until("all are live", () => watches.every(({ hints }) => hints > 0), 5_000);
     assert.equal(watchesOf(post).length, 2);
     assert.doesNotMatch(watchesOf(post)[1] ?? "", /fieldSelector/);
     await sleep(systemClock, 300);
@@ -116,10 +118,11 @@ function testServer(url: string): void {
         return { status: 200, body: [`${JSON.stringify({ type: "ERROR", object: error })}\n`] };
       };
       const watch = new Watch(follower, lease.electionGroup);
-      await until("it is live", () => watch.hints > 0);
+      await until("it is live, and has shown what there is", () => watch.hints === 2);
       const other = new Watch(follower, newGroup());
       await until("it has begun again", () => watchesOf(post).length === 3);
       await until("the other is live too", () => other.hints > 0);
+      await until("the first looks again: it may have missed something", () => watch.hints === 3);
       assert.match(watchesOf(post)[1] ?? "", /resourceVersion=/);
       assert.doesNotMatch(watchesOf(post)[2] ?? "", /resourceVersion=/);
       const before = watch.hints;
@@ -128,6 +131,16 @@ function testServer(url: string): void {
       assert.equal(watch.failure, null);
       await Promise.all([watch.end(), other.end()]);
     }
+  });
+
+  test("a server that calls everything too old is not asked again and again", async () => {
+    const post = opened.post();
+    const error = { kind: "Status", code: 410, reason: "Expired", message: "too old" };
+    post.answer = (sent) => sent.includes("watch=1") ? { status: 410, body: JSON.stringify(error) } : null;
+    const watch = new Watch(openWith(post), newGroup());
+    await until("it is broken", () => watch.failure !== null);
+    assert.equal(watchesOf(post).length, 1);
+    await watch.end();
   });
 
   test("a watch that the server ends goes on from the version that it has shown", async () => {
@@ -182,17 +195,18 @@ function testServer(url: string): void {
     const lease = await win(leader, request(name, { heartbeatTimeout: 60_000 }));
     assert.equal((await follower.read(name, soon()))?.termId, lease.termId);
     const newest = await hand.get(name);
-    const text = [old, newest].map((object) => JSON.stringify({ type: "MODIFIED", object })).join("\n") + "\n";
+    const text = [newest, old].map((object) => JSON.stringify({ type: "MODIFIED", object })).join("\n") + "\n";
     const cut = text.indexOf("zw\u00f6lf") + 2;
     post.answer = (sent) => {
       return sent.includes("watch=1") ? { status: 200, body: [text.slice(0, cut), text.slice(cut)] } : null;
     };
     const watch = new Watch(follower, name);
-    // The old state, which was free, would be a hint of its own.
     await until("it has shown both", () => watch.hints === 2);
     await sleep(systemClock, 300);
-    assert.equal(watch.hints, 2);
-    assert.equal((await follower.read(name, soon()))?.termId, lease.termId);
+    // In the old state it was free: then it would try to take it.
+    post.sent.length = 0;
+    await lose(follower, request(name));
+    assert.deepEqual(post.sent.map((sent) => sent.split(" ")[0]), ["GET"]);
     await watch.end();
   });
 
