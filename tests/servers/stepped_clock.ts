@@ -1,4 +1,4 @@
-/** Servers whose wall clock can be stepped, by libfaketime. */
+/** Processes with a wall clock of their own, and servers whose wall clock can be stepped, by libfaketime. */
 
 import { access, readdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,9 +16,7 @@ export async function withSteppedClock(
   start: (env: Readonly<Record<string, string>>) => Promise<TestServer>,
   user?: { readonly uid: number; readonly gid: number },
 ): Promise<SteppedServer> {
-  if (await libfaketime() === null) await aptInstall("faketime");
-  const library = await libfaketime();
-  if (library === null) throw new Error("Cannot start a server with a clock that can be stepped: no libfaketime");
+  const library = await installed();
   const directory = await temporaryDirectory("faketime", user);
   const offset = join(directory, "offset");
   // Servers read it at any moment, so it must never be empty.
@@ -41,6 +39,19 @@ export async function withSteppedClock(
       await removeDirectory(directory);
     },
   };
+}
+
+/** Returns variables under which the wall clock of a process is `seconds` ahead of the machine's, or behind it. */
+export async function clockAhead(seconds: number): Promise<Record<string, string>> {
+  const ahead = `${seconds < 0 ? "" : "+"}${seconds}s`;
+  return { LD_PRELOAD: await installed(), FAKETIME: ahead, FAKETIME_DONT_FAKE_MONOTONIC: "1" };
+}
+
+async function installed(): Promise<string> {
+  if (await libfaketime() === null) await aptInstall("faketime");
+  const library = await libfaketime();
+  if (library === null) throw new Error("Cannot start a process with a clock of its own: there is no libfaketime");
+  return library;
 }
 
 async function libfaketime(): Promise<string | null> {
