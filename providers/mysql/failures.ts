@@ -75,16 +75,22 @@ export function isAboutRows(error: unknown): boolean {
  */
 const FOR_GOOD = [1044, 1045, 1046, UNKNOWN_DATABASE, 1054, 1130, 1142, 1143, 1227, 1251, 1698, 3159];
 
-/** The driver's own word for a server without TLS. */
-const NO_TLS = "HANDSHAKE_NO_SSL_SUPPORT";
+/**
+ * A server without TLS, or one that is not trusted. The driver puts its own code in the place of the one that tells, so
+ * that a certificate and a connection that broke differ by their words alone.
+ */
+function isNoTls(error: unknown): boolean {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return code === "HANDSHAKE_NO_SSL_SUPPORT" ||
+    (code === "HANDSHAKE_SSL_ERROR" && /certificate|altname|self.?signed|unable to (verify|get)/i.test(`${message}`));
+}
 
 /** Returns `error`, saying what it means for leases where the server's own words do not. */
 export function explain(error: unknown, statements: Statements): unknown {
   const meaning = meaningOf(error, statements);
   const words = error instanceof Error ? error.message || error.name : String(error);
   const explained = meaning === "" ? error : new Error(`${meaning} (${words})`, { cause: error });
-  const isForGood = FOR_GOOD.includes(errorNumber(error)) ||
-    error instanceof Error && "code" in error && error.code === NO_TLS;
+  const isForGood = FOR_GOOD.includes(errorNumber(error)) || (error instanceof Error && isNoTls(error));
   return explained instanceof Error && isForGood ? permanently(explained) : explained;
 }
 

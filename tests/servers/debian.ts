@@ -50,6 +50,30 @@ export function unpackDebian(suite: string, packages: readonly string[], directo
   });
 }
 
+/**
+ * Downloads packages of a release with all that they depend on, as if the machine had nothing, and unpacks them into
+ * `directory`: for programs that need the C library of their release, whose own loader then starts them.
+ */
+export function unpackDebianWhole(suite: string, packages: readonly string[], directory: string): Promise<void> {
+  return withApt(suite, "deb", async (apt, scratch) => {
+    const status = join(scratch, "status");
+    await writeFile(status, "");
+    await apt(
+      "-o",
+      `Dir::State::status=${status}`,
+      "-y",
+      "--no-install-recommends",
+      "--download-only",
+      "install",
+      ...packages,
+    );
+    const archives = join(scratch, "cache/archives");
+    for (const file of await readdir(archives)) {
+      if (file.endsWith(".deb")) await run("dpkg", ["-x", join(archives, file), directory]);
+    }
+  });
+}
+
 /** Downloads the source of a package, and unpacks what its authors released into `directory`. */
 export function unpackDebianSource(suite: string, name: string, directory: string): Promise<void> {
   return withApt(suite, "deb-src", async (apt, scratch) => {

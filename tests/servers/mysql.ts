@@ -56,12 +56,13 @@ export async function startMariadb({ args = [], env = {} }: MysqlSpec = {}): Pro
     ...["--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, "--skip-test-db"],
     "--auth-root-authentication-method=normal",
   ]);
-  return await startOn({ command, args, env }, directory, await freePort());
+  return await startOn([command], { args, env }, directory, await freePort());
 }
 
-/** Starts a server on the data of `directory`. */
+/** Starts `program`, a command and its first arguments, on the data of `directory`. */
 export async function startOn(
-  { command, args, env = {} }: MysqlSpec & { readonly command: string; readonly args: readonly string[] },
+  [command = "", ...first]: readonly string[],
+  { args = [], env = {} }: MysqlSpec,
   directory: string,
   port: number,
 ): Promise<TestServer> {
@@ -76,7 +77,7 @@ GRANT ALL ON *.* TO ${USER}@'%' WITH GRANT OPTION;
   const server = await startProcess({
     command,
     args: [
-      ...["--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, `--init-file=${initial}`],
+      ...[...first, "--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, `--init-file=${initial}`],
       ...[`--port=${port}`, "--bind-address=127.0.0.1", `--socket=${join(directory, "socket")}`],
       ...[`--pid-file=${join(directory, "pid")}`, "--max-connections=400", "--innodb-buffer-pool-size=32M"],
       // The tests kill processes, not the machine: what was written survives in the page cache.
@@ -97,8 +98,8 @@ GRANT ALL ON *.* TO ${USER}@'%' WITH GRANT OPTION;
   };
 }
 
-/** The servers refuse to run as root, unless they are told to. */
-function asRoot(): readonly string[] {
+/** Says that the server may run as root, which it refuses otherwise. */
+export function asRoot(): readonly string[] {
   return process.getuid?.() === 0 ? ["--user=root"] : [];
 }
 

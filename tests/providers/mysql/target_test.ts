@@ -101,6 +101,8 @@ test("explain() says what an error means for leases, and which will not mend by 
       [numbered(1046), /no database is named/, true],
       [numbered(1054), /not as this version needs it/, true],
       [Object.assign(new Error("no TLS"), { code: "HANDSHAKE_NO_SSL_SUPPORT" }), /^no TLS$/, true],
+      [Object.assign(new Error("bad altnames"), { code: "HANDSHAKE_SSL_ERROR" }), /altnames/, true],
+      [Object.assign(new Error("read ECONNRESET"), { code: "HANDSHAKE_SSL_ERROR" }), /ECONNRESET/, false],
       [numbered(1146), /`s`.`t` does not exist. It is made by/, false],
       [numbered(1205), /another session has locked/, false],
       [numbered(1290), /read-only: a replica/, false],
