@@ -1,5 +1,6 @@
 /** That the measure notices others who want the processor. */
 
+import { delay } from "@std/async";
 import { ok } from "node:assert/strict";
 import process from "node:process";
 import { test } from "node:test";
@@ -11,7 +12,7 @@ test("slowness() grows, when twice as many processes want the processor as there
   );
   try {
     // They take a moment to get going.
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await delay(1_000);
     const url = new URL("../testing/conformance/slowness.ts", import.meta.url).href;
     const ask = `const { slowness } = await import("${url}"); console.log(slowness());`;
     const { stdout } = await new Deno.Command(process.execPath, { args: ["eval", "--no-check", ask] }).output();

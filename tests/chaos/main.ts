@@ -3,25 +3,27 @@
  * other. Prints a row of a Markdown table for each; ends with 1 if anything happened that must not.
  */
 
-import { parseArgs } from "node:util";
+import { parseArgs } from "@std/cli";
 import { BACKENDS } from "../permissions.ts";
 import { chaos, isClean } from "./chaos.ts";
 import { HEAD, rowOf } from "./report.ts";
 
-const { values } = parseArgs({
-  args: Deno.args.filter((argument) => argument !== "--"),
-  options: {
-    faults: { type: "string", default: "100" },
-    seed: { type: "string", default: "1" },
-    backend: { type: "string", multiple: true },
+const { faults, seed, backend: chosen } = parseArgs(Deno.args.filter((argument) => argument !== "--"), {
+  string: ["faults", "seed", "backend"],
+  collect: ["backend"],
+  default: { faults: "100", seed: "1" },
+  unknown: (argument) => {
+    console.error(`Cannot understand "${argument}": known are --faults N, --seed N, --backend NAME`);
+    Deno.exit(64);
   },
 });
 
-const backends = values.backend ?? ["file", ...BACKENDS.filter((name) => name !== "sqlserver")];
+const asked = [chosen].flat().filter((name) => typeof name === "string");
+const backends = asked.length > 0 ? asked : ["file", ...BACKENDS.filter((name) => name !== "sqlserver")];
 console.log(HEAD);
 let clean = true;
 for (const backend of backends) {
-  const result = await chaos({ backend, faults: Number(values.faults), seed: Number(values.seed) });
+  const result = await chaos({ backend, faults: Number(faults), seed: Number(seed) });
   console.log(rowOf(result));
   for (const line of [...result.overlaps.values(), ...result.regressions]) console.error(`${backend}: ${line}`);
   clean &&= isClean(result);

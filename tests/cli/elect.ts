@@ -4,6 +4,7 @@
  * @module
  */
 
+import { deadline, delay } from "@std/async";
 import { fileURLToPath } from "node:url";
 import { programOf, type Runtime, RUNTIMES } from "../runner/runtimes.ts";
 import { isRequired } from "../runner/test_on.ts";
@@ -163,7 +164,7 @@ export async function eventually<T>(
   for (const start = Date.now(); Date.now() - start < patience(PATIENCE_MS);) {
     const result = await check();
     if (result !== null && result !== undefined && result !== false) return result;
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await delay(10);
   }
   throw new Error(`Waited in vain for ${typeof what === "string" ? what : what()}`);
 }
@@ -190,13 +191,10 @@ async function readAll(stream: ReadableStream<Uint8Array>, take: (text: string) 
 }
 
 async function within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited in vain for ${what}`)), ms);
-  });
   try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
+    return await deadline(work, ms);
+  } catch (error) {
+    if (!(error instanceof DOMException && error.name === "TimeoutError")) throw error;
+    throw new Error(`Waited in vain for ${what}`);
   }
 }

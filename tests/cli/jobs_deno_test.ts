@@ -1,5 +1,6 @@
 /** `elect run` for jobs: giving up, keeping the lease, and what it says meanwhile. */
 
+import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import { clockAhead } from "../servers/stepped_clock.ts";
 import {
@@ -91,7 +92,7 @@ onEachRuntime(
           const env = { ELECT_PROVIDER: place.url, ...(ahead !== 0 && await clockAhead(ahead)) };
           const line = ["run", "nightly", "--no-wait", "--at-least", "1h", "--", "sh", "-c", "echo ran at $(date +%s)"];
           hosts.push(await startOn(line, { env, runtime }));
-          await new Promise((resolve) => setTimeout(resolve, apart * 1_000));
+          await delay(apart * 1_000);
         }
         const losers = await eventually(async () => {
           const ended = hosts.filter(({ pid }) => !isAlive(pid));

@@ -1,3 +1,4 @@
+import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import {
   childrenOf,
@@ -202,7 +203,7 @@ Deno.test("elect run leaves neither command nor guard behind, when it is killed 
   for (const delayMs of [0, 150, 300]) {
     await using running = run(place.url, STUBBORN);
     const guard = await eventually(() => childrenOf(running.pid, "guard_process")[0], "the guard");
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    await delay(delayMs);
     const commands = childrenOf(running.pid, "sh -c");
     running.kill("SIGKILL");
     await eventually(() => [guard, ...commands].every((pid) => !isAlive(pid)), "the end of guard and command");

@@ -1,5 +1,6 @@
 /** Signals reach the command of `elect run`, and end nothing that they should not. */
 
+import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import { constants } from "node:os";
 import { childrenOf, eventually, isAlive, onEachRuntime, startOn, temporary } from "./elect.ts";
@@ -105,7 +106,7 @@ onEachRuntime("elect leader ends with a signal that asks it to, also while its m
       registerProvider({ name: "silent", protocols: ["silent:"], open: () => { throw new Error() } });`,
     );
     await using running = await startOn(["leader", "a", "--provider", "silent:", "--import", module], { runtime });
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    await delay(delayMs);
     running.kill("SIGTERM");
     assert.equal((await running.finished()).code, 143);
   }
@@ -132,7 +133,7 @@ onEachRuntime("elect run ends with a signal that comes while it starts as proces
     const init = await eventually(() => childOf(running.pid), "process 1");
     // From then on nothing is lost, though most of the program is still to be loaded.
     await eventually(() => listens(init), "a process that listens");
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    await delay(delayMs);
     Deno.kill(init, "SIGTERM");
     assert.equal((await running.finished()).code, 143);
   }

@@ -1,5 +1,6 @@
 /** What a killed `elect run` leaves behind has ended, before the next one of the host begins its command. */
 
+import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import { elect as enter } from "../../mod.ts";
 import { childrenOf, eventually, isAlive, onEachRuntime, type Running, startOn, temporary } from "./elect.ts";
@@ -109,7 +110,7 @@ Deno.test("a participant of the library leads when the guard of a killed elect h
   // Several looks later, the death of elect is known, and the command lives.
   for (let look = 0; look < 5; look++) {
     assert.equal((await follower.tryAcquireLeadership()).outcome, "held");
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await delay(100);
   }
   assert.ok(pids.every(isAlive));
   Deno.kill(guard, "SIGCONT");

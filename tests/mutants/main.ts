@@ -11,8 +11,8 @@
  * use.
  */
 
+import { parseArgs } from "@std/cli";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { BACKENDS } from "../permissions.ts";
 import { prepareBackend, type ReadyBackend, stopBackends } from "../runner/backends.ts";
 import { endAll } from "../runner/command.ts";
@@ -28,19 +28,15 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-const { values, positionals } = parseArgs({
-  // The `--` of `deno task mutants -- redis` comes along.
-  args: Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args,
-  allowPositionals: true,
-  options: {
-    only: { type: "string" },
-    sample: { type: "string" },
-    seed: { type: "string" },
-    table: { type: "boolean", default: false },
-  },
+const unknown: string[] = [];
+// The `--` of `deno task mutants -- redis` comes along.
+const options = parseArgs(Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args, {
+  string: ["only", "sample", "seed"],
+  boolean: ["table"],
+  unknown: (argument, key) => key === undefined || unknown.push(argument),
 });
-const [name, ...more] = positionals;
-if (name === undefined || more.length > 0 || !listNames().includes(name)) {
+const [name, ...more] = options._.map(String);
+if (name === undefined || more.length > 0 || unknown.length > 0 || !listNames().includes(name)) {
   console.error(`usage: deno task mutants -- LIST [--only TEXT] [--sample N [--seed S]] [--table]`);
   console.error(`lists: ${listNames().join(", ")}`);
   Deno.exit(64);
@@ -52,14 +48,14 @@ const reports = await attack(await chosen(name), { backend, onReport: print });
 await backend?.stop();
 const killed = reports.filter(({ verdict }) => verdict === "killed").length;
 console.log(`\n${name}: ${killed} of ${reports.length} killed`);
-if (values.table) await writeTable(name, reports);
+if (options.table) await writeTable(name, reports);
 Deno.exit(killed === reports.length && killed > 0 ? 0 : 1);
 
 async function chosen(list: string) {
-  const { only = "", sample } = values;
-  const mutants = (await loadList(list)).filter((mutant) => mutant.name.includes(only));
+  const { only = "", sample } = options;
+  const mutants = (await loadList(list)).filter((mutant) => mutant.name.includes(String(only)));
   if (sample === undefined) return mutants;
-  const seed = Number(values.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+  const seed = Number(options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]);
   console.log(`seed ${seed}`);
   return draw(mutants, Number(sample), seed);
 }

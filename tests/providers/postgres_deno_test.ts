@@ -1,5 +1,6 @@
 /** The PostgreSQL provider behind a pooler, at a standby, and closing while its server hangs. */
 
+import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -116,7 +117,7 @@ withServer("acquire() refuses with a clear error, when the server is a hot stand
     assert.equal((await provider.read("g", soon()))?.termId, answer.lease.termId);
     // After a failover the same provider goes on, and tokens go on where they were.
     await primary.release(answer.lease, soon());
-    while (await provider.read("g", soon()) !== null) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (await provider.read("g", soon()) !== null) await delay(20);
     await query(standby, "SELECT pg_promote()");
     const promoted = await acquire(provider, "g");
     assert.ok(promoted.acquired && promoted.lease.token > answer.lease.token);

@@ -3,6 +3,7 @@
  * killed.
  */
 
+import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import { backend } from "../servers/backend.ts";
 import { startRedis } from "../servers/redis.ts";
@@ -28,7 +29,7 @@ function participate(url: string): Participant {
 async function tokenOf({ text }: Participant): Promise<bigint> {
   for (const deadline = performance.now() + 30_000; !/leader \d+\n/.test(text());) {
     assert.ok(performance.now() < deadline, `no leader within 30 s: "${text()}"`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await delay(20);
   }
   return BigInt(/leader (\d+)/.exec(text())?.[1] ?? 0);
 }

@@ -1,5 +1,6 @@
 /** The ZooKeeper provider on an ensemble of three servers, which fail one after the other and together. */
 
+import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import { zookeeperProvider } from "../../providers/zookeeper.ts";
 import { systemClock } from "../../src/time/clock.ts";
@@ -47,7 +48,7 @@ function request(changes: Partial<AcquireRequest> = {}): AcquireRequest {
 async function until(what: string, holds: () => boolean | Promise<boolean>, limitMs = 60_000): Promise<void> {
   for (const start = systemClock.monotonic(); !(await holds());) {
     assert.ok(systemClock.monotonic() - start < limitMs, `${what}: not within ${limitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await delay(50);
   }
 }
 
@@ -67,7 +68,7 @@ async function renewed(provider: Provider, lease: Lease): Promise<void> {
       return;
     } catch (error) {
       if (deadline.aborted || error instanceof assert.AssertionError) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await delay(20);
     }
   }
 }
@@ -127,7 +128,7 @@ async function rollingRestart(ensemble: Ensemble): Promise<void> {
   const heartbeats = (async () => {
     while (renewing) {
       await renewed(provider, lease);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await delay(200);
     }
   })();
   try {
@@ -195,7 +196,7 @@ async function electionsNeverOverlap(ensemble: Ensemble): Promise<void> {
     for (const part of ["leader", "follower"] as const) {
       const member = await memberThatIs(ensemble, part);
       await member.freeze();
-      await new Promise((resolve) => setTimeout(resolve, 3_500));
+      await delay(3_500);
       await member.thaw();
       await ensemble.ready();
       await until("somebody leads", leads);

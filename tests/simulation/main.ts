@@ -5,6 +5,7 @@
  *   deno task simulate --mutants       rewrites the table of mutants in docs/proof.md
  */
 
+import { parseArgs } from "@std/cli";
 import { makeScenario, shrink, simulate } from "./simulation.ts";
 import { hunt, type MutantReport } from "../mutants/hunt.ts";
 import { MUTANTS } from "../mutants/mutants.ts";
@@ -12,9 +13,9 @@ import { MUTANTS } from "../mutants/mutants.ts";
 const PROOF = new URL("../../docs/proof.md", import.meta.url);
 const [BEGIN, END] = ["<!-- mutants: generated -->", "<!-- end of mutants -->"];
 
-const [command, value] = Deno.args;
-if (command === "--seed") await replay(Number(value));
-else if (command === "--mutants") await writeTable();
+const { seed, mutants } = parseArgs(Deno.args, { string: ["seed"], boolean: ["mutants"] });
+if (seed !== undefined) await replay(Number(seed));
+else if (mutants === true) await writeTable();
 else {
   console.error("usage: simulate --seed N | --mutants");
   Deno.exit(64);
