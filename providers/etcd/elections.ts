@@ -144,6 +144,8 @@ export class Elections {
   async #ask(term: Term, heartbeatTimeout: number, signal: AbortSignal): Promise<Acquired | Held | null> {
     const { client, keys, terms } = this.#parts;
     const { electionGroup, session, record, key } = term;
+    // It was released while this call looked: what would be created now, nobody would delete.
+    if (term.ending !== null) return null;
     const [group, value] = [keys.ofGroup(electionGroup), encodeRecord(record)];
     terms.hold(term, heartbeatTimeout);
     const kept = this.#keepAlive(session, signal);

@@ -87,7 +87,7 @@ export class Sessions {
    * holder, who has not released it, may still lead.
    */
   async close(isNeeded: (session: Session) => boolean, signal: AbortSignal): Promise<void> {
-    await Promise.allSettled(this.#granting.values());
+    await abortable(Promise.allSettled(this.#granting.values()), signal).catch(() => {});
     const sessions = [...this.#live.values()].filter((session) => session.isUsable && !isNeeded(session));
     this.#live.clear();
     const { client } = this.#options;

@@ -65,6 +65,7 @@ export class Terms {
    * counts the full time, the term is over by then for its holder.
    */
   hold(term: Term, timeoutMs: number): void {
+    if (term.ending !== null) return;
     this.#terms.set(term.key, term);
     term.expiresAt = this.#clock.monotonic() + timeoutMs;
     this.#sweepAt(term.expiresAt);

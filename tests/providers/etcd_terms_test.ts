@@ -6,7 +6,18 @@ import type { Lease, Provider } from "../../src/provider.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { backend } from "../servers/backend.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { ask, Gateway, isAcquire, isDelete, isFence, kept, newGroup, Opened, until } from "./etcd/support.ts";
+import {
+  ask,
+  Gateway,
+  isAcquire,
+  isDelete,
+  isFence,
+  kept,
+  newGroup,
+  Opened,
+  type Sent,
+  until,
+} from "./etcd/support.ts";
 
 /** The shortest lease. */
 const SHORT_MS = 2_000;
@@ -159,6 +170,37 @@ function testTerms(url: string): void {
     assert.ok(again.token > lease.token);
     assert.doesNotMatch((await late.letGo()).text, /"succeeded":true/);
     assert.equal(await provider.renew(again, soon()), "renewed");
+  });
+
+  test("acquire() and release() of one term may meet at any point, and leave nothing behind", async () => {
+    await using opened = new Opened(url);
+    await using gateway = await Gateway.to(url);
+    const [provider, leader] = [opened.open({ url: gateway.url }), opened.open()];
+    for (const isHeld of [isAcquire, ({ path }: Sent) => path === "kv/range"]) {
+      // Asked once without an answer, the term is known; and the group is known to be led, so that it looks first.
+      const wanted = request(newGroup());
+      const before = await win(leader, request(wanted.electionGroup));
+      await lose(provider, request(wanted.electionGroup));
+      gateway.hook = (sent, pass) => isAcquire(sent) ? Promise.resolve(null) : pass();
+      await leader.release(before, soon());
+      await assert.rejects(provider.acquire(wanted, soon()));
+      gateway.hook = null;
+      const again = await win(leader, request(wanted.electionGroup));
+      await lose(provider, request(wanted.electionGroup));
+      await leader.release(again, soon());
+      const late = gateway.hold(isHeld);
+      const acquiring = provider.acquire(wanted, soon());
+      await late.arrived;
+      const freed = await provider.release(wanted, soon());
+      void late.letGo();
+      const answer = await acquiring;
+      assert.equal(freed, "notHolder");
+      assert.ok(answer.acquired, "what comes after the release is another try");
+      assert.equal(await provider.renew(answer.lease, soon()), "renewed");
+      assert.equal(await provider.release(wanted, soon()), "released");
+      assert.equal(await provider.read(wanted.electionGroup, soon()), null);
+      await win(provider, request(wanted.electionGroup));
+    }
   });
 
   test("renew() is lost from when the deletion of the key has begun", async () => {

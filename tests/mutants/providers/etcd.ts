@@ -146,6 +146,12 @@ export const MUTANTS: readonly ProviderMutant[] = [
     terms("stops the acquire that is still on its way"),
   ),
   mutant(
+    "a term that was released while its call looked is asked for",
+    "elections",
+    ["    if (term.ending !== null) return null;\n", ""],
+    terms("may meet at any point"),
+  ),
+  mutant(
     "a fence that somebody raised is never learned",
     "elections",
     ['    session.fenceRevision = found(answer, 1)?.mod_revision ?? "0";\n', ""],
@@ -155,7 +161,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "a participant asks for its own key alone, whoever else leads",
     "elections",
     ["compare: [isEmpty(group), ", 'compare: [isWrittenAt(key, "0"), '],
-    elect("a participant waits while"),
+    main("grants one of many"),
   ),
   mutant(
     "a term that is not renewed stays, while others keep its session alive",
