@@ -5,9 +5,11 @@
  *     deno task test                 everything
  *     deno task test redis postgres  these backends alone
  *     deno task test static unit     the checks, or the tests without servers
+ *     deno task test portable        those of them that need nothing that only Linux has
  *
  * `ELECT_REQUIRE_BACKENDS=redis,postgres` and `ELECT_REQUIRE_RUNTIMES=bun,node` turn what would be skipped into a
- * failure. `ELECT_TEST_<NAME>_URL` names a server to use; `ELECT_TEST_INSTALL=0` forbids to install packages.
+ * failure. `ELECT_TEST_<NAME>_URL` names a server to use; `ELECT_TEST_INSTALL=0` forbids to install packages, and
+ * `ELECT_TEST_SERVERS=docker` has all servers from `docker-compose.yml`.
  */
 
 import process from "node:process";
@@ -65,7 +67,7 @@ await main(Deno.args);
 
 async function main(args: readonly string[]): Promise<void> {
   const servers: Variant[] = [...BACKENDS.map((name) => ({ name, provider: name })), ...await findVariants()];
-  const groups = ["static", "unit", ...EMBEDDED, ...servers.map(({ name }) => name)];
+  const groups = ["static", "unit", "portable", ...EMBEDDED, ...servers.map(({ name }) => name)];
   const unknown = args.filter((arg) => !groups.includes(arg));
   if (unknown.length > 0) {
     console.error(`Cannot test "${unknown.join(" ")}": known are ${groups.join(", ")}`);
@@ -78,11 +80,13 @@ async function main(args: readonly string[]): Promise<void> {
   const files = await findTests();
   // Without a server they belong to the unit tests, unless they are asked for by name.
   const embedded = EMBEDDED.filter((name) => args.includes(name) && !wanted("unit"));
-  const expectsTests = servers.some(({ name }) => wanted(name)) || embedded.length > 0 || wanted("unit");
+  const portable = args.includes("portable") && !wanted("unit");
+  const expectsTests = servers.some(({ name }) => wanted(name)) || embedded.length > 0 || portable || wanted("unit");
   if (expectsTests) await findRuntimes();
   const jobs: (() => Promise<void>)[] = [];
   // Those that take longest come first.
   if (wanted("unit")) jobs.push(...unitTests(files));
+  if (portable) jobs.push(...unitTests(files.filter(isPortable)));
   for (const name of embedded) {
     const own = files.filter((file) => isOf(name, file));
     jobs.push(
@@ -186,6 +190,11 @@ function unitTests(files: readonly string[]): (() => Promise<void>)[] {
     );
   });
   return [...jobs, async () => await runTests("examples in docs", "deno", await documented(), ["-A", "--doc"])];
+}
+
+/** Returns whether a test file names nothing that only Linux has, or only what people put on it. */
+function isPortable(file: string): boolean {
+  return !/\/proc\/|unshare|setpriv|SIGSTOP|tmux|nohup|"sh"|"ps"/.test(Deno.readTextFileSync(new URL(file, ROOT)));
 }
 
 function runsOn(file: string, runtime: Runtime): boolean {

@@ -50,7 +50,9 @@ export async function prepareBackend(name: string): Promise<ReadyBackend> {
     return describe({ provider, url, control, detour, path, end: () => Promise.resolve() });
   }
   const reasons: string[] = [];
-  for (const start of [() => startLocal(kind), () => composeServer(kind)]) {
+  const ways = [() => composeServer(kind)];
+  if (Deno.env.get("ELECT_TEST_SERVERS") !== "docker") ways.unshift(() => startLocal(kind));
+  for (const start of ways) {
     try {
       const server = await start();
       const control = await serveControl(server, addressesIn(server.url)[0] ?? "");
