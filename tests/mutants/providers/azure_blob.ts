@@ -150,8 +150,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "a blob with somebody's data is written over",
     "azure_blob/group_blob.ts",
     [
-      'if (marked === undefined && record === null && text !== "") throw',
-      "if (false) throw",
+      'if (marked === undefined && record === null && text !== "") {',
+      "if (false) {",
     ],
     MAIN,
     "a blob that is none of ours",

@@ -282,8 +282,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "a release that fails once is not tried again",
     file: PROVIDER,
-    find: "failures >= maxRetryAttempts || elapsedSince",
-    replace: "failures >= 0 || elapsedSince",
+    find: "const isFinal = failures >= maxRetryAttempts ||",
+    replace: "const isFinal = failures >= 0 ||",
     test: { file: REQUESTS, filter: "tried again at once" },
   },
   {
