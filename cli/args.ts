@@ -60,6 +60,8 @@ export interface Invocation {
   readonly to: string | undefined;
   /** True if it only watches. */
   readonly observe: boolean;
+  /** True if a warning counts as a failure. */
+  readonly strict: boolean;
   readonly port: number;
   readonly host: string;
   /** The path of a Unix socket to listen on instead. */
@@ -123,6 +125,7 @@ export function parse(command: Command, args: readonly string[]): Invocation {
     campaignDelay: milliseconds("campaign-delay", text("campaign-delay")),
     to: parseParticipant("to", text("to")),
     observe: flag("observe"),
+    strict: flag("strict"),
     port: whole("port", text("port") ?? "4040", 0, 65_535),
     host: text("host") ?? "127.0.0.1",
     socket: text("socket"),

@@ -12,6 +12,8 @@ export const EXIT = {
   done: 0,
   /** `elect leader`: nobody leads. */
   nobody: 1,
+  /** `elect check --strict`: there are warnings. */
+  warned: 1,
   /** The command line is wrong. */
   usage: 64,
   /** The backend cannot be reached, or refuses. */

@@ -66,6 +66,7 @@ const TABLE = {
     help: "hold back this long when nobody leads, so that others lead first (default 0)",
   },
   to: { type: "string", value: "ID", help: "the participant that is to lead next" },
+  strict: { type: "boolean", help: "exit with 1 when there is a warning" },
   observe: { type: "boolean", help: "only watch: never campaign, never write" },
   port: { type: "string", value: "N", help: "the port to listen on; 0 takes a free one (default 4040)" },
   host: { type: "string", value: "ADDRESS", help: "the address to listen on (default 127.0.0.1)" },

@@ -26,7 +26,9 @@ import type {
   Acquired,
   AcquireRequest,
   CallOptions,
+  Finding,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -266,6 +268,14 @@ class AzureBlobProvider implements Provider {
     });
   }
 
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    return this.#call("healthCheck", this.#prefix, signal, async (abortSignal, container) => {
+      // A signature for one container may not ask that.
+      const info = await container.getAccountInfo?.({ abortSignal }).catch(() => undefined);
+      return { version: null, findings: [redundancyOf(info?.skuName)] };
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error("the provider is closed"));
     // A failure to open it was told to the callers.
@@ -364,6 +374,17 @@ class AzureBlobProvider implements Provider {
       }
     });
   }
+}
+
+/** What the replication of an account means for its leases. */
+function redundancyOf(sku: string | undefined): Finding {
+  const about = "redundancy";
+  if (sku === undefined) return { about, level: "warning", text: "unknown: the account may not be asked" };
+  if (/GZ?RS$/.test(sku)) {
+    const text = `${sku}: regions replicate asynchronously, so a failover of the account can forget the latest leases`;
+    return { about, level: "warning", text, remedy: "zone-redundant storage, or resources that check fencing tokens" };
+  }
+  return { about, level: "ok", text: `${sku}: within its region a write is replicated before it is answered` };
 }
 
 registerProvider({

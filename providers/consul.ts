@@ -34,6 +34,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -42,6 +43,7 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
+import { inspectCluster } from "./consul/inspection.ts";
 import { ATTEMPTS, type ConsulParts, GroupKey } from "./consul/group_key.ts";
 import { ConsulClient, jsonOf } from "./consul/http.ts";
 import { Keys, kvPath, parseConsulUrl } from "./consul/keys.ts";
@@ -246,6 +248,11 @@ class ConsulProvider implements Provider {
       await client.write([key.checkIndex(1), key.checkMissing(), key.lock(session, new Uint8Array())], signal);
       await client.request({ path: kvPath(name), signal });
     });
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    const { client, keys } = this.#parts;
+    return this.#call("healthCheck", keys.prefix, signal, () => inspectCluster(client, signal));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

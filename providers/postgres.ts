@@ -36,6 +36,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -51,6 +52,7 @@ import { Answers } from "./kit/answers.ts";
 import { Connections } from "./postgres/connections.ts";
 import { sendRenewals } from "./postgres/heartbeats.ts";
 import { explain, LeaseTable } from "./postgres/lease_table.ts";
+import { inspectServer } from "./postgres/inspection.ts";
 import { CannotListenError, Listener } from "./postgres/listener.ts";
 import { type PostgresOptions, type ResolvedOptions, resolveOptions } from "./postgres/options.ts";
 import { isAboutRows, isLocked } from "./postgres/sql_state.ts";
@@ -197,6 +199,10 @@ class PostgresProvider implements Provider {
 
   healthCheck({ signal }: CallOptions): Promise<void> {
     return this.#call("healthCheck", this.#statements.title, signal, () => this.#table.check(signal));
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    return this.#call("healthCheck", this.#statements.title, signal, () => inspectServer(this.#connections, signal));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

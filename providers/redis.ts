@@ -41,6 +41,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -59,6 +60,7 @@ import type { RedisClient } from "./redis/injected.ts";
 import { makeParts, type RedisParts } from "./redis/parts.ts";
 import { messageOf } from "./redis/link.ts";
 import { ACQUIRE, READ, RELEASE, RENEW, type Script } from "./redis/scripts.ts";
+import { inspectServers } from "./redis/inspection.ts";
 import { checkServers, listGroups } from "./redis/upkeep.ts";
 
 export type { RedisTls } from "./redis/driver.ts";
@@ -243,6 +245,13 @@ class RedisProvider implements Provider {
       signal,
       () => this.#untilClosed(signal, (end) => checkServers(commands.router, prefix, end)),
     );
+  }
+
+  /** Asks each primary. */
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    const { prefix, commands } = this.#parts;
+    const inspect = () => this.#untilClosed(signal, (end) => inspectServers(commands.router, end));
+    return callBackend(this.name, "healthCheck", prefix, signal, inspect);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -43,6 +43,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -53,6 +54,7 @@ import type {
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
 import { checkOptions } from "./kit/parameters.ts";
+import { inspectEnsemble } from "./zookeeper/inspection.ts";
 import { decodeGroup, nameOf, predecessorOf } from "./zookeeper/latch.ts";
 import { LatchQueue } from "./zookeeper/latch_queue.ts";
 import { type LatchNode, latchNode } from "./zookeeper/latch_node.ts";
@@ -214,6 +216,13 @@ class ZooKeeperProvider implements Provider {
   healthCheck({ signal }: CallOptions): Promise<void> {
     return this.#call("healthCheck", this.#root, signal, async () => {
       await (await this.#sessions.connected()).probe(signal);
+    });
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    return this.#call("healthCheck", this.#root, signal, async () => {
+      const { client } = await this.#sessions.connected();
+      return await inspectEnsemble(client, signal);
     });
   }
 

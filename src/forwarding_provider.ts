@@ -9,6 +9,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -73,6 +74,11 @@ export class ForwardingProvider implements Provider {
   /** See {@linkcode Provider.healthCheck}. */
   healthCheck(options: CallOptions): Promise<void> {
     return this.target.healthCheck(options);
+  }
+
+  /** See {@linkcode Provider.inspect}. A target that cannot has nothing to tell. */
+  inspect(options: CallOptions): Promise<Inspection> {
+    return this.target.inspect?.(options) ?? Promise.resolve({ version: null, findings: [] });
   }
 
   /** Closes the target. */

@@ -99,6 +99,26 @@ export interface ProviderCapabilities {
   readonly durability: string;
 }
 
+/** Something that a backend says of itself, and what it means for leases. */
+export interface Finding {
+  /** What it is about: a setting, or a property of the server, such as `"appendfsync"`. */
+  readonly about: string;
+  /** `warning`: leases can be lost in a way that one may accept; `error`: elections would not be safe or not work. */
+  readonly level: "ok" | "warning" | "error";
+  /** What was found, and what follows from it. No credentials. */
+  readonly text: string;
+  /** What to do about it. */
+  readonly remedy?: string | undefined;
+}
+
+/** What a backend says of itself. */
+export interface Inspection {
+  /** The product and version of the server, such as `"Redis 7.0.15"`; null where it does not tell. */
+  readonly version: string | null;
+  /** What its settings mean for the durability of leases. */
+  readonly findings: readonly Finding[];
+}
+
 /**
  * A client of one backend that keeps leases. One provider serves any number of elections, over one connection (plus one
  * for watching).
@@ -149,6 +169,11 @@ export interface Provider extends AsyncDisposable {
    * is wrong.
    */
   healthCheck(options: CallOptions): Promise<void>;
+  /**
+   * Asks the backend for its version and for the settings that decide how durable leases are. Writes nothing. What may
+   * not be asked is a finding, no error.
+   */
+  inspect?(options: CallOptions): Promise<Inspection>;
 }
 
 /** Options of `renew`. */

@@ -1,99 +1,97 @@
 /**
- * `elect check`: whether elections would work here.
+ * `elect check`: whether elections would work here, and what the backend could forget.
  *
  * @module
  */
 
 import process from "node:process";
-import { systemClock } from "../../src/time/clock.ts";
-import type { ElectionConfig } from "../../src/options.ts";
-import type { Provider } from "../../src/provider.ts";
+import type { Finding, Provider } from "../../mod.ts";
 import { redact } from "../../src/redact.ts";
 import type { Command, Invocation } from "../args.ts";
+import { explainTiming, judgeClock, judgeRoundTrip, ms } from "../check/judgement.ts";
+import { CHECK_GROUP, tryPermissions } from "../check/permissions.ts";
+import { measureRoundTrip, timed } from "../check/round_trip.ts";
 import { PARTICIPANT } from "../options.ts";
 import { EXIT } from "../exit.ts";
-import { outputTo } from "../output.ts";
+import { outputTo, printable } from "../output.ts";
 import type { Use } from "../scope.ts";
 import { electionOf, openTarget, patience, targetOf } from "../target.ts";
-
-const ROUNDS = 5;
 
 /** `elect check`. */
 export const checkCommand: Command = {
   name: "check",
   usage: "",
-  summary: "Checks the backend, its permissions, its round-trip time, and the timing of the election.",
-  details: "Writes no lease. Exit code: 69 when the backend cannot be used, 78 when the timing would not be safe.",
+  summary: "Checks the backend: permissions, round trips, clocks, timing, and what its settings mean for leases.",
+  details:
+    `Leads the group ${CHECK_GROUP} for a moment to try each permission; --observe writes nothing. Each finding is ok,
+a warning or an error, with a remedy. Exit code: 1 for a warning with --strict, 69 when the backend cannot be used, 78
+when the timing or a setting of the backend would not be safe.`,
   example: "elect check --provider redis://localhost --heartbeat-timeout 3s",
-  options: PARTICIPANT,
+  options: [...PARTICIPANT, "observe", "strict"],
   run: check,
 };
 
 async function check(invocation: Invocation, use: Use): Promise<number> {
   const provider = use(await openTarget(invocation));
-  const { config } = electionOf(provider, { ...invocation, group: "elect-check" });
-  const { first, roundTrip } = await measure(provider);
+  const { config } = electionOf(provider, { ...invocation, group: CHECK_GROUP }, { observer: invocation.observe });
+  const first = await timed(() => provider.healthCheck(patience()));
+  const roundTrip = await measureRoundTrip(provider);
+  const permissions = await tryPermissions(provider, config);
+  const { version, findings: settings } = await inspect(provider);
+  const { clockOffsetMs } = permissions;
+  const findings = [
+    ...permissions.findings,
+    judgeRoundTrip(roundTrip, config),
+    ...(clockOffsetMs === null || provider.capabilities.timeAuthority === "host" ? [] : [judgeClock(clockOffsetMs)]),
+    ...settings,
+  ];
   const output = outputTo(process.stdout, invocation.json);
-  const timing = explain(config, roundTrip);
   const { timeAuthority, durability } = provider.capabilities;
+  const { rounds, min, median, p95, max } = roundTrip;
+  const at = redact(targetOf(invocation));
   output.print(
     [
-      `provider    ${output.strong(provider.name)} at ${redact(targetOf(invocation))}`,
-      `permission  enough for elections; connecting and checking took ${ms(first)}`,
-      `round trip  ${ms(roundTrip)} (median of ${ROUNDS})`,
+      `provider    ${output.strong(provider.name)} at ${at}${version === null ? "" : `, ${printable(version)}`}`,
+      `connecting  and checking took ${ms(first)}`,
+      `round trip  ${ms(median)} (median of ${rounds}; from ${ms(min)} to ${ms(max)}, 95 % within ${ms(p95)})`,
       `clock       the ${timeAuthority}'s decides when a lease has expired`,
       `durability  ${durability}`,
-      ...timing.lines.map((line, index) => `${index === 0 ? "timing    " : "          "}  ${line}`),
+      ...explainTiming(config).map((line, index) => `${index === 0 ? "timing    " : "          "}  ${line}`),
+      "",
+      ...findings.flatMap(({ about, level, text, remedy }) => [
+        `${level.padEnd(7)}  ${printable(about)}: ${printable(text)}`,
+        ...(level === "ok" || remedy === undefined ? [] : [`         remedy: ${remedy}`]),
+      ]),
     ].join("\n"),
     {
       provider: provider.name,
-      target: redact(targetOf(invocation)),
+      target: at,
+      version,
       healthCheckMs: first,
-      roundTripMs: roundTrip,
+      roundTripMs: median,
+      roundTrip,
+      clockOffsetMs,
       capabilities: provider.capabilities,
       heartbeatInterval: config.heartbeatInterval,
       heartbeatTimeout: config.heartbeatTimeout,
       requestTimeout: config.requestTimeout,
       validFor: config.validFor,
-      warnings: timing.warnings,
+      findings,
+      warnings: findings.filter(({ level }) => level === "warning").map(({ about, text }) => `${about}: ${text}`),
     },
   );
-  return EXIT.done;
+  const isAny = (list: readonly Finding[], level: Finding["level"]) => list.some((each) => each.level === level);
+  if (isAny(permissions.findings, "error")) return EXIT.unavailable;
+  if (isAny(findings, "error")) return EXIT.config;
+  return invocation.strict && isAny(findings, "warning") ? EXIT.warned : EXIT.done;
 }
 
-async function measure(provider: Provider): Promise<{ first: number; roundTrip: number }> {
-  const timed = async (work: () => Promise<unknown>) => {
-    const start = systemClock.monotonic();
-    await work();
-    return systemClock.monotonic() - start;
-  };
-  const first = await timed(() => provider.healthCheck(patience()));
-  const times: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    times.push(await timed(() => provider.read("elect-check", patience())));
+/** Asks for the settings. That they cannot be had is no reason not to have the rest. */
+async function inspect(provider: Provider): ReturnType<NonNullable<Provider["inspect"]>> {
+  try {
+    return await provider.inspect?.(patience()) ?? { version: null, findings: [] };
+  } catch (error) {
+    const text = redact(error instanceof Error ? error.message : String(error));
+    return { version: null, findings: [{ about: "settings", level: "warning", text }] };
   }
-  times.sort((a, b) => a - b);
-  return { first, roundTrip: times[ROUNDS >> 1] ?? first };
-}
-
-/** The inequality that makes a term safe, with its numbers; it held, or the election would have been refused. */
-function explain(config: ElectionConfig, roundTrip: number): { lines: string[]; warnings: string[] } {
-  const { heartbeatInterval, heartbeatTimeout, requestTimeout, validFor } = config;
-  const spare = validFor - heartbeatInterval - requestTimeout;
-  const warnings = roundTrip * 4 > requestTimeout
-    ? [`a round trip takes ${ms(roundTrip)}, over a quarter of requestTimeout: heartbeats may fail under load`]
-    : [];
-  return {
-    lines: [
-      `heartbeatInterval + requestTimeout < time for which a heartbeat of ${heartbeatTimeout} ms can be relied upon`,
-      `${heartbeatInterval} + ${requestTimeout} < ${ms(validFor)}: holds, with ${ms(spare)} to spare`,
-      `a leader that freezes is replaced within ${heartbeatTimeout} ms and one look`,
-      ...warnings.map((warning) => `warning: ${warning}`),
-    ],
-    warnings,
-  };
-}
-
-function ms(value: number): string {
-  return `${Number(value.toFixed(value < 10 ? 2 : 0))} ms`;
 }

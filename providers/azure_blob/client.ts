@@ -30,6 +30,8 @@ export interface AzureConditions {
 export interface AzureContainer {
   /** Returns a client for one blob. */
   getBlockBlobClient(name: string): AzureBlob;
+  /** Tells how the account is replicated. */
+  getAccountInfo?(options: AzureCallOptions): Promise<{ readonly skuName?: string }>;
   /** Creates the container unless it is there. */
   createIfNotExists(options: AzureCallOptions): Promise<unknown>;
   /** Lists its blobs. */

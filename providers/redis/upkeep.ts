@@ -102,7 +102,8 @@ async function probeKey(router: Router, prefix: string, link: Link): Promise<str
   throw new Error(`${format(link.address)} has no slots any more`);
 }
 
-async function onEachPrimary(
+/** Runs `work` with a connection of its own to each primary. */
+export async function onEachPrimary(
   router: Router,
   signal: AbortSignal,
   work: (link: Link, isCluster: boolean) => Promise<void>,

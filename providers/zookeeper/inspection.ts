@@ -1,0 +1,35 @@
+/**
+ * What an ensemble's members mean for the durability of leases.
+ *
+ * @module
+ */
+
+import type { Finding, Inspection } from "../../src/provider.ts";
+import type { ZooKeeperClient } from "./client.ts";
+import { getData } from "./protocol.ts";
+
+/** Where ZooKeeper 3.5 and later keep the list of their members. */
+const CONFIG = "/zookeeper/config";
+
+/** Reads the list of members. The protocol tells neither the version nor whether writes are flushed (`forceSync`). */
+export async function inspectEnsemble(client: Pick<ZooKeeperClient, "call">, signal: AbortSignal): Promise<Inspection> {
+  const config = await client.call(getData(CONFIG), signal).then(
+    ({ data }) => new TextDecoder().decode(data),
+    () => null,
+  );
+  return { version: null, findings: [membersOf(config)] };
+}
+
+function membersOf(config: string | null): Finding {
+  const about = "ensemble";
+  if (config === null) {
+    const text = `the user may not read ${CONFIG}, so how many members there are is unknown`;
+    return { about, level: "warning", text };
+  }
+  const voters = [...config.matchAll(/^server\.\d+=.*$/gm)].filter(([line]) => !/:observer\b/.test(line)).length;
+  if (voters >= 3) return { about, level: "ok", text: `${voters} members: leases survive the loss of a minority` };
+  const text = voters <= 1
+    ? "one server alone: nobody can lead while it is down, and its disk has all leases and tokens"
+    : "two members: the loss of either ends all elections";
+  return { about, level: "warning", text, remedy: "three members, or five" };
+}
