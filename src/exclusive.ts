@@ -68,19 +68,14 @@ export async function exclusive<T>(
   const { clock, signal } = resolveOptions(own);
   const began = clock.monotonic();
   const election = await elect(target, { ...own, autoStart: true });
-  let hasBegun = false;
   try {
     const { currentLeader } = election.status;
     // The look with which it began has told.
     if (waitMs === 0 && !election.isLeader && currentLeader !== null) return { outcome: "held", leader: currentLeader };
     const left = Math.max(0, waitMs - (clock.monotonic() - began));
-    const job = (term: Term) => (hasBegun = true, work(term));
-    const run = await runJob(election, job, { waitMs: left, atLeastMs, signal });
+    const run = await runJob(election, work, { waitMs: left, atLeastMs, signal });
     if (run.outcome !== "aborted") return run;
     throw signal?.reason;
-  } catch (error) {
-    // It stopped the election, and an error before the work has begun says no more than that.
-    throw signal?.aborted && !hasBegun ? signal.reason : error;
   } finally {
     await election.stop();
   }

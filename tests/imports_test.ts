@@ -15,7 +15,7 @@ interface Import {
   readonly isLazy: boolean;
 }
 
-const files = ["mod.ts", "cli.ts", ...["src", "providers", "testing", "cli"].flatMap(filesIn)];
+const files = ["mod.ts", "cli.ts", ...["src", "providers", "testing", "fencing", "cli"].flatMap(filesIn)];
 const imports = files.flatMap(importsOf);
 
 /** What the files of each part may import. */
@@ -24,6 +24,7 @@ const ALLOWED: Readonly<Record<string, readonly RegExp[]>> = {
   "cli.ts": [/^cli\//, /^mod\.ts$/, /^src\//],
   src: [/^src\//],
   testing: [/^src\//, /^testing\//],
+  fencing: [/^src\//, /^fencing\//],
   cli: [/^cli\//, /^mod\.ts$/, /^src\//, /^providers\/[a-z_]+\.ts$/],
 };
 

@@ -45,7 +45,7 @@ const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
   { name: "elect serve", of: /^tests\/(cli\/serve|telemetry)\// },
   { name: "command line", of: /^tests\/cli\// },
   { name: "getting in", of: /^tests\/getting_in\// },
-  { name: "embedded", of: /^tests\/providers\/(memory|file|sqlite)/ },
+  { name: "embedded", of: /^tests\/(fencing\/|providers\/(memory|file|sqlite))/ },
   { name: "unit", of: /^/ },
 ];
 
@@ -204,7 +204,7 @@ function runsOn(file: string, runtime: Runtime): boolean {
 /** The modules whose examples run: all that are published. */
 async function documented(): Promise<string[]> {
   const found = ["mod.ts"];
-  for (const directory of ["src", "providers", "testing"]) {
+  for (const directory of ["src", "providers", "testing", "fencing"]) {
     for await (const { name, isFile } of Deno.readDir(new URL(`${directory}/`, ROOT))) {
       if (isFile && name.endsWith(".ts")) found.push(`${directory}/${name}`);
     }

@@ -7,7 +7,7 @@ import { test } from "node:test";
 const root = new URL("../", import.meta.url);
 const MAX_COLUMNS = 120;
 /** Code that is published. Elsewhere titles of tests and texts that mutants replace may be longer; comments may not. */
-const PUBLISHED = ["mod.ts", "cli.ts", ...["src", "providers", "cli", "testing"].flatMap(filesIn)];
+const PUBLISHED = ["mod.ts", "cli.ts", ...["src", "providers", "cli", "testing", "fencing"].flatMap(filesIn)];
 const OTHERS = ["tests", "bench", "examples"].flatMap(filesIn);
 
 function filesIn(directory: string): string[] {

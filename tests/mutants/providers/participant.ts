@@ -141,13 +141,6 @@ const JOBS: readonly Change[] = [
     "runs the job once",
   ],
   [
-    "a signal that ends a wait is told as a stop",
-    "src/exclusive.ts",
-    "signal?.aborted && !hasBegun ? signal.reason : error",
-    "error",
-    "ends its wait",
-  ],
-  [
     "who leads is not asked for, when nobody was known to",
     "src/election.ts",
     'if (run.outcome !== "held" || run.leader !== null) return run;',
