@@ -21,6 +21,7 @@ const TARGETS: readonly (readonly [name: string, target: string])[] = [
   ["zookeeper", "zookeeper://u:hunter2@127.0.0.1:1"],
   ["etcd", "etcd://u:hunter2@127.0.0.1:1"],
   ["mysql", "mysql://u:hunter2@127.0.0.1:1/d"],
+  ["kubernetes", "k8s+http://127.0.0.1:1/elections"],
 ];
 
 /** Prints, of each target of `targets`, how `elect()` ended. */
