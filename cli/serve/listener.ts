@@ -4,7 +4,7 @@
  * @module
  */
 
-import { chmodSync, existsSync, rmSync } from "node:fs";
+import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
@@ -75,9 +75,11 @@ async function listenAtPort(server: Server, { host, port }: { host: string; port
   return `http://${address.includes(":") ? `[${address}]` : address}:${actual}/`;
 }
 
-/** A socket that a process left behind which was killed is replaced; one that somebody answers at is not. */
+/** A socket that a process left behind which was killed is replaced; a live one, or what is no socket, is not. */
 async function listenAtSocket(server: Server, path: string): Promise<string> {
-  if (existsSync(path)) {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there !== undefined) {
+    if (!there.isSocket()) throw new ConfigError(`Cannot listen on "${path}": it is there, and is no socket`);
     if (await answers(path)) throw new ConfigError(`Cannot listen on "${path}": somebody else does`);
     rmSync(path, { force: true });
   }

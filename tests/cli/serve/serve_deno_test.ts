@@ -170,6 +170,7 @@ Deno.test("elect serve refuses what it cannot serve, with what is wrong", async 
   await using place = await temporary();
   const env = { ELECT_PROVIDER: place.url };
   const taken = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  await Deno.writeTextFile(`${place.path}/mine`, "not theirs");
   const cases: readonly [args: string[], code: number, said: RegExp][] = [
     [[], 64, /needs the name of an election group/],
     [["a/b"], 64, /Cannot use electionGroup/],
@@ -178,6 +179,7 @@ Deno.test("elect serve refuses what it cannot serve, with what is wrong", async 
     [["a", "--socket", "x", "--port", "1"], 64, /Cannot use --socket with --port/],
     [["a", "--token-file", `${place.path}/none`], 64, /Cannot read --token-file/],
     [["a", "--port", String(taken.addr.port)], 78, /Cannot listen on "127\.0\.0\.1:\d+"/],
+    [["a", "--socket", `${place.path}/mine`], 78, /Cannot listen on ".*\/mine": it is there, and is no socket/],
   ];
   for (const [args, code, said] of cases) {
     await using process = start(["serve", ...args], { env });
@@ -185,5 +187,6 @@ Deno.test("elect serve refuses what it cannot serve, with what is wrong", async 
     assert.equal(finished.code, code, finished.stderr);
     assert.match(finished.stderr, said);
   }
+  assert.equal(await Deno.readTextFile(`${place.path}/mine`), "not theirs");
   taken.close();
 });
