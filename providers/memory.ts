@@ -16,18 +16,18 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   LeaderInfo,
   Lease,
   Provider,
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
+import { HintStream } from "./kit/hint_stream.ts";
 import { checkOptions } from "./kit/parameters.ts";
-import { PendingHint } from "./kit/pending_hint.ts";
 
 /** How to open the provider. */
 export interface MemoryOptions {
@@ -64,7 +64,7 @@ export function memoryProvider(options: MemoryOptions = {}): Provider {
 interface Group {
   token: bigint;
   held: HeldLease | null;
-  readonly watchers: Set<(transferTo?: string) => void>;
+  readonly watchers: Set<HintStream>;
 }
 
 interface HeldLease {
@@ -113,17 +113,20 @@ class MemoryProvider implements Provider {
           heartbeatTimeout,
         };
         held = group.held = { lease, metadata: {}, renewedAt: 0, renewedAtWall: 0 };
-      }
-      this.#renew(held, request.metadata);
+        this.#renew(held, request.metadata);
+        if (group.watchers.size > 0) tell(group, { leader: this.#describe(held) });
+      } else this.#renew(held, request.metadata);
       return { acquired: true, lease: held.lease };
     });
   }
 
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     return atOnce(signal, () => {
-      const held = this.#live(this.#store.get(lease.electionGroup));
-      if (held?.lease.termId !== lease.termId) return "lost";
+      const group = this.#store.get(lease.electionGroup);
+      const held = this.#live(group);
+      if (group === undefined || held?.lease.termId !== lease.termId) return "lost";
       this.#renew(held, metadata ?? held.metadata);
+      if (group.watchers.size > 0) tell(group, { renewed: this.#describe(held) });
       return "renewed";
     });
   }
@@ -136,7 +139,7 @@ class MemoryProvider implements Provider {
       const group = this.#store.get(lease.electionGroup);
       if (group === undefined || this.#live(group)?.lease.termId !== lease.termId) return "notHolder";
       group.held = null;
-      for (const wake of group.watchers) wake(transferTo);
+      tell(group, { waiting: group.watchers.size, ...(transferTo !== undefined && { transferTo }) });
       return "released";
     });
   }
@@ -148,26 +151,14 @@ class MemoryProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<Hint> {
     const { watchers } = this.#group(electionGroup);
-    const pending = new PendingHint(true);
-    let resume = () => {};
-    const wake = (transferTo?: string) => {
-      pending.add(transferTo);
-      resume();
-    };
-    const end = () => resume();
-    watchers.add(wake);
-    signal.addEventListener("abort", end);
+    const stream = new HintStream();
+    watchers.add(stream);
     try {
-      while (!signal.aborted) {
-        if (!pending.isPending) await new Promise<void>((resolve) => resume = resolve);
-        if (signal.aborted) return;
-        yield pending.take();
-      }
+      yield* stream.read(signal);
     } finally {
-      watchers.delete(wake);
-      signal.removeEventListener("abort", end);
+      watchers.delete(stream);
     }
   }
 
@@ -216,6 +207,10 @@ class MemoryProvider implements Provider {
       expiresIn: this.#expiresIn(held),
     };
   }
+}
+
+function tell({ watchers }: Group, hint: Hint): void {
+  for (const watcher of watchers) watcher.push(hint);
 }
 
 /** Does `step` now, unless `signal` has aborted; what it throws rejects. */

@@ -21,8 +21,9 @@
  *
  * Every operation is one command and one round trip: `EVALSHA` of a script that the server keeps. A second follows when
  * the server has not seen the script since it started, when it does not have the key any more, when an expired lease
- * was asked for too slowly, and when its clock was set forward. Released leases are told to the others by `PUBLISH`,
- * which reaches them over one more connection, however many groups are watched.
+ * was asked for too slowly, and when its clock was set forward. Leases that were released and taken, and renewals of
+ * those shorter than 7.5 s, are told to the others by `PUBLISH`, which reaches them over one more connection, however
+ * many groups are watched.
  *
  * A user of the server needs the keys `~PREFIX*`, the channels `&PREFIX*`, and the commands
  * `+evalsha +eval +time +exists +hmget +hset +persist +get +set +sadd +del +publish +subscribe +unsubscribe`;
@@ -41,6 +42,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   Inspection,
   LeaderInfo,
   Lease,
@@ -48,10 +50,10 @@ import type {
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
+import { TELL_RENEWALS_BELOW_MS } from "./kit/hint_stream.ts";
 import { checkOptions } from "./kit/parameters.ts";
 import { dateOf, explain, listOf, outcomeOf } from "./redis/answers.ts";
 import type { Answer } from "./redis/commands.ts";
@@ -146,12 +148,13 @@ class RedisProvider implements Provider {
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
     const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const { sightings, pace } = this.#parts;
+    const { sightings, pace, channelOf } = this.#parts;
     pace.note(heartbeatTimeout);
     return this.#call("acquire", electionGroup, signal, async (key) => {
       const evidence = sightings.evidence(electionGroup, heartbeatTimeout);
       const keys = [key, `${key}:token`];
-      const args = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata), ...evidence, electionGroup];
+      const facts = [termId, participantId, heartbeatTimeout, JSON.stringify(metadata)];
+      const args = [...facts, ...evidence, electionGroup, channelOf(electionGroup)];
       const answered = await this.#grant(signal, keys, args);
       const [outcome, stamp, ...rest] = listOf(answered.answer);
       if (!outcomeOf([outcome], { 0: false, 1: true })) {
@@ -165,11 +168,12 @@ class RedisProvider implements Provider {
 
   renew({ electionGroup, termId, heartbeatTimeout }: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
     const { signal, metadata } = options;
-    const { sightings, pace } = this.#parts;
+    const { sightings, pace, channelOf } = this.#parts;
     pace.note(heartbeatTimeout);
     return this.#call("renew", electionGroup, signal, async (key) => {
+      const channel = heartbeatTimeout < TELL_RENEWALS_BELOW_MS ? channelOf(electionGroup) : "";
       const renewal = async (version: string) => {
-        const args = [termId, heartbeatTimeout, version, ...(metadata ? [JSON.stringify(metadata)] : [])];
+        const args = [termId, heartbeatTimeout, version, channel, ...(metadata ? [JSON.stringify(metadata)] : [])];
         const { answer, sentAt } = await this.#run(signal, RENEW, [key], args);
         const list = listOf(answer);
         sightings.see(electionGroup, list[1], [], sentAt);
@@ -209,7 +213,7 @@ class RedisProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<Hint> {
     const { subscriptions, channelOf } = this.#parts;
     try {
       yield* subscriptions.watch(channelOf(electionGroup), signal);

@@ -9,6 +9,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   Inspection,
   LeaderInfo,
   Lease,
@@ -16,7 +17,6 @@ import type {
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
   WatchOptions,
 } from "./provider.ts";
 
@@ -64,7 +64,7 @@ export class ForwardingProvider implements Provider {
   }
 
   /** See {@linkcode Provider.watch}. Without hints, where the target has none, it waits for its end. */
-  async *watch(electionGroup: string, options: WatchOptions): AsyncIterable<void | TransferHint> {
+  async *watch(electionGroup: string, options: WatchOptions): AsyncIterable<Hint | void> {
     const { signal } = options;
     if (this.target.watch !== undefined) return yield* this.target.watch(electionGroup, options);
     if (signal.aborted) return;

@@ -158,10 +158,10 @@ export interface Provider extends AsyncDisposable {
   /**
    * Yields whenever it is worth looking again: first when the subscription is live, then when the lease may have become
    * free, and after every gap in which a hint may have been lost. Hints only: every one leads to a `read` or `acquire`.
-   * Ends, without an error, when `signal` aborts; rejects when the stream breaks. Where the backend can carry it, the
-   * hint of a release under `transferTo` says so.
+   * Ends, without an error, when `signal` aborts; rejects when the stream breaks. A {@linkcode Hint} may say more than
+   * that.
    */
-  watch?(electionGroup: string, options: WatchOptions): AsyncIterable<void | TransferHint>;
+  watch?(electionGroup: string, options: WatchOptions): AsyncIterable<Hint | void>;
   /** Lists the groups that the backend knows, in any order. */
   groups?(options: CallOptions): Promise<string[]>;
   /**
@@ -175,6 +175,24 @@ export interface Provider extends AsyncDisposable {
    */
   inspect?(options: CallOptions): Promise<Inspection>;
 }
+
+/**
+ * What a hint says beside "look again", where the backend's message has it. It decides when to look and what to show,
+ * never who leads: a message may be late or forged.
+ */
+export interface Hint {
+  /** The lease may be free. Roughly so many clients are told, this one among them: they do not look all at once. */
+  readonly waiting?: number | undefined;
+  /** Another term has been granted the lease. There is no need to look before that lease can expire. */
+  readonly leader?: LeaderInfo | undefined;
+  /** The lease of a term was renewed. */
+  readonly renewed?: Renewed | undefined;
+  /** The lease was released for this participant to take. */
+  readonly transferTo?: string | undefined;
+}
+
+/** A renewal that was heard of; `expiresIn` counts from the hint. */
+export type Renewed = Pick<LeaderInfo, "termId" | "lastHeartbeat" | "expiresIn">;
 
 /** Options of `renew`. */
 export interface RenewOptions extends CallOptions {
@@ -192,7 +210,7 @@ export interface ReleaseCallOptions extends CallOptions {
 }
 
 /** The hint that a lease was released for one participant to take. */
-export interface TransferHint {
+export interface TransferHint extends Hint {
   /** The participant that is to lead next. */
   readonly transferTo: string;
 }

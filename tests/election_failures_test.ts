@@ -167,7 +167,8 @@ test("enableDetailedLogging tells every call, its outcome and duration, and noth
   const follower = make("follower", { enableDetailedLogging: true });
   await stage.finish(follower.start());
   await stage.finish(follower.getCurrentLeader());
-  assert.deepEqual(calls.splice(0), ["acquire held", "read told leads"]);
+  // The second look is for what may have happened before the hints came.
+  assert.deepEqual(calls.splice(0), ["acquire held", "acquire held", "read told leads"]);
   await stage.finish(follower.stop());
   await stage.finish(told.stop());
   assert.ok(calls.includes("release released"), calls.join());

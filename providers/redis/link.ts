@@ -144,9 +144,9 @@ export class Link {
     });
   }
 
-  /** Calls `listener` with the channel of each message. */
-  onMessage(listener: (channel: string, message: string) => void): void {
-    this.#client.on("message", (channel, message) => listener(String(channel), String(message)));
+  /** Calls `listener` with the channel and the text of each message. */
+  onMessage(listener: (channel: string, text: string) => void): void {
+    this.#client.on("message", (channel, text) => listener(String(channel), String(text)));
   }
 
   /** Closes the connection if no byte has come for `limitMs` milliseconds while an answer was due. */

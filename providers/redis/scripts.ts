@@ -21,6 +21,8 @@
  */
 
 import { createHash } from "node:crypto";
+import { MOST_TOLD_BYTES } from "../kit/hint_stream.ts";
+import { COUNTING } from "./messages.ts";
 
 /** A script and the digest by which the server knows it once it has seen it. */
 export interface Script {
@@ -78,7 +80,7 @@ end`;
  *
  * In: KEYS lease, token, and perhaps the set of groups. ARGV termId, participantId, heartbeatTimeout, metadata, a
  * version that may be taken over whatever the time is (or empty), the earliest and the latest time in microseconds at
- * which an expiry counts (or empty: at any), the group.
+ * which an expiry counts (or empty: at any), the group, the channel.
  * Out: `{1, now, token, acquiredAt}` or
  * `{0, now, termId, participantId, token, acquiredAt, renewedAt, metadata, heartbeatTimeout, expiresAt, beats}`. Clock:
  * the server's, as far as the caller believes it.
@@ -122,6 +124,11 @@ redis.call('HSET', KEYS[1], 'termId', ARGV[1], 'participantId', ARGV[2], 'token'
   'expiresAt', string.format('%.0f', now + ARGV[3] * 1000), 'beats', '0')
 -- 6. For those who list groups, and no more: who may not, or where something else is in the way, leads all the same.
 if KEYS[3] then redis.pcall('SADD', KEYS[3], ARGV[8]) end
+-- 7. For those who wait, so that they need not ask. A hint, and no more.
+if #ARGV[4] <= ${MOST_TOLD_BYTES} then
+  redis.pcall('PUBLISH', ARGV[9], cjson.encode({stamp, ARGV[1], ARGV[2], token, stamp, stamp, ARGV[4], ARGV[3],
+    string.format('%.0f', now + ARGV[3] * 1000), '0'}))
+end
 return {1, stamp, token, stamp}
 `);
 
@@ -129,8 +136,8 @@ return {1, stamp, token, stamp}
  * Renews the lease if the term holds it.
  *
  * In: KEYS lease. ARGV termId, heartbeatTimeout, a version that may be renewed although its time is over (or empty),
- * optionally metadata. Out: `{1, now}` renewed, `{0, now}` another's, `{2, now, version}` still in the record, but its
- * time is over. Clock: the server's.
+ * the channel that is told of it (or empty), optionally metadata. Out: `{1, now}` renewed, `{0, now}` another's,
+ * `{2, now, version}` still in the record, but its time is over. Clock: the server's.
  */
 export const RENEW: Script = script(`
 -- 1. Another term's lease is not ours, and what is over is over: others may have been told so.
@@ -142,7 +149,11 @@ if tonumber(held[3]) and now >= tonumber(held[3]) and ARGV[3] ~= version then re
 -- 2. What others see.
 ${BEAT}
 beat(ARGV[2], held[2], held[3], held[4])
-if ARGV[4] then redis.call('HSET', KEYS[1], 'metadata', ARGV[4]) end
+if ARGV[5] then redis.call('HSET', KEYS[1], 'metadata', ARGV[5]) end
+-- 3. A hint, and no more.
+if ARGV[4] ~= '' then
+  redis.pcall('PUBLISH', ARGV[4], string.format('renewed %s %.0f %s', ARGV[1], now / 1000, ARGV[2]))
+end
 return {1, stamp}
 `);
 
@@ -158,8 +169,12 @@ ${MICROSECONDS}
 local held = redis.call('HMGET', KEYS[1], 'termId', 'expiresAt')
 if held[1] ~= ARGV[1] then return {0, stamp} end
 redis.call('DEL', KEYS[1])
--- 2. A hint, and no more: who may not publish has released all the same.
-redis.pcall('PUBLISH', ARGV[2], ARGV[3])
+-- 2. A hint, and no more: who may not publish has released all the same. The first message counts those who wait, so
+--    that the second can tell them how many they are, and for whom it was released.
+local waiting = redis.pcall('PUBLISH', ARGV[2], '${COUNTING}')
+if type(waiting) == 'number' and waiting > 0 then
+  redis.pcall('PUBLISH', ARGV[2], 'free ' .. waiting .. ' ' .. ARGV[3])
+end
 if tonumber(held[2]) and now >= tonumber(held[2]) then return {2, stamp} end
 return {1, stamp}
 `);

@@ -4,21 +4,17 @@
  * @module
  */
 
-import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { PendingHint } from "../kit/pending_hint.ts";
+import type { Hint } from "../../src/provider.ts";
+import { HintStream } from "../kit/hint_stream.ts";
 import type { Link } from "./link.ts";
+import { hintOf } from "./messages.ts";
 import type { Pace } from "./pace.ts";
 
 /** Those who watch one channel, and the promise that the server knows of them. */
 interface Channel {
   readonly live: Promise<unknown>;
-  readonly watchers: Set<Watcher>;
-}
-
-interface Watcher {
-  wake(transferTo?: string): void;
-  fail(error: unknown): void;
+  readonly watchers: Set<HintStream>;
 }
 
 /**
@@ -37,6 +33,8 @@ export class Subscriptions {
   #link: Promise<Link> | null = null;
   #cancelQuestion: (() => void) | null = null;
   #isClosed = false;
+  /** Whether a message has come since the last question, which is proof enough that the connection lives. */
+  #hasHeard = false;
 
   /**
    * Takes what makes a connection. The connection is then this object's to close. `isOver` says whether there is to be
@@ -53,31 +51,12 @@ export class Subscriptions {
    * Yields when the subscription is live, and at every message. Rejects when the connection is lost: messages may be,
    * too.
    */
-  async *watch(name: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
-    const pending = new PendingHint();
-    let failure: { readonly reason: unknown } | null = null;
-    let resume = () => {};
-    const watcher: Watcher = {
-      wake(transferTo) {
-        pending.add(transferTo);
-        resume();
-      },
-      fail(reason) {
-        failure ??= { reason };
-        resume();
-      },
-    };
-    const onAbort = () => resume();
-    signal.addEventListener("abort", onAbort);
-    this.#join(name, watcher).then(() => watcher.wake(), watcher.fail);
+  async *watch(name: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
+    const watcher = new HintStream(null);
+    this.#join(name, watcher).then(() => watcher.push(), (reason) => watcher.fail(reason));
     try {
-      while (!signal.aborted) {
-        if (failure !== null) throw (failure as { readonly reason: unknown }).reason;
-        if (pending.isPending) yield pending.take();
-        else await new Promise<void>((resolve) => resume = resolve);
-      }
+      yield* watcher.read(signal);
     } finally {
-      signal.removeEventListener("abort", onAbort);
       this.#leave(name, watcher);
     }
   }
@@ -103,7 +82,7 @@ export class Subscriptions {
     this.reset(new Error("the provider is closed"));
   }
 
-  async #join(name: string, watcher: Watcher): Promise<void> {
+  async #join(name: string, watcher: HintStream): Promise<void> {
     if (this.#isClosed) throw new Error("the provider is closed");
     let channel = this.#channels.get(name);
     if (channel === undefined) {
@@ -121,7 +100,7 @@ export class Subscriptions {
     }
   }
 
-  #leave(name: string, watcher: Watcher): void {
+  #leave(name: string, watcher: HintStream): void {
     const channel = this.#channels.get(name);
     if (!channel?.watchers.delete(watcher) || channel.watchers.size > 0) return;
     this.#channels.delete(name);
@@ -131,9 +110,11 @@ export class Subscriptions {
 
   #open(): Promise<Link> {
     const opening = this.#connect().then((link) => {
-      // The message is the name of the participant that the lease was released for, if it was for one.
-      link.onMessage((name, message) => {
-        for (const watcher of this.#channels.get(name)?.watchers ?? []) watcher.wake(message);
+      link.onMessage((name, text) => {
+        this.#hasHeard = true;
+        const hint = hintOf(text);
+        if (hint === null) return;
+        for (const watcher of this.#channels.get(name)?.watchers ?? []) watcher.push(hint);
       });
       void link.closed.then(() => {
         if (this.#link === opening) this.reset(link.closedBy);
@@ -156,7 +137,8 @@ export class Subscriptions {
       const [name] = this.#channels.keys();
       // Nobody watches: the connection is given back. Whoever comes next makes another.
       if (name === undefined || this.#isOver()) this.reset(new Error("nobody watches, or may watch, any more"));
-      else link.send("subscribe", name).catch(() => {});
+      else if (!this.#hasHeard) link.send("subscribe", name).catch(() => {});
+      this.#hasHeard = false;
       if (link.isOpen && name !== undefined) this.#askLater(link);
     }, this.#pace.questionMs);
   }

@@ -10,7 +10,7 @@ import { elapsedSince, instant } from "../time/clock.ts";
 import { ProviderError, type ProviderOperation } from "../errors.ts";
 import type { Log } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
-import type { Acquired, Held, LeaderInfo, Lease, Provider, TransferHint } from "../provider.ts";
+import type { Acquired, Held, Hint, LeaderInfo, Lease, Provider } from "../provider.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { TimerQueue } from "../time/timer_queue.ts";
 import { OwnedProvider } from "./owned_provider.ts";
@@ -115,8 +115,13 @@ export class BoundedProvider {
     return this.#call("read", requestTimeout, (signal) => this.#provider.read(electionGroup, { signal }), signal);
   }
 
+  /** The provider itself: participants that have the same one can share what they see. */
+  get target(): Provider {
+    return this.#provider;
+  }
+
   /** The provider's hints, where it has any. */
-  watch(signal: AbortSignal): AsyncIterable<void | TransferHint> | undefined {
+  watch(signal: AbortSignal): AsyncIterable<Hint | void> | undefined {
     const { electionGroup, participantId, observer } = this.#config;
     return this.#provider.watch?.(electionGroup, { signal, participantId: observer ? undefined : participantId });
   }

@@ -42,8 +42,10 @@ export interface Surroundings {
   drained(ms: number): void;
   /** The backend is about to be asked. */
   looks(): void;
-  /** A look found `leader`. */
+  /** A look found `leader`, or others say so. */
   sees(leader: LeaderInfo | null): void;
+  /** The leader as it was last seen, expired or not. */
+  readonly seen: LeaderInfo | null;
   /** A term has begun. */
   acquired(term: LeaseTerm): void;
   /** A term is over. */
@@ -110,9 +112,13 @@ export class Campaign {
   constructor(around: Surroundings) {
     this.#around = around;
     this.#provider = around.provider;
-    const onBroken = (error: unknown) => around.log("debug", "the hints broke off", { error });
     this.#restraint = new Restraint(around.config);
-    this.#lookout = new Lookout(around.config, around.provider, onBroken, (to) => this.#restraint.makeWay(to));
+    this.#lookout = new Lookout(around.config, around.provider, {
+      broken: (error) => around.log("debug", "the hints broke off", { error }),
+      seen: () => around.seen,
+      told: (leader) => this.#told(leader),
+      transferred: (to) => this.#restraint.makeWay(to),
+    });
     this.ready.promise.catch(() => {});
     this.done = this.#run();
   }
@@ -211,8 +217,24 @@ export class Campaign {
   async #wait(delayMs: number): Promise<void> {
     if (this.#stopped.signal.aborted) return;
     this.#phase = { name: "waiting" };
-    this.nextLook = new Date(this.#around.config.clock.wall() + delayMs);
+    this.#plan(delayMs);
     await this.#lookout.wait(delayMs, this.#stopped.signal);
+  }
+
+  #plan(delayMs: number): number {
+    this.nextLook = new Date(this.#around.config.clock.wall() + delayMs);
+    return delayMs;
+  }
+
+  /**
+   * Takes note of a leader that others have seen, and returns when to look; null if that settles nothing. An answer of
+   * our own that is due, and a lease that is to be given back, are settled by a look of our own alone.
+   */
+  #told(leader: LeaderInfo): number | null {
+    if (this.#unanswered !== null || this.#owed !== null || leader.termId === this.#lastTermId) return null;
+    this.#restraint.sees(leader);
+    this.#around.sees(leader);
+    return this.#plan(this.#delayAfter(leader));
   }
 
   /** Looks once, for all who have asked by now. Never rejects. */
@@ -298,6 +320,7 @@ export class Campaign {
   }
 
   #sees(leader: LeaderInfo | null): void {
+    this.#lookout.looked(leader);
     this.#restraint.sees(leader);
     this.#around.sees(leader);
   }
@@ -333,6 +356,7 @@ export class Campaign {
     this.#phase = reign;
     log("info", "acquired leadership", { termId: term.termId, token: term.token });
     this.#around.acquired(term);
+    this.#lookout.looked(term.describe(metadata), true);
     for (const attempt of this.#attempts.splice(0)) attempt.resolve({ term });
     return reign;
   }
@@ -362,6 +386,7 @@ export class Campaign {
     if (term.reason === "expired") this.#restraint.coolDown(heartbeat.hasSucceeded ? retryBaseDelay : electionInterval);
     if (term.reason !== "lost") this.#owed = term.termId;
     await this.#payBack(reign.successor);
+    if (this.#owed === null) this.#lookout.freed(reign.successor);
     this.#end(reign, term.reason ?? "released");
     reign.done.resolve();
   }

@@ -241,6 +241,7 @@ export class Participant {
   #open(): Campaign {
     if (this.#phase.name === "stopped") this.hub = new ChangeHub(this.#config.clock);
     const metadata = () => this.#metadata;
+    const seen = () => this.#view.last;
     const campaign = new Campaign({
       config: this.#config,
       provider: this.provider,
@@ -248,6 +249,9 @@ export class Participant {
       work: this.#work,
       get metadata() {
         return metadata();
+      },
+      get seen() {
+        return seen();
       },
       refusal: (verb, why) => this.refusal(verb, why),
       failed: (message, error) => this.#failed(message, error),

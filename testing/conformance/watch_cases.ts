@@ -1,7 +1,7 @@
 /** Hints: that they come, that they end, and that nobody who waits is forgotten. */
 
 import assert from "node:assert/strict";
-import type { Provider } from "../../src/provider.ts";
+import type { Hint, Provider } from "../../src/provider.ts";
 import { onStage, soon, type Stage, until, wait, win } from "./stage.ts";
 import { patience } from "./slowness.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
@@ -45,8 +45,8 @@ export function follow(provider: Provider, electionGroup: string, participantId?
   const transfers: string[] = [];
   const ended = (async () => {
     for await (const hint of stream) {
-      if (typeof hint === "object") transfers.push(hint.transferTo);
-      else assert.equal(hint, undefined, "a hint carries nothing, or who is to lead next");
+      checkHint(hint);
+      if (hint?.transferTo !== undefined) transfers.push(hint.transferTo);
       hints++;
     }
   })();
@@ -63,6 +63,16 @@ export function follow(provider: Provider, electionGroup: string, participantId?
       await ended;
     },
   };
+}
+
+/** What a hint may say: one thing, in the words of the contract. */
+function checkHint(hint: Hint | void): void {
+  const { waiting, leader, renewed, transferTo: _, ...rest } = hint ?? {};
+  assert.deepEqual(rest, {}, "a hint says nothing that the contract does not name");
+  assert.ok([waiting, leader, renewed].filter((part) => part !== undefined).length <= 1, "a hint says one thing");
+  if (waiting !== undefined) assert.ok(waiting >= 1, "who is told that a lease is free is one of those who wait");
+  const lease = leader ?? renewed;
+  if (lease !== undefined) assert.ok(lease.termId !== "" && (lease.expiresIn ?? 1) > 0, "the lease of a hint lives");
 }
 
 async function hintAtRelease(stage: Stage): Promise<void> {

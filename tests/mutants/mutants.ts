@@ -222,7 +222,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "hints ignored",
     file: "src/participant/lookout.ts",
-    find: "          this.hint();\n        }",
+    find: "          this.#hear(hint ?? {});\n        }",
     replace: "        }",
   },
   {
@@ -259,8 +259,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "renewal by group, whoever holds it",
     file: MEMORY,
-    find: 'if (held?.lease.termId !== lease.termId) return "lost";',
-    replace: 'if (held === null || held === undefined) return "lost";',
+    find: 'if (group === undefined || held?.lease.termId !== lease.termId) return "lost";',
+    replace: 'if (group === undefined || held === null) return "lost";',
   },
   {
     name: "a lease that is granted while another lives",

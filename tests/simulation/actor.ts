@@ -215,7 +215,11 @@ export class Actor implements CallObserver {
     const { history } = this.#stage;
     const granted = typeof answer === "object" && answer !== null && "acquired" in answer && answer.acquired === true;
     if (operation === "acquire") this.#sees(granted || (answer as { readonly leader?: unknown }).leader);
-    if (granted) this.grantedAt = this.#stage.world.now;
+    if (granted) {
+      this.grantedAt = this.#stage.world.now;
+      // It led, by a try of its user's: what it held back for is over.
+      this.#madeWay = { since: -Infinity, until: -Infinity };
+    }
     if (granted || answer === "renewed") this.#prolong(termId, sent);
     if (answer === "lost") this.lost.set(termId, this.#stage.world.count);
     const outcome = typeof answer === "string" ? answer : granted ? "granted" : "held";

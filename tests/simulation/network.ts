@@ -5,7 +5,6 @@
  * @module
  */
 
-import { PendingHint } from "../../providers/kit/pending_hint.ts";
 import { providerError } from "../../src/call.ts";
 import type { Instant } from "../../src/time/clock.ts";
 import type { ProviderOperation } from "../../src/errors.ts";
@@ -14,13 +13,13 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   LeaderInfo,
   Lease,
   Provider,
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../../src/provider.ts";
 import type { Random } from "./random.ts";
 import type { Trouble } from "./scenario.ts";
@@ -203,16 +202,21 @@ export class SimulatedProvider implements Provider {
     }).finally(() => observer.onEnd(operation));
   }
 
-  async *#watch(signal: AbortSignal): AsyncIterable<void | TransferHint> {
+  async *#watch(signal: AbortSignal): AsyncIterable<Hint> {
     const { world, network, server, process, who, observer } = this.#at;
     const { broken } = server;
-    const pending = new PendingHint();
+    const [sending, stream]: [Hint[], Hint[]] = [[], []];
     let isBroken = false;
     let resume = () => {};
-    const hint = (transfer: void | TransferHint) => {
+    // One after the other: a stream keeps their order.
+    let last = 0;
+    const send = (sent: Hint) => {
       const { lost, refused, delayMs } = network.way(who);
       if (refused) isBroken = true;
-      if (!lost) world.at(world.now + delayMs, () => (pending.add(transfer?.transferTo), resume()), process);
+      if (lost) return;
+      last = Math.max(last, world.now + delayMs);
+      sending.push(sent);
+      world.at(last, () => (stream.push(...sending.splice(0, 1)), resume()), process);
     };
     const breakOff = () => world.at(world.now, () => (isBroken = true, resume()), process);
     const end = () => resume();
@@ -220,13 +224,13 @@ export class SimulatedProvider implements Provider {
     broken.addEventListener("abort", breakOff);
     signal.addEventListener("abort", end);
     if (server.isDown || broken.aborted) breakOff();
-    else void listen(server.watch(listening.signal), hint);
+    else void listen(server.watch(listening.signal), send);
     try {
       while (!signal.aborted) {
         if (isBroken) throw providerError(this.name, "watch", "store", new Error("connection reset"));
-        if (pending.isPending) {
-          const hint = pending.take();
-          if (hint !== undefined) observer.onTransfer(hint.transferTo);
+        const hint = stream.shift();
+        if (hint !== undefined) {
+          if (hint.transferTo !== undefined) observer.onTransfer(hint.transferTo);
           yield hint;
         } else await new Promise<void>((resolve) => resume = resolve);
       }
@@ -238,9 +242,6 @@ export class SimulatedProvider implements Provider {
   }
 }
 
-async function listen(
-  hints: AsyncIterable<void | TransferHint>,
-  hint: (transfer: void | TransferHint) => void,
-): Promise<void> {
-  for await (const each of hints) hint(each);
+async function listen(hints: AsyncIterable<Hint>, send: (hint: Hint) => void): Promise<void> {
+  for await (const hint of hints) send(hint);
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Provider, TransferHint } from "../../src/provider.ts";
+import type { Acquired, AcquireRequest, Held, Hint, LeaderInfo, Lease, Provider } from "../../src/provider.ts";
 import { memoryProvider } from "../../providers/memory.ts";
 import type { History } from "./history.ts";
 import type { World } from "./world.ts";
@@ -183,8 +183,11 @@ export class SimulatedServer {
   }
 
   /** Yields hints until `signal` aborts. */
-  watch(signal: AbortSignal): AsyncIterable<void | TransferHint> {
-    return this.#memory.watch?.(GROUP, { signal }) ?? NO_HINTS;
+  async *watch(signal: AbortSignal): AsyncIterable<Hint> {
+    for await (const hint of this.#memory.watch?.(GROUP, { signal }) ?? []) {
+      const leader = hint?.leader;
+      yield leader === undefined ? hint ?? {} : { leader: { ...leader, token: leader.token + this.#base } };
+    }
   }
 
   /** The tokens of a store that forgot go on above those of the one before. */
@@ -203,5 +206,3 @@ export class SimulatedServer {
 
 /** What reaches the server is carried out: the client's signal does not travel. */
 const ALWAYS = { signal: new AbortController().signal };
-
-const NO_HINTS: AsyncIterable<void> = (async function* () {})();

@@ -9,13 +9,13 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   LeaderInfo,
   Lease,
   Provider,
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
   WatchOptions,
 } from "../../src/provider.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
@@ -50,7 +50,7 @@ class Sound implements Provider {
   read(electionGroup: string, options: CallOptions): Promise<LeaderInfo | null> {
     return this.#reach("read", () => this.inner.read(electionGroup, options));
   }
-  watch(electionGroup: string, options: WatchOptions): AsyncIterable<void | TransferHint> {
+  watch(electionGroup: string, options: WatchOptions): AsyncIterable<Hint | void> {
     return this.inner.watch?.(electionGroup, options) ?? assert.fail();
   }
   groups(options: CallOptions): Promise<string[]> {
@@ -310,7 +310,7 @@ const BROKEN: Readonly<Record<string, Broken>> = {
     }
   },
   "never ends a watch": class extends Sound {
-    override watch(electionGroup: string): AsyncIterable<void | TransferHint> {
+    override watch(electionGroup: string): AsyncIterable<Hint | void> {
       return super.watch(electionGroup, { signal: new AbortController().signal });
     }
   },

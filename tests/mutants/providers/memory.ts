@@ -32,8 +32,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   mutant("a term that asks again gets a new token", "if (held === null) {", "if (held === null || true) {"),
   mutant(
     "a term that asks again does not renew",
-    "      this.#renew(held, request.metadata);\n      return { acquired: true",
-    "      if (held.renewedAt === 0) this.#renew(held, request.metadata);\n      return { acquired: true",
+    "      } else this.#renew(held, request.metadata);\n      return { acquired: true",
+    "      }\n      return { acquired: true",
   ),
   mutant(
     "a refusal does not name the holder",
@@ -42,8 +42,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "a renewal by whatever term",
-    'if (held?.lease.termId !== lease.termId) return "lost";',
-    'if (held === null) return "lost";',
+    'if (group === undefined || held?.lease.termId !== lease.termId) return "lost";',
+    'if (group === undefined || held === null) return "lost";',
   ),
   mutant(
     "a renewal forgets the metadata",
@@ -71,20 +71,25 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "if (group === undefined || this.#live(group) === null) return",
   ),
   mutant("a release frees nothing", "group.held = null;", ""),
-  mutant("a release hints nobody", "for (const wake of group.watchers) wake(transferTo);", ""),
+  mutant(
+    "a release hints nobody",
+    "tell(group, { waiting: group.watchers.size, ...(transferTo !== undefined && { transferTo }) });",
+    "",
+  ),
   mutant(
     "a release hints the first watcher alone",
-    "for (const wake of group.watchers) wake(transferTo);",
-    'for (const wake of group.watchers) return wake(), "released";',
+    "  for (const watcher of watchers) watcher.push(hint);",
+    "  for (const watcher of watchers) return watcher.push(hint);",
   ),
   mutant(
     "a leader that has expired is reported",
     "const held = this.#live(this.#store.get(electionGroup));",
     "const held = this.#store.get(electionGroup)?.held ?? null;",
   ),
-  mutant("a watch hints only when something has happened", "new PendingHint(true)", "new PendingHint()"),
-  mutant("a watch leaves its listener", '      signal.removeEventListener("abort", end);\n', ""),
-  mutant("a watch that is aborted is not woken", '    signal.addEventListener("abort", end);\n', ""),
+  mutant("a watch hints only when something has happened", "new HintStream()", "new HintStream(null)"),
+  inStream("a watch leaves its listener", '      signal.removeEventListener("abort", wake);\n', ""),
+  inStream("a watch that is aborted is not woken", '    signal.addEventListener("abort", wake);\n', ""),
+  inStream("a hint is handed over again and again", "          this.#hint = null;\n", ""),
   mutant("groups that were only looked at are listed", "filter(([, { token }]) => token > 0n)", "filter(() => true)"),
   mutant("aborted calls are made", "    signal.throwIfAborted();\n", ""),
   mutant(
@@ -113,4 +118,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
 
 function mutant(name: string, find: string, replace: string): ProviderMutant {
   return { name, file: FILE, find, replace, test: { file: TEST } };
+}
+
+function inStream(name: string, find: string, replace: string): ProviderMutant {
+  return { ...mutant(name, find, replace), file: "providers/kit/hint_stream.ts" };
 }

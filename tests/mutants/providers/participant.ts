@@ -10,6 +10,8 @@ const PROVIDER = "src/participant/bounded_provider.ts";
 const RESTRAINT = "src/participant/restraint.ts";
 const REQUESTS = "tests/election_requests_test.ts";
 const MISUSE = "tests/election_misuse_test.ts";
+const LOOKOUT = "src/participant/lookout.ts";
+const HAND_OFF = "tests/hand_off_test.ts";
 
 /** A change, and the test that must notice it. */
 type Change = readonly [name: string, file: string, find: string, replace: string, filter: string];
@@ -419,5 +421,61 @@ export const MUTANTS: readonly ProviderMutant[] = [
     find: " || options instanceof AbortSignal",
     replace: "",
     test: { file: MISUSE, filter: "options of a call" },
+  },
+  {
+    name: "all who wait look at once",
+    file: "src/participant/spread.ts",
+    find: "return rank < FIRST ? 0 : doublingMs * (1 + Math.log2(rank / FIRST));",
+    replace: "return 0;",
+    test: { file: HAND_OFF, filter: "hintDelay()" },
+  },
+  {
+    name: "a wait after a hint that grows with the number of those who wait",
+    file: "src/participant/spread.ts",
+    find: "(1 + Math.log2(rank / FIRST))",
+    replace: "rank / FIRST",
+    test: { file: HAND_OFF, filter: "hintDelay()" },
+  },
+  {
+    name: "a look tells nobody beside us",
+    file: LOOKOUT,
+    find: "Room.find(this.#provider.target, this.#config.electionGroup)?.tell(leader, now);",
+    replace: "",
+    test: { file: HAND_OFF, filter: "share one look" },
+  },
+  {
+    name: "a lease that is given back is told to nobody beside us",
+    file: LOOKOUT,
+    find: "Room.find(this.#provider.target, this.#config.electionGroup)?.invite(transferTo);",
+    replace: "",
+    test: { file: HAND_OFF, filter: "where there are no hints" },
+  },
+  {
+    name: "a message that names a leader puts a look off for ever",
+    file: LOOKOUT,
+    find: "Math.max(Math.min(delayMs, this.#lookBy - this.#now), 0)",
+    replace: "delayMs",
+    test: { file: HAND_OFF, filter: "messages that say for ever" },
+  },
+  {
+    name: "a message counts as a look of one's own",
+    file: LOOKOUT,
+    find: "    const delayMs = this.#events.told(leader);\n",
+    replace: "    const delayMs = this.#events.told(leader);\n    this.#believeFrom(this.#now);\n",
+    test: { file: HAND_OFF, filter: "messages that say for ever" },
+  },
+  {
+    name: "old news are believed",
+    file: LOOKOUT,
+    find: "room === null || leader.token < (this.#events.seen()?.token ?? 0n)",
+    replace: "room === null",
+    test: { file: HAND_OFF, filter: "news of a term before" },
+  },
+  {
+    name: "hints without rest make looks without rest",
+    file: LOOKOUT,
+    find: "const gap = this.#hintedAt + HINT_GAP_MS - this.#now;",
+    replace: "const gap = 0;",
+    test: { file: HAND_OFF, filter: "hints without rest" },
   },
 ];

@@ -23,8 +23,8 @@ const IN_SCRIPTS: readonly ProviderMutant[] = [
   {
     name: "a release fails, after it has released, for a user who may not publish",
     file: SCRIPTS,
-    find: "redis.pcall('PUBLISH', ARGV[2], ARGV[3])",
-    replace: "redis.call('PUBLISH', ARGV[2], ARGV[3])",
+    find: "redis.pcall('PUBLISH', ARGV[2], '${COUNTING}')",
+    replace: "redis.call('PUBLISH', ARGV[2], '${COUNTING}')",
     test: tests("setup", "release() has released, when the user may not publish"),
   },
   {
@@ -241,7 +241,7 @@ const ELSEWHERE: readonly ProviderMutant[] = [
   {
     name: "a connection for hints is not asked whether it lives",
     file: HINTS,
-    find: 'else link.send("subscribe", name).catch(() => {});',
+    find: 'else if (!this.#hasHeard) link.send("subscribe", name).catch(() => {});',
     replace: "",
     test: tests("silence", "a connection for hints that died"),
   },
