@@ -20,8 +20,8 @@ export interface Permissions {
 }
 
 /**
- * Tries each operation. With `observer` set it writes nothing, else it leads {@linkcode CHECK_GROUP} for a moment, whose
- * token stays behind as every group's does.
+ * Tries each operation. With `observer` set it writes nothing; else it leads {@linkcode CHECK_GROUP} for a moment, and
+ * leaves its token behind, as every group has one.
  */
 export async function tryPermissions(provider: Provider, config: ElectionConfig): Promise<Permissions> {
   const findings: Finding[] = [];
