@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { LeaderElection } from "../../src/election.ts";
 import type { Provider } from "../../src/provider.ts";
 import type { SteppedServer } from "../servers/stepped_clock.ts";
-import { acquire, lead, newTable, soon, took, until, wait } from "./sql_support.ts";
+import { acquire, lead, newTable, soon, took, wait } from "./sql_support.ts";
+import { until } from "../until.ts";
 
 const HOUR_S = 3_600;
 

@@ -8,6 +8,7 @@ import { type ConsulOptions, consulProvider } from "../../providers/consul.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { consulProgram, type ConsulServer, type ConsulSetup, startConsul } from "../servers/consul.ts";
+import { until } from "../until.ts";
 
 /** Why there are no tests, where Consul cannot be had; `tests/run.ts` names the backend as skipped. */
 const program = await consulProgram().catch(() => null);
@@ -34,13 +35,6 @@ async function win(provider: Provider, electionGroup: string): Promise<Lease> {
   const answer = await provider.acquire(request(electionGroup), soon());
   assert.ok(answer.acquired, `"${electionGroup}" must be free`);
   return answer.lease;
-}
-
-async function until(what: string, look: () => Promise<boolean>): Promise<void> {
-  for (const start = performance.now(); !await look();) {
-    assert.ok(performance.now() - start < 30_000, `${what}: not within 30 s`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 /** Runs `consul lock` with the arguments behind its address. */

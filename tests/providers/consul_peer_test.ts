@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { consulProvider } from "../../providers/consul.ts";
 import { backend } from "../servers/backend.ts";
-import { newGroup, request, soon, until, win } from "./consul/fixture.ts";
+import { newGroup, request, soon, win } from "./consul/fixture.ts";
+import { until } from "../until.ts";
 
 const server = backend("consul");
 

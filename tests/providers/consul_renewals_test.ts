@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { after, test } from "node:test";
 import { backend } from "../servers/backend.ts";
-import { ask, newGroup, Opened, Post, request, soon, until, Watch, win } from "./consul/fixture.ts";
+import { ask, newGroup, Opened, Post, request, soon, Watch, win } from "./consul/fixture.ts";
+import { until } from "../until.ts";
 
 const server = backend("consul");
 if (server !== null) testServer(server.url);

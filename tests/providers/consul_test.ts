@@ -11,6 +11,7 @@ import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { backend, detourTo } from "../servers/backend.ts";
+import { until } from "../until.ts";
 
 test("consulProvider() reads host, port, prefix, token and datacenter from its URL", () => {
   const [none, https] = [{ token: undefined, dc: undefined, tls: null }, "https://c.example:8501"];
@@ -165,12 +166,6 @@ function testServer(url: string): void {
     return (JSON.parse(await http("PUT", "session/create", JSON.stringify(body))) as { ID: string }).ID;
   }
   const sessions = async () => (JSON.parse(await http("GET", "session/list?consistent")) as { ID: string }[]).length;
-  async function until(what: string, limitMs: number, look: () => Promise<boolean>): Promise<void> {
-    for (const start = systemClock.monotonic(); !await look();) {
-      assert.ok(systemClock.monotonic() - start < limitMs, `${what}: not within ${limitMs} ms`);
-      await sleep(systemClock, 50);
-    }
-  }
   /** A leader, and a rival that has seen its record stand still for the whole lease. */
   async function standoff(post: Post, rivalPost: Post) {
     const clock = new MovingClock();
@@ -467,7 +462,7 @@ function testServer(url: string): void {
       return Stats.raft.last_log_index;
     };
     // Consul has entries of its own now and then: one quiet spell is proof enough.
-    await until("nothing is written to the log", 20_000, async () => {
+    await until("a log to which nothing is written", async () => {
       const before = await logIndex();
       for (let i = 0; i < 20; i++) {
         assert.ok(!(await follower.acquire(request(lease.electionGroup), soon())).acquired);
@@ -507,14 +502,14 @@ function testServer(url: string): void {
         hints[i] = (hints[i] ?? 0) + 1;
       }
     });
-    await until("64 are live", 10_000, () => Promise.resolve(hints.slice(0, 64).every((count) => count > 0)));
+    await until("64 are live", () => Promise.resolve(hints.slice(0, 64).every((count) => count > 0)));
     for (let i = 0; i < 5; i++) assert.equal(await leader.renew(lease, soon()), "renewed");
     const [other, expiresIn] = [await follower.read(lease.electionGroup, soon()), lease.heartbeatTimeout];
     assert.ok(other !== null && other.expiresIn !== null && other.expiresIn <= expiresIn * 1.001);
     assert.equal(hints[1], 1);
     assert.equal(hints[64], 0);
     stopOne.abort();
-    await until("the 65th is live", 10_000, () => Promise.resolve(hints[64] === 1));
+    await until("the 65th is live", () => Promise.resolve(hints[64] === 1));
     stop.abort();
     await Promise.all(watching);
   });
@@ -548,7 +543,7 @@ function testServer(url: string): void {
     const left = await sessions() - before;
     assert.ok(left <= crashed, `${left} sessions are left, but only ${crashed} processes have crashed`);
     // Consul ends what is not renewed after one to two times its time to live.
-    await until("the sessions of crashed processes end", 60_000, async () => await sessions() <= before);
+    await until("the sessions of crashed processes end", async () => await sessions() <= before, 60_000);
   });
 
   test("openProvider() opens consul: URLs, with a prefix of their own", async () => {

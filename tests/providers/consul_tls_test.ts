@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { type ConsulFetch, consulProvider } from "../../providers/consul.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { consulProgram, type ConsulServer, type ConsulSetup, startConsul } from "../servers/consul.ts";
-import { newGroup, Opened, Post, request, soon, until, Watch, win } from "./consul/fixture.ts";
+import { newGroup, Opened, Post, request, soon, Watch, win } from "./consul/fixture.ts";
+import { until } from "../until.ts";
 
 /** Where Consul cannot be had there are no tests; the runner names the backend as skipped. */
 const isThere = await consulProgram().then(() => true, () => false);

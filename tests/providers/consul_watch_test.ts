@@ -10,7 +10,8 @@ import { sleep, systemClock } from "../../src/time/clock.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { Proxy } from "../chaos/proxy.ts";
 import { backend } from "../servers/backend.ts";
-import { ask, newGroup, Opened, Post, request, soon, until, Watch, win } from "./consul/fixture.ts";
+import { ask, newGroup, Opened, Post, request, soon, Watch, win } from "./consul/fixture.ts";
+import { until } from "../until.ts";
 
 test("a record under an index that was seen before is another one, after a snapshot was restored", async () => {
   const clock = new VirtualClock();

@@ -10,7 +10,8 @@ import { run } from "../servers/process.ts";
 import type { TestServer } from "../servers/server.ts";
 import { patience } from "../slowness.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { newGroup, until } from "./etcd/support.ts";
+import { newGroup } from "./etcd/support.ts";
+import { until } from "../until.ts";
 
 const isThere = backend("etcd") !== null && await etcdProgram("etcd").catch(() => null) !== null;
 

@@ -9,7 +9,8 @@ import { type EtcdCluster, startEtcdCluster } from "../servers/etcd_cluster.ts";
 import { etcdProgram } from "../servers/etcd.ts";
 import { patience } from "../slowness.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { Gateway, newGroup, until } from "./etcd/support.ts";
+import { Gateway, newGroup } from "./etcd/support.ts";
+import { until } from "../until.ts";
 
 /** Why there are no tests, where etcd cannot be had; `tests/run.ts` names the backend as skipped. */
 const program = await etcdProgram("etcd", "3.5").catch(() => null);

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { etcdProvider } from "../../providers/etcd.ts";
 import { etcdProgram, type EtcdVersion, startEtcd } from "../servers/etcd.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { newGroup, until } from "./etcd/support.ts";
+import { newGroup } from "./etcd/support.ts";
+import { until } from "../until.ts";
 
 function electTest(name: string, work: (url: string, elect: Elect) => Promise<void>): void {
   for (const version of ["3.4", "3.5"] as const) {

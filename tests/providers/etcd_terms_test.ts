@@ -6,18 +6,8 @@ import type { Lease, Provider } from "../../src/provider.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { backend } from "../servers/backend.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import {
-  ask,
-  Gateway,
-  isAcquire,
-  isDelete,
-  isFence,
-  kept,
-  newGroup,
-  Opened,
-  type Sent,
-  until,
-} from "./etcd/support.ts";
+import { ask, Gateway, isAcquire, isDelete, isFence, kept, newGroup, Opened, type Sent } from "./etcd/support.ts";
+import { until } from "../until.ts";
 
 /** The shortest lease. */
 const SHORT_MS = 2_000;

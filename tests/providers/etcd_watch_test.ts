@@ -7,7 +7,8 @@ import { ProviderError } from "../../src/errors.ts";
 import { backend } from "../servers/backend.ts";
 import { patience } from "../slowness.ts";
 import { request, soon, win } from "./asking.ts";
-import { ask, Gateway, newGroup, Opened, until } from "./etcd/support.ts";
+import { ask, Gateway, newGroup, Opened } from "./etcd/support.ts";
+import { until } from "../until.ts";
 
 const server = backend("etcd");
 if (server !== null) testWatches(server.url);

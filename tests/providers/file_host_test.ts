@@ -16,7 +16,8 @@ import { hostProcesses, isDead, ownHolder, parseStat, type Processes } from "../
 import { FileProvider } from "../../providers/file/provider.ts";
 import { systemClock } from "../../src/time/clock.ts";
 import { openProvider } from "../../src/registry.ts";
-import { newRoots, request, rewrite, soon, until, win } from "./file/fixture.ts";
+import { newRoots, request, rewrite, soon, win } from "./file/fixture.ts";
+import { until } from "../until.ts";
 
 const newRoot = await newRoots("host");
 const self = await ownHolder();

@@ -14,7 +14,8 @@ import { Slots } from "../../providers/file/slots.ts";
 import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
-import { type Call, filesWith, LEASE_MS, lose, newRoots, refusal, request, soon, until, win } from "./file/fixture.ts";
+import { type Call, filesWith, LEASE_MS, lose, newRoots, refusal, request, soon, win } from "./file/fixture.ts";
+import { until } from "../until.ts";
 
 const newRoot = await newRoots("limits");
 

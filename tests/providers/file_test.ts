@@ -17,19 +17,13 @@ import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { LEASE_MS, lose, request, soon, win } from "./asking.ts";
+import { until } from "../until.ts";
 
 const parent = await mkdtemp(join(tmpdir(), "elect file \u00fc "));
 after(() => rm(parent, { recursive: true, force: true }));
 
 function newRoot(): string {
   return join(parent, crypto.randomUUID());
-}
-
-async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const start = systemClock.monotonic(); !(await isSo());) {
-    assert.ok(systemClock.monotonic() - start < 20_000, `${what}: not within 20 s`);
-    await sleep(systemClock, 5);
-  }
 }
 
 /** Rewrites the record of a term, as only a test does. */

@@ -13,8 +13,9 @@ import { kubernetesPrograms } from "../servers/kubernetes_build.ts";
 import type { KubernetesServer } from "../servers/kubernetes.ts";
 import { slowness } from "../slowness.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { newGroup, Opened, until, Watch } from "./kubernetes/fixture.ts";
+import { newGroup, Opened, Watch } from "./kubernetes/fixture.ts";
 import { ownServer } from "./kubernetes/own_server.ts";
+import { until } from "../until.ts";
 
 /** The length of a lease that is meant to expire, in whole seconds: longer on a slow machine, where a renewal takes. */
 const SECONDS = Math.ceil(Math.min(3 * slowness(), 8));

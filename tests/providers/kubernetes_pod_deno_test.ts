@@ -11,8 +11,9 @@ import { cacheDirectory, fillCache, unpackDebian } from "../servers/debian.ts";
 import type { KubernetesServer } from "../servers/kubernetes.ts";
 import { findProgram, freePort, startProcess } from "../servers/process.ts";
 import { request, soon, win } from "./asking.ts";
-import { newGroup, until, Watch } from "./kubernetes/fixture.ts";
+import { newGroup, Watch } from "./kubernetes/fixture.ts";
 import { ownServer } from "./kubernetes/own_server.ts";
+import { until } from "../until.ts";
 
 const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 /** Puts the directory that it is given where a pod has its account, and runs the rest. */

@@ -7,8 +7,9 @@ import { ProviderError } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider.ts";
 import type { KubernetesServer } from "../servers/kubernetes.ts";
 import { request, soon, win } from "./asking.ts";
-import { newGroup, until, Watch } from "./kubernetes/fixture.ts";
+import { newGroup, Watch } from "./kubernetes/fixture.ts";
 import { ownServer, urlFor } from "./kubernetes/own_server.ts";
+import { until } from "../until.ts";
 
 const LEASES = { apiGroups: ["coordination.k8s.io"], resources: ["leases"] };
 const NEEDED = ["get", "create", "patch", "watch"];

@@ -10,7 +10,8 @@ import { systemClock } from "../../src/time/clock.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { backend, detourTo } from "../servers/backend.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { Hand, microTime, MovingClock, newGroup, Opened, until, Watch } from "./kubernetes/fixture.ts";
+import { Hand, microTime, MovingClock, newGroup, Opened, Watch } from "./kubernetes/fixture.ts";
+import { until } from "../until.ts";
 
 test("kubernetesProvider() reads host, port, namespace and files from its URL", () => {
   const none = { tokenFile: null, tls: {} };

@@ -11,6 +11,8 @@ import { openProvider } from "../../src/registry.ts";
 import type { Acquired, Held, Lease, Provider } from "../../src/provider.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { backend, detourTo } from "../servers/backend.ts";
+import { until } from "../until.ts";
+import { whileLocked } from "./postgres/support.ts";
 
 interface Row {
   readonly [column: string]: unknown;
@@ -91,28 +93,6 @@ function testServer(url: string): void {
   ): Promise<Acquired | Held> {
     const request = { electionGroup, participantId: "p", termId: randomUUID(), heartbeatTimeout, metadata: {} };
     return provider.acquire(request, options);
-  }
-
-  /** Runs `work` while another session has locked what `lock` says. */
-  async function whileLocked(lock: string, work: () => Promise<void>): Promise<void> {
-    const other = new Client(url);
-    await other.connect();
-    try {
-      await other.query("BEGIN");
-      await other.query(lock);
-      await work();
-      await other.query("COMMIT");
-    } finally {
-      await other.end();
-    }
-  }
-
-  async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-    const deadline = AbortSignal.timeout(20_000);
-    while (!(await condition())) {
-      assert.ok(!deadline.aborted, `not ${what} in time`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
   }
 
   /** How many statements about `table` the server has executed; null where it does not count. */
@@ -216,7 +196,7 @@ function testServer(url: string): void {
     const table = newTable();
     const provider = open({ table });
     const leases = [await lead(provider, "a"), await lead(provider, "b"), await lead(provider, "c")];
-    await whileLocked(`SELECT FROM ${table} WHERE election_group = 'b' FOR UPDATE`, async () => {
+    await whileLocked(url, `SELECT FROM ${table} WHERE election_group = 'b' FOR UPDATE`, async () => {
       const results = await Promise.allSettled(leases.map((lease) => provider.renew(lease, soon())));
       assert.deepEqual(results.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
       const [, locked] = results;
@@ -225,7 +205,7 @@ function testServer(url: string): void {
     });
     // A row that is locked for a moment only is waited for, and the others do not wait with it.
     let waiting: Promise<unknown>[] = [];
-    await whileLocked(`SELECT FROM ${table} WHERE election_group = 'b' FOR UPDATE`, async () => {
+    await whileLocked(url, `SELECT FROM ${table} WHERE election_group = 'b' FOR UPDATE`, async () => {
       waiting = leases.map((lease) => provider.renew(lease, soon()));
       const others = Promise.all([waiting[0], waiting[2]]);
       assert.deepEqual(await Promise.race([others, waiting[1]]), ["renewed", "renewed"]);
@@ -240,7 +220,7 @@ function testServer(url: string): void {
     const lease = await lead(provider, "g");
     const version = () => sql(`SELECT ctid, xmin, xmax FROM ${table}`);
     const before = await version();
-    await whileLocked(`SELECT FROM ${table} FOR UPDATE`, async () => {
+    await whileLocked(url, `SELECT FROM ${table} FOR UPDATE`, async () => {
       const answer = await acquire(provider, "g");
       assert.ok(!answer.acquired);
       assert.equal(answer.leader?.termId, lease.termId);
@@ -254,7 +234,7 @@ function testServer(url: string): void {
     const table = newTable();
     const provider = open({ table, statementTimeout: "300ms" });
     await provider.release(await lead(provider, "g"), soon());
-    await whileLocked(`SELECT FROM ${table} FOR UPDATE`, async () => {
+    await whileLocked(url, `SELECT FROM ${table} FOR UPDATE`, async () => {
       await assert.rejects(acquire(provider, "g"), /another session has locked the row/);
       // The same for a caller that does not wait for the answer.
       await assert.rejects(acquire(provider, "g", 60_000, { signal: AbortSignal.timeout(100) }));
@@ -273,7 +253,7 @@ function testServer(url: string): void {
     const table = newTable();
     const provider = open({ table, poolSize: 1, listen: false });
     await lead(provider, "first");
-    await whileLocked(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`, async () => {
+    await whileLocked(url, `LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`, async () => {
       const stop = new AbortController();
       const calls = Array.from({ length: 20 }, (_, i) => acquire(provider, `g${i}`, 60_000, { signal: stop.signal }));
       await until("waiting", async () => (await sql(`SELECT FROM pg_locks WHERE NOT granted`)).length >= 1);

@@ -10,6 +10,7 @@ import { programOf, RUNTIMES } from "../runner/runtimes.ts";
 import { backend } from "../servers/backend.ts";
 import { removeDirectory, run, temporaryDirectory } from "../servers/process.ts";
 import { startRedis } from "../servers/redis.ts";
+import { until } from "../until.ts";
 
 const server = backend("redis");
 if (server !== null) testServer(server.url);
@@ -111,7 +112,10 @@ function testServer(url: string): void {
     const cluster = new Cluster([{ host: "127.0.0.1", port: Number(port) }], { lazyConnect: true });
     try {
       await run("redis-cli", ["-p", port, "cluster", "addslotsrange", "0", "16383"]);
-      await until(async () => /cluster_state:ok/.test(await run("redis-cli", ["-p", port, "cluster", "info"])));
+      await until(
+        "a cluster",
+        async () => /cluster_state:ok/.test(await run("redis-cli", ["-p", port, "cluster", "info"])),
+      );
       const provider = redisProvider({ client: cluster as unknown as RedisClient });
       const hints = provider.watch?.("group-0", soon())[Symbol.asyncIterator]();
       await hints?.next();
@@ -166,13 +170,6 @@ async function startProxy(url: string): Promise<Proxy> {
       await new Promise((resolve) => proxy.close(resolve));
     },
   };
-}
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  for (const deadline = performance.now() + 10_000; !await look();) {
-    assert.ok(performance.now() < deadline, "not within 10 s");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 async function win(provider: Provider, electionGroup: string): Promise<Lease> {

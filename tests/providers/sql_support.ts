@@ -31,19 +31,6 @@ export async function lead(
   return answer.lease;
 }
 
-/** Waits for a condition. */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  limitMs = 20_000,
-): Promise<void> {
-  const deadline = AbortSignal.timeout(limitMs);
-  while (!(await condition())) {
-    assert.ok(!deadline.aborted, `not ${what} in time`);
-    await wait(10);
-  }
-}
-
 /** Waits. */
 export const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 

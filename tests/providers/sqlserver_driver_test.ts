@@ -9,6 +9,7 @@ import { sqlserverProvider } from "../../providers/sqlserver.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider.ts";
 import { type Answer, startTdsServer, type TdsOptions, type TdsServer } from "./sqlserver/tds_server.ts";
+import { until } from "../until.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 const request = { electionGroup: "g", participantId: "p", termId: "t", heartbeatTimeout: 1_500, metadata: { k: "v" } };
@@ -70,14 +71,6 @@ async function withDriver(
     await until("closed", () => server.open() === 0);
   } finally {
     server.close();
-  }
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = AbortSignal.timeout(5_000);
-  while (!condition()) {
-    assert.ok(!deadline.aborted, `not ${what} in time`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 

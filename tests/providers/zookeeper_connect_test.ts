@@ -11,8 +11,9 @@ import { Endpoints, resolveHost } from "../../providers/zookeeper/endpoints.ts";
 import { Pace } from "../../providers/zookeeper/pace.ts";
 import { setData, sync } from "../../providers/zookeeper/protocol.ts";
 import { systemClock } from "../../src/time/clock.ts";
-import { pause, until } from "./zookeeper/support.ts";
+import { pause } from "./zookeeper/support.ts";
 import { type Peer, type ScriptedServer, scriptedServer } from "./zookeeper/scripted_server.ts";
+import { until } from "../until.ts";
 
 const never = new AbortController().signal;
 /** A session of 3 s. */

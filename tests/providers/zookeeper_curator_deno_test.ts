@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { zookeeperProvider } from "../../providers/zookeeper.ts";
-import { systemClock } from "../../src/time/clock.ts";
 import { LeaderElection } from "../../src/election.ts";
 import type { AcquireRequest, Held, Lease, Provider } from "../../src/provider.ts";
 import { follow } from "../../testing/conformance/watch_cases.ts";
 import { aptInstall, findProgram, removeDirectory, run, temporaryDirectory } from "../servers/process.ts";
 import { askServer, zookeeperServer } from "../servers/zookeeper.ts";
+import { until } from "../until.ts";
 
 const JARS = [
   ...["curator-recipes", "curator-framework", "curator-client", "zookeeper", "zookeeper-jute"],
@@ -121,13 +121,6 @@ async function lose(provider: Provider, asked: AcquireRequest): Promise<Held> {
   const answer = await provider.acquire(asked, soon());
   assert.ok(!answer.acquired, "Curator leads");
   return answer;
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const start = systemClock.monotonic(); !(await holds());) {
-    assert.ok(systemClock.monotonic() - start < 20_000, `${what}: not within 20 s`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** Waits until the node of `lease` is watched: by a Curator participant, since ours does not watch its own here. */

@@ -3,11 +3,11 @@
 import { delay } from "@std/async";
 import assert from "node:assert/strict";
 import { zookeeperProvider } from "../../providers/zookeeper.ts";
-import { systemClock } from "../../src/time/clock.ts";
 import { LeaderElection } from "../../src/election.ts";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
 import { installZooKeeper } from "../servers/zookeeper.ts";
 import { type Ensemble, type Member, startEnsemble } from "../servers/zookeeper_ensemble.ts";
+import { until } from "../until.ts";
 
 const HEARTBEAT_TIMEOUT = 6_000;
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
@@ -43,13 +43,6 @@ Deno.test(
 function request(changes: Partial<AcquireRequest> = {}): AcquireRequest {
   const base = { electionGroup: `ensemble-${crypto.randomUUID()}`, participantId: "p", termId: crypto.randomUUID() };
   return { ...base, heartbeatTimeout: HEARTBEAT_TIMEOUT, metadata: {}, ...changes };
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>, limitMs = 60_000): Promise<void> {
-  for (const start = systemClock.monotonic(); !(await holds());) {
-    assert.ok(systemClock.monotonic() - start < limitMs, `${what}: not within ${limitMs} ms`);
-    await delay(50);
-  }
 }
 
 async function win(provider: Provider, asked: AcquireRequest): Promise<Lease> {

@@ -11,6 +11,7 @@ import { ZooKeeperClient } from "../../providers/zookeeper/client.ts";
 import { getChildren, remove } from "../../providers/zookeeper/protocol.ts";
 import { backend } from "../servers/backend.ts";
 import { type Proxy, startProxy } from "./zookeeper/proxy.ts";
+import { until } from "../until.ts";
 
 /** Request types as they go over the wire. */
 const CREATE = 15;
@@ -25,13 +26,6 @@ const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 function request(electionGroup: string, changes: Partial<AcquireRequest> = {}): AcquireRequest {
   const termId = randomUUID();
   return { electionGroup, participantId: "p", termId, heartbeatTimeout: 3_000, metadata: {}, ...changes };
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const start = systemClock.monotonic(); !(await holds());) {
-    assert.ok(systemClock.monotonic() - start < 20_000, `${what}: not within 20 s`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 async function lose(provider: Provider, asked: AcquireRequest): Promise<void> {

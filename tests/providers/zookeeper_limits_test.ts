@@ -11,7 +11,8 @@ import { backend } from "../servers/backend.ts";
 import { freePort } from "../servers/process.ts";
 import { startZooKeeper } from "../servers/zookeeper.ts";
 import { startProxy } from "./zookeeper/proxy.ts";
-import { lose, newGroup, openRaw, pause, request, soon, until, win } from "./zookeeper/support.ts";
+import { lose, newGroup, openRaw, pause, request, soon, win } from "./zookeeper/support.ts";
+import { until } from "../until.ts";
 
 const usual = backend("zookeeper");
 if (usual !== null) {

@@ -16,7 +16,8 @@ import type { Lease, Provider } from "../../src/provider.ts";
 import { follow, type Watcher } from "../../testing/conformance/watch_cases.ts";
 import { backend } from "../servers/backend.ts";
 import { startProxy } from "./zookeeper/proxy.ts";
-import { lose, newGroup, openRaw, pause, request, soon, until, win } from "./zookeeper/support.ts";
+import { lose, newGroup, openRaw, pause, request, soon, win } from "./zookeeper/support.ts";
+import { until } from "../until.ts";
 
 /** Request types as they go over the wire. */
 const CREATE = 15;

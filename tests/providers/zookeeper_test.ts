@@ -14,6 +14,7 @@ import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { follow } from "../../testing/conformance/watch_cases.ts";
 import { backend, detourTo } from "../servers/backend.ts";
+import { until } from "../until.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 
@@ -105,13 +106,6 @@ async function win(provider: Provider, asked: AcquireRequest): Promise<Lease> {
 
 async function lose(provider: Provider, asked: AcquireRequest): Promise<void> {
   assert.ok(!(await provider.acquire(asked, soon())).acquired, `"${asked.electionGroup}" is held`);
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const start = systemClock.monotonic(); !(await holds());) {
-    assert.ok(systemClock.monotonic() - start < 10_000, `${what}: not within 10 s`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** A provider's session seen from beside it: the nodes as they are. */

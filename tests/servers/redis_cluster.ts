@@ -3,6 +3,7 @@
 import { run } from "./process.ts";
 import { startRedis } from "./redis.ts";
 import type { TestServer } from "./server.ts";
+import { until } from "../until.ts";
 
 /** A running cluster. */
 export interface RedisCluster {
@@ -50,7 +51,7 @@ export async function startRedisCluster(
       await cli(node, "cluster", "replicate", ids[node - primaries] ?? "");
     }
     for (let node = 0; node < count; node++) {
-      await until(async () => {
+      await until("a cluster that knows its slots", async () => {
         const [info, slots] = [await cli(node, "cluster", "info"), await cli(node, "cluster", "slots")];
         return /cluster_state:ok/.test(info) && ports.every((port) => slots.includes(String(port)));
       });
@@ -72,15 +73,8 @@ async function startLow(args: readonly string[]): Promise<TestServer> {
 }
 
 async function settled(nodes: () => Promise<string>, ids: readonly string[]): Promise<void> {
-  await until(async () => {
+  await until("nodes that know each other", async () => {
     const text = await nodes();
     return ids.every((id) => text.includes(id)) && !text.includes("handshake");
   });
-}
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  for (const deadline = performance.now() + 30_000; !await look();) {
-    if (performance.now() > deadline) throw new Error("Cannot start a cluster of redis: not within 30 s");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }

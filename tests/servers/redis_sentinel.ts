@@ -14,6 +14,7 @@ import {
 import type { ServerProcess } from "./process.ts";
 import { startRedis } from "./redis.ts";
 import type { TestServer } from "./server.ts";
+import { until } from "../until.ts";
 
 /** What runs. */
 export interface SentinelRedis {
@@ -52,7 +53,7 @@ export async function startSentinelRedis(password?: string): Promise<SentinelRed
     }
     const auth = password === undefined ? [] : ["-a", password, "--no-auth-warning"];
     const ask = (at: number, ...args: string[]) => run("redis-cli", ["-p", String(at), ...auth, ...args]);
-    await until(async () => {
+    await until("sentinels that know each other", async () => {
       const known = await Promise.all(sentinels.map((each) => ask(each.port, "sentinel", "master", "m")));
       // Each must know the replica and the two others, or there is no failover.
       return known.every((text) => /num-slaves\n1\n/.test(text) && /num-other-sentinels\n2\n/.test(text));
@@ -69,7 +70,11 @@ export async function startSentinelRedis(password?: string): Promise<SentinelRed
         const ports = new Set(named.map((text) => Number(text.split("\n")[1])));
         return ports.size === 1 ? [...ports][0] ?? null : null;
       },
-      replicated: () => until(async () => (await ask(Number(port), "wait", "1", "1000")).trim() === "1"),
+      replicated: async () =>
+        void await until(
+          "a replica that has it all",
+          async () => (await ask(Number(port), "wait", "1", "1000")).trim() === "1",
+        ),
       stop,
     };
   } catch (error) {
@@ -101,11 +106,4 @@ async function startSentinel(command: string, primaryPort: string, password: str
       await removeDirectory(directory);
     },
   };
-}
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  for (const deadline = performance.now() + 60_000; !await look();) {
-    if (performance.now() > deadline) throw new Error("Cannot start sentinels of redis: not within 60 s");
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
 }

@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { type ConsulFetch, type ConsulOptions, consulProvider } from "../../../providers/consul.ts";
-import { sleep, systemClock } from "../../../src/time/clock.ts";
 import type { AcquireRequest, Lease, Provider } from "../../../src/provider.ts";
 
 /** The limit of a call that must not take long. */
@@ -26,14 +25,6 @@ export async function win(provider: Provider, wanted: AcquireRequest): Promise<L
   const answer = await provider.acquire(wanted, soon());
   assert.ok(answer.acquired, `"${wanted.electionGroup}" must be free`);
   return answer.lease;
-}
-
-/** Waits for a condition, since time alone proves nothing on a busy machine. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>, limitMs = 20_000): Promise<void> {
-  for (const start = systemClock.monotonic(); !await isSo();) {
-    assert.ok(systemClock.monotonic() - start < limitMs, `${what}: not within ${limitMs} ms`);
-    await sleep(systemClock, 20);
-  }
 }
 
 /** Asks Consul itself. */

@@ -12,7 +12,6 @@ import {
 import type { AddressInfo } from "node:net";
 import { type EtcdOptions, etcdProvider } from "../../../providers/etcd.ts";
 import type { Lease, Provider } from "../../../src/provider.ts";
-import { sleep, systemClock } from "../../../src/time/clock.ts";
 import { patience } from "../../slowness.ts";
 
 /** A request on its way. */
@@ -180,18 +179,6 @@ export async function kept(url: string, lease: Pick<Lease, "electionGroup" | "te
 
 /** A group that no other test uses. */
 export const newGroup = (): string => `group-${crypto.randomUUID()}`;
-
-/** Waits for a condition, since time alone proves nothing on a busy machine. */
-export async function until(
-  what: string,
-  isSo: () => boolean | Promise<boolean>,
-  limitMs = patience(20_000),
-): Promise<void> {
-  for (const start = systemClock.monotonic(); !await isSo();) {
-    assert.ok(systemClock.monotonic() - start < limitMs, `${what}: not within ${limitMs} ms`);
-    await sleep(systemClock, 20);
-  }
-}
 
 /** A transaction that creates a key, as `acquire` sends it. */
 export const isAcquire = ({ path, body }: Sent): boolean => path === "kv/txn" && body.includes('"range_end"');

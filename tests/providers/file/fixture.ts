@@ -1,12 +1,10 @@
 /** What the tests of the file provider share. */
 
-import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { type Files, nodeFiles } from "../../../providers/file/directory.ts";
-import { sleep, systemClock } from "../../../src/time/clock.ts";
 
 export { LEASE_MS, lose, request, soon, win } from "../asking.ts";
 
@@ -15,14 +13,6 @@ export async function newRoots(name: string): Promise<() => string> {
   const parent = await mkdtemp(join(tmpdir(), `elect-${name}-`));
   after(() => rm(parent, { recursive: true, force: true }));
   return () => join(parent, crypto.randomUUID());
-}
-
-/** Waits for a condition. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const start = systemClock.monotonic(); !(await isSo());) {
-    assert.ok(systemClock.monotonic() - start < 30_000, `${what}: not within 30 s`);
-    await sleep(systemClock, 5);
-  }
 }
 
 /** Rewrites the record of a term, as only a test does. */

@@ -7,6 +7,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { test } from "node:test";
 import { dial } from "../../../providers/kit/dial.ts";
 import { type HttpConnections, openConnections } from "../../../providers/kit/http_agent.ts";
+import { until } from "../../until.ts";
 
 async function listening(onSocket: (socket: Socket) => void): Promise<{ server: Server; port: number }> {
   const server = createServer((socket) => {
@@ -15,13 +16,6 @@ async function listening(onSocket: (socket: Socket) => void): Promise<{ server: 
   });
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", () => resolve()));
   return { server, port: (server.address() as AddressInfo).port };
-}
-
-async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (let tries = 0; !isSo(); tries++) {
-    assert.ok(tries < 1_000, `${what}: not within 10 s`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 function get(port: number, connections: HttpConnections, signal: AbortSignal): Promise<string> {

@@ -9,18 +9,9 @@ import { nameOf } from "../../../providers/kubernetes/names.ts";
 import { parseKubernetesUrl } from "../../../providers/kubernetes/target.ts";
 import { type Clock, sleep, systemClock } from "../../../src/time/clock.ts";
 import type { Provider } from "../../../src/provider.ts";
-import { patience } from "../../slowness.ts";
 import { soon } from "../asking.ts";
 
 export const newGroup = (): string => `group-${crypto.randomUUID()}`;
-
-/** Waits for a condition, since time alone proves nothing on a busy machine. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>, limitMs = 20_000): Promise<void> {
-  for (const start = systemClock.monotonic(); !await isSo();) {
-    assert.ok(systemClock.monotonic() - start < patience(limitMs), `${what}: not within ${limitMs} ms`);
-    await sleep(systemClock, 20);
-  }
-}
 
 /** A clock that a test can move on. */
 export class MovingClock implements Clock {

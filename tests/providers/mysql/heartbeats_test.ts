@@ -6,7 +6,8 @@ import type { MysqlOptions } from "../../../providers/mysql.ts";
 import { ProviderError } from "../../../src/errors.ts";
 import type { Lease } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
-import { acquire, lead, newTable, Providers, soon, sql, until, whileLocked } from "./support.ts";
+import { acquire, lead, newTable, Providers, soon, sql, whileLocked } from "./support.ts";
+import { until } from "../../until.ts";
 
 const server = backend("mysql");
 if (server !== null) testHeartbeats(server.url);

@@ -6,7 +6,8 @@ import { after, test } from "node:test";
 import type { MysqlOptions } from "../../../providers/mysql.ts";
 import { ProviderError } from "../../../src/errors.ts";
 import { backend } from "../../servers/backend.ts";
-import { acquire, lead, newSession, newTable, Providers, soon, sql, until, whileLocked } from "./support.ts";
+import { acquire, lead, newSession, newTable, Providers, soon, sql, whileLocked } from "./support.ts";
+import { until } from "../../until.ts";
 
 const server = backend("mysql");
 if (server !== null) testLeases(server.url);

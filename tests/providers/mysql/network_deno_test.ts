@@ -11,7 +11,8 @@ import { patience } from "../../slowness.ts";
 import { programOf, RUNTIMES } from "../../runner/runtimes.ts";
 import { mysqlServer } from "../../servers/mysql.ts";
 import type { TestServer } from "../../servers/server.ts";
-import { acquire, Gate, lead, newTable, Providers, soon, sql, until } from "./support.ts";
+import { acquire, Gate, lead, newTable, Providers, soon, sql } from "./support.ts";
+import { until } from "../../until.ts";
 
 /** Runs `work` with a server of its own, if MariaDB can be had here. */
 function withServer(

@@ -7,7 +7,8 @@ import mysql from "mysql2";
 import type mysqlPromise from "mysql2/promise";
 import { ProviderError } from "../../../src/errors.ts";
 import { backend } from "../../servers/backend.ts";
-import { acquire, lead, newSession, newTable, plain, Providers, soon, sql, until, whileLocked } from "./support.ts";
+import { acquire, lead, newSession, newTable, plain, Providers, soon, sql, whileLocked } from "./support.ts";
+import { until } from "../../until.ts";
 
 const server = backend("mysql");
 if (server !== null) testSessions(server.url);

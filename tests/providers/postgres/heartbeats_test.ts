@@ -15,10 +15,10 @@ import {
   soon,
   sql,
   took,
-  until,
   wait,
   whileLocked,
 } from "./support.ts";
+import { until } from "../../until.ts";
 
 /** What a call gets that others must not hold up: on a busy machine, too, much less than they would. */
 const timely = () => ({ signal: AbortSignal.timeout(5_000) });

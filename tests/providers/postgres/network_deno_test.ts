@@ -10,20 +10,8 @@ import { LeaderElection } from "../../../src/election.ts";
 import { programOf, RUNTIMES } from "../../runner/runtimes.ts";
 import { certificateOf, postgresServer, startStandby } from "../../servers/postgres.ts";
 import type { TestServer } from "../../servers/server.ts";
-import {
-  acquire,
-  Gate,
-  lead,
-  newClient,
-  newPool,
-  newTable,
-  Providers,
-  soon,
-  sql,
-  took,
-  until,
-  wait,
-} from "./support.ts";
+import { acquire, Gate, lead, newClient, newPool, newTable, Providers, soon, sql, took, wait } from "./support.ts";
+import { until } from "../../until.ts";
 
 /** Runs `work` with a server of its own, if PostgreSQL can be had here. */
 function withServer(

@@ -20,10 +20,10 @@ import {
   Providers,
   soon,
   sql,
-  until,
   wait,
   whileLocked,
 } from "./support.ts";
+import { until } from "../../until.ts";
 
 test("postgresProvider() refuses a pool of one connection, and says why", () => {
   const pool = newPool({ connectionString: "postgres://127.0.0.1:1/none", max: 1 });

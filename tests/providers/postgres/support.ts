@@ -5,7 +5,7 @@ import { type PostgresOptions, postgresProvider } from "../../../providers/postg
 
 import { OpenProviders } from "../sql_support.ts";
 
-export { acquire, Gate, lead, newTable, soon, took, until, wait } from "../sql_support.ts";
+export { acquire, Gate, lead, newTable, soon, took, wait } from "../sql_support.ts";
 
 /** A row, by its columns. */
 export interface Row {

@@ -6,7 +6,8 @@ import { redisProvider } from "../../../providers/redis.ts";
 import type { Provider } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
 import { type ClockedRedis, startClockedRedis } from "../../servers/redis_clock.ts";
-import { administrator, delay, LONG, request, soon, until, win } from "./stage.ts";
+import { administrator, delay, LONG, request, soon, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 const LEASE = { heartbeatTimeout: 2_000 };
 

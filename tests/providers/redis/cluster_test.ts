@@ -9,7 +9,8 @@ import type { Provider } from "../../../src/provider.ts";
 import { openProvider } from "../../../src/registry.ts";
 import { backend } from "../../servers/backend.ts";
 import { type RedisCluster, startRedisCluster } from "../../servers/redis_cluster.ts";
-import { delay, LONG, request, soon, until, win } from "./stage.ts";
+import { delay, LONG, request, soon, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 test("slotOf() is what Redis computes", () => {
   // From the specification, and `CLUSTER KEYSLOT`.

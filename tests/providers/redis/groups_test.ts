@@ -6,7 +6,8 @@ import type { Redis } from "ioredis";
 import { redisProvider } from "../../../providers/redis.ts";
 import { backend } from "../../servers/backend.ts";
 import { startRedis } from "../../servers/redis.ts";
-import { administrator, LONG, soon, until, win } from "./stage.ts";
+import { administrator, LONG, soon, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 const FOREIGN_KEYS = 1_000_000;
 const GROUPS = 50_000;

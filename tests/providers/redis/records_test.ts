@@ -5,7 +5,8 @@ import { after, test } from "node:test";
 import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
 import type { Provider } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
-import { administrator, delay, request, soon, until, win } from "./stage.ts";
+import { administrator, delay, request, soon, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 const server = backend("redis");
 if (server !== null) testServer(server.url);

@@ -9,7 +9,8 @@ import type { Provider } from "../../../src/provider.ts";
 import { openProvider } from "../../../src/registry.ts";
 import { backend } from "../../servers/backend.ts";
 import { type SentinelRedis, startSentinelRedis } from "../../servers/redis_sentinel.ts";
-import { delay, LONG, soon, until, win } from "./stage.ts";
+import { delay, LONG, soon, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 /** Long enough for sentinels to replace a primary, which takes them two to four seconds here. */
 const LEASE = { heartbeatTimeout: 15_000 };

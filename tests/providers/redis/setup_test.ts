@@ -6,7 +6,8 @@ import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
 import type { Provider } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
 import { startRedis } from "../../servers/redis.ts";
-import { administrator, delay, LONG, request, soon, startProxy, until, win } from "./stage.ts";
+import { administrator, delay, LONG, request, soon, startProxy, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 /** As the documentation has it. */
 const RIGHTS =

@@ -8,7 +8,8 @@ import type { Provider } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
 import { startRedis } from "../../servers/redis.ts";
 import { patience } from "../../slowness.ts";
-import { administrator, delay, LONG, request, soon, startProxy, until, win } from "./stage.ts";
+import { administrator, delay, LONG, request, soon, startProxy, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 const server = backend("redis");
 if (server !== null) testServer(server.url);

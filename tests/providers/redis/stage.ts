@@ -33,23 +33,6 @@ export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** What `until` goes on for. */
-type Nothing = null | undefined | false;
-
-/** Waits until `look` returns something; returns it. */
-export async function until<T>(
-  what: string,
-  look: () => T | Nothing | Promise<T | Nothing>,
-  limitMs = 20_000,
-): Promise<T> {
-  for (const deadline = performance.now() + limitMs;;) {
-    const found = await look();
-    if (found !== null && found !== undefined && found !== false) return found;
-    assert.ok(performance.now() < deadline, `${what}: not within ${limitMs} ms`);
-    await delay(10);
-  }
-}
-
 /** An administrator's own connection. It is closed by whoever made it, and outlives restarts. */
 export function administrator(url: string): Redis {
   const admin = new Redis(url, { lazyConnect: true, retryStrategy: () => 50 });

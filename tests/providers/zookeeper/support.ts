@@ -37,14 +37,6 @@ export async function lose(provider: Provider, asked: AcquireRequest): Promise<H
   return answer;
 }
 
-/** Waits until `holds`. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const start = systemClock.monotonic(); !(await holds());) {
-    assert.ok(systemClock.monotonic() - start < LONG_MS, `${what}: not within ${LONG_MS} ms`);
-    await pause(10);
-  }
-}
-
 /** Waits. */
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
