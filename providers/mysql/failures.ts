@@ -71,9 +71,9 @@ export function isAboutRows(error: unknown): boolean {
 
 /**
  * Refused users and passwords, unknown databases, missing rights, a host or a login that is not admitted, a table that
- * is not ours: none mends by itself.
+ * is missing and not to be made, or not ours: none mends by itself.
  */
-const FOR_GOOD = [1044, 1045, 1046, UNKNOWN_DATABASE, 1054, 1130, 1142, 1143, 1227, 1251, 1698, 3159];
+const FOR_GOOD = [1044, 1045, 1046, UNKNOWN_DATABASE, 1054, 1130, 1142, 1143, NO_TABLE, 1227, 1251, 1698, 3159];
 
 /**
  * A server without TLS, or one that is not trusted. The driver puts its own code in the place of the one that tells, so

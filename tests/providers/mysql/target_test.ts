@@ -103,7 +103,7 @@ test("explain() says what an error means for leases, and which will not mend by 
       [Object.assign(new Error("no TLS"), { code: "HANDSHAKE_NO_SSL_SUPPORT" }), /^no TLS$/, true],
       [Object.assign(new Error("bad altnames"), { code: "HANDSHAKE_SSL_ERROR" }), /altnames/, true],
       [Object.assign(new Error("read ECONNRESET"), { code: "HANDSHAKE_SSL_ERROR" }), /ECONNRESET/, false],
-      [numbered(1146), /`s`.`t` does not exist. It is made by/, false],
+      [numbered(1146), /`s`.`t` does not exist. It is made by/, true],
       [numbered(1205), /another session has locked/, false],
       [numbered(1290), /read-only: a replica/, false],
       [numbered(1792), /read-only: a replica/, false],
