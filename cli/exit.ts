@@ -20,6 +20,8 @@ export const EXIT = {
   unavailable: 69,
   /** A mistake in this program. */
   software: 70,
+  /** Standard output takes no more. */
+  output: 74,
   /** Leadership was lost while the command ran. */
   lost: 75,
   /** The user broke it off: 128 and the number of SIGINT. */
@@ -35,10 +37,21 @@ export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] =
   [EXIT.usage, "usage"],
   [EXIT.unavailable, "backend unavailable"],
   [EXIT.software, "a mistake in elect"],
+  [EXIT.output, "output cannot be written"],
   [EXIT.lost, "leadership lost"],
   [EXIT.config, "bad configuration"],
   [EXIT.interrupted, "interrupted at a question"],
 ];
+
+/** Raised when standard output takes no more, though its reader is there: on a full disk. */
+export class OutputError extends Error {
+  override name = "OutputError";
+
+  /** Builds the error for what the stream said. */
+  constructor(cause: unknown) {
+    super(`Cannot write the output: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
 
 /** Raised when the command line is wrong. */
 export class UsageError extends Error {
@@ -48,6 +61,7 @@ export class UsageError extends Error {
 /** Returns the exit code that says what `error` means. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;
+  if (error instanceof OutputError) return EXIT.output;
   if (error instanceof ConfigError) return EXIT.config;
   if (error instanceof LeadershipLostError) return EXIT.lost;
   if (error instanceof ElectionError || isTimeout(error)) return EXIT.unavailable;

@@ -15,7 +15,7 @@ import { helpOf, overviewOf } from "./help.ts";
 import { toJson } from "./output.ts";
 import { scoped } from "./scope.ts";
 import { endAtSignals } from "./signals.ts";
-import { standardError } from "./streams.ts";
+import { standardError, writeOut } from "./streams.ts";
 import { targetOf } from "./target.ts";
 import { VERSION } from "./version.ts";
 
@@ -84,6 +84,6 @@ function wantsJson(args: readonly string[]): boolean {
 }
 
 function print(text: string): number {
-  process.stdout.write(`${text}\n`);
+  writeOut(process.stdout, `${text}\n`);
   return EXIT.done;
 }

@@ -8,7 +8,7 @@ import process from "node:process";
 import type { Logger } from "../src/logger.ts";
 import type { LeaderInfo } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
-import type { Stream } from "./streams.ts";
+import { type Stream, writeOut } from "./streams.ts";
 
 /** Where results go. */
 export interface Output {
@@ -31,7 +31,7 @@ export function outputTo(stream: Stream, json: boolean): Output {
   const coloured = stream.isTTY === true && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb";
   const style = (code: number) => (text: string) => coloured ? `\x1b[${code}m${text}\x1b[0m` : text;
   return {
-    print: (text, data) => void stream.write(`${json ? toJson(data) : text}\n`),
+    print: (text, data) => writeOut(stream, `${json ? toJson(data) : text}\n`),
     strong: style(1),
     faint: style(90),
   };

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { constants, fstatSync, openSync, write } from "node:fs";
+import { constants, fstatSync, openSync, write, writeSync } from "node:fs";
 import process from "node:process";
-import { EXIT } from "./exit.ts";
+import { EXIT, OutputError } from "./exit.ts";
 
 /** How much may wait to be written, in characters. Text beyond it is dropped: a log is worth no leadership. */
 const MAX_WAITING = 1_000_000;
@@ -97,8 +97,23 @@ export const standardError: Stream = new LossyStream();
  */
 export function outliveReaders(): void {
   process.stderr.on("error", () => {});
-  process.stdout.on(
-    "error",
-    (error: { code?: unknown }) => process.exit(error.code === "EPIPE" ? EXIT.done : EXIT.software),
-  );
+  process.stdout.on("error", (error: { code?: unknown }) => {
+    if (error.code === "EPIPE") process.exit(EXIT.done);
+    // At once: the process ends here.
+    writeSync(STANDARD_ERROR, `elect: ${new OutputError(error).message}\n`);
+    process.exit(EXIT.output);
+  });
+}
+
+/**
+ * Writes to a stream.
+ *
+ * @throws {OutputError} if that fails at once, as in Deno; the other runtimes tell the listener of `outliveReaders`
+ */
+export function writeOut(stream: Stream, text: string): void {
+  try {
+    stream.write(text);
+  } catch (error) {
+    throw new OutputError(error);
+  }
 }

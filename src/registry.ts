@@ -143,7 +143,10 @@ function explainUnknown(target: string, scheme: string): string {
   const [, host, port] = /^(?:[a-z]+:\/\/)?([^/@:;=?#\s]+|\[[0-9a-f:]+\]):(\d+)(?:\/[^@]*)?$/i.exec(target) ?? [];
   const usual = [...announced.values()].find((each) => each.port === Number(port));
   if (usual !== undefined) return refuse(`did you mean "${usual.protocols[0]}//${host}:${port}"?`);
+  if (/^\.{0,2}\//.test(target)) return refuse(`did you mean "file:${redact(target)}"?`);
   const schemes = new Set([...providers(), ...announced.values()].flatMap(({ protocols }) => protocols));
+  const [, unmarked, rest] = /^([a-z+]+)(\/\/.*)$/i.exec(target) ?? [];
+  if (schemes.has(`${unmarked}:`)) return refuse(`did you mean "${unmarked}:${redact(String(rest))}"?`);
   const near = nearest(scheme, [...schemes]);
   if (near !== undefined) return refuse(`did you mean "${near}"?`);
   return refuse(`known are ${[...schemes].join(" ")}; import the module that registers its provider`);

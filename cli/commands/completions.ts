@@ -9,6 +9,7 @@ import { nearest } from "../../src/spelling.ts";
 import { type Command, type Invocation, optionsOf } from "../args.ts";
 import { EXIT, UsageError } from "../exit.ts";
 import { type OptionName, OPTIONS } from "../options.ts";
+import { writeOut } from "../streams.ts";
 
 const SCRIPTS: Readonly<Record<string, (commands: readonly Command[]) => string>> = { bash, zsh, fish };
 const SHELLS = Object.keys(SCRIPTS);
@@ -25,7 +26,7 @@ fish:  elect completions fish | source    in ~/.config/fish/config.fish`,
     example: "elect completions bash",
     options: [],
     run(invocation: Invocation): Promise<number> {
-      process.stdout.write(`${scriptFor(invocation.argument)(table())}\n`);
+      writeOut(process.stdout, `${scriptFor(invocation.argument)(table())}\n`);
       return Promise.resolve(EXIT.done);
     },
   };

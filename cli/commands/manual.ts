@@ -9,6 +9,7 @@ import { type Command, optionsOf } from "../args.ts";
 import { EXIT, EXIT_CODES } from "../exit.ts";
 import { LEASES, TIMES, usageOf } from "../help.ts";
 import { COMMON, type OptionName, OPTIONS } from "../options.ts";
+import { writeOut } from "../streams.ts";
 import { VERSION } from "../version.ts";
 
 /** Returns `elect manual`, which describes the commands that `table` returns. */
@@ -22,7 +23,7 @@ elect manual > /usr/local/share/man/man1/elect.1`,
     example: "elect manual | man -l -",
     options: [],
     run() {
-      process.stdout.write(`${pageOf(table())}\n`);
+      writeOut(process.stdout, `${pageOf(table())}\n`);
       return Promise.resolve(EXIT.done);
     },
   };

@@ -13,7 +13,7 @@ const WHY: readonly (readonly [code: string, why: string])[] = [
   ["EDQUOT", "the disk quota is used up"],
   ["ENOTDIR", "something that is not a directory is in the way"],
   ["EEXIST", "something that is not a directory is in the way"],
-  ["ENOENT", "the directory was removed meanwhile"],
+  ["ENOENT", "the directory was removed meanwhile, or none can be made there"],
   ["ENOTSUP", "the file system has no hard links"],
   ["EPERM", "this user may not, or the file system has no hard links"],
   ["EMFILE", "this process has too many open files"],

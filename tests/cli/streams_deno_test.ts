@@ -1,7 +1,7 @@
 /** A reader of what `elect` says that goes away, or stands still, ends no leadership. */
 
 import assert from "node:assert/strict";
-import { commandLine, eventually, onEachRuntime, startOn, temporary } from "./elect.ts";
+import { commandLine, electOn, eventually, onEachRuntime, startOn, temporary } from "./elect.ts";
 
 /** Every heartbeat is logged, so that something is written whoever reads. */
 const TALKATIVE = ["--log-level", "debug", "--heartbeat-timeout", "2s", "--heartbeat-interval", "100ms"];
@@ -52,6 +52,16 @@ onEachRuntime("elect watch ends, when the reader of standard output has had enou
   await watch.said(/nobody leads/);
   await using _leader = await startOn(["run", "nightly", "--", "sleep", "60"], { env, runtime });
   assert.equal((await watch.finished()).code, 0);
+});
+
+onEachRuntime("elect says that its output cannot be written, and exits 74, when the disk is full", async (runtime) => {
+  const full = { runtime, under: ["sh", "-c", 'exec "$@" >/dev/full', "sh"] };
+  await using place = await temporary();
+  for (const args of [["providers"], ["leader", "nightly"], ["--help"], ["completions", "bash"], ["manual"]]) {
+    const { code, stderr } = await electOn(args, { ...full, env: { ELECT_PROVIDER: place.url } });
+    assert.equal(code, 74, `elect ${args.join(" ")}: ${stderr}`);
+    assert.match(stderr, /^elect: Cannot write the output: .*space.*\n$/);
+  }
 });
 
 function exists(path: string): boolean {
