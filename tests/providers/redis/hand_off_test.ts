@@ -8,7 +8,8 @@ import { redisProvider } from "../../../providers/redis.ts";
 import { hintOf } from "../../../providers/redis/messages.ts";
 import { ACQUIRE } from "../../../providers/redis/scripts.ts";
 import { backend } from "../../servers/backend.ts";
-import { administrator, delay, LONG, request, soon, until, win } from "./stage.ts";
+import { administrator, delay, LONG, request, soon, win } from "./stage.ts";
+import { until } from "../../until.ts";
 
 const PROCESSES = 100;
 const CONTENDERS = 1_000;

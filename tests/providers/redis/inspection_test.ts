@@ -6,7 +6,8 @@ import { redisProvider } from "../../../providers/redis.ts";
 import type { Finding, Inspection } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
 import { startRedis } from "../../servers/redis.ts";
-import { administrator, soon, until } from "./stage.ts";
+import { administrator, soon } from "./stage.ts";
+import { until } from "../../until.ts";
 
 if (backend("redis") !== null) {
   test("inspect() says what a server could forget, and what to do about it", async () => {
