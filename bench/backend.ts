@@ -1,8 +1,6 @@
 /**
  * The backends that the benchmarks measure, and the bare calls beside which they stand.
  *
- * `memory`, `file` and `sqlite` are always there; any other is measured when `ELECT_TEST_<NAME>_URL` names its server.
- *
  * @module
  */
 
@@ -29,34 +27,12 @@ export interface BenchBackend {
   close(): Promise<void>;
 }
 
-/** The module of one backend. */
-interface BenchModule {
-  open(url: string): Promise<BenchBackend>;
-}
-
-/** A backend that is there, and its name. */
-export interface NamedBackend {
-  readonly name: string;
-  readonly backend: BenchBackend;
-}
-
-/** Opens every backend whose server is there. */
-export async function openBackends(): Promise<NamedBackend[]> {
-  const names: string[] = [];
-  for await (const file of Deno.readDir(new URL("./backends/", import.meta.url))) {
-    names.push(file.name.replace(/\.ts$/, ""));
-  }
-  const opened: NamedBackend[] = [];
-  for (const name of names.sort()) {
-    const url = urlOf(name);
-    if (url === null) {
-      console.warn(`no ${name}: ELECT_TEST_${name.toUpperCase()}_URL is not set`);
-      continue;
-    }
-    const module: BenchModule = await import(`./backends/${name}.ts`);
-    opened.push({ name, backend: await module.open(url) });
-  }
-  return opened;
+/** Opens the benchmark of `backends/NAME.ts` on `url`. */
+export async function openBackend(name: string, url: string): Promise<BenchBackend> {
+  const module: { open(url: string): Promise<BenchBackend> } = await import(
+    `./backends/${name.replaceAll("-", "_")}.ts`
+  );
+  return await module.open(url);
 }
 
 /** Asks for the lease of `electionGroup` in a new term. */
@@ -76,16 +52,3 @@ export async function win(backend: BenchBackend, electionGroup: string): Promise
 
 /** A signal that never aborts: the driver's own bounds are part of what is measured, a timer for each call is not. */
 export const unbounded = { signal: new AbortController().signal };
-
-function urlOf(name: string): string | null {
-  if (name === "memory") return "memory:bench";
-  if (name === "file") return temporaryDirectory();
-  if (name === "sqlite") return temporaryDirectory().replace(/^file:(.*)\/leases\/$/, "sqlite:$1/leases.db");
-  return Deno.env.get(`ELECT_TEST_${name.toUpperCase()}_URL`) ?? null;
-}
-
-function temporaryDirectory(): string {
-  const directory = Deno.makeTempDirSync({ prefix: "elect-bench-" });
-  globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
-  return new URL("./leases/", `file://${directory}/`).href;
-}

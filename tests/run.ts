@@ -13,6 +13,8 @@
  */
 
 import process from "node:process";
+import type { Measurement } from "../bench/measurement.ts";
+import { table } from "../bench/table.ts";
 import { attack } from "./mutants/attack.ts";
 import { draw, listNames, loadList } from "./mutants/lists.ts";
 import { BACKENDS, EMBEDDED, testFlags } from "./permissions.ts";
@@ -52,6 +54,8 @@ const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
 const deno = Deno.execPath();
 const reports = await Deno.makeTempDir({ prefix: "elect-test-reports-" });
 const results: Result[] = [];
+/** What the short benchmarks found. */
+const measured: Measurement[] = [];
 const programs = new Map<Runtime, string>();
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -99,6 +103,7 @@ async function main(args: readonly string[]): Promise<void> {
     // Those of the command line plant defects in what kills process groups: by hand, where nothing else runs.
     const lists = listNames().filter((name) => name !== "cli" && !BACKENDS.includes(name));
     for (const list of lists) jobs.push(() => sampleMutants(list));
+    jobs.push(() => measure(EMBEDDED));
   }
   if (wanted("static")) jobs.push(...staticChecks());
   for (const server of slow) jobs.push(() => backendTests(server, files));
@@ -237,7 +242,25 @@ async function backendTests({ name, provider }: Variant, files: readonly string[
     await runTests(name, runtime, backend && name === provider ? [...others, GETTING_IN] : others, ["-A"], backend);
   }
   if (listNames().includes(name)) await sampleMutants(name, backend);
+  if (backend && name === provider) await measure([name], backend);
   await backend?.stop();
+}
+
+/** Runs the short benchmark. Its numbers are shown, and nothing of it is a test: the machine does other work. */
+async function measure(names: readonly string[], backend?: ReadyBackend): Promise<void> {
+  const path = `${reports}/${crypto.randomUUID()}.json`;
+  const argv = [deno, "run", "-A", "--no-check", "--v8-flags=--expose-gc", "bench/main.ts", "--quick", "--json", path];
+  const { output } = await execute({
+    argv: [...argv, ...names],
+    env: { PATH: searchPath(), ...backend?.env },
+    limitMs: 120_000,
+  });
+  try {
+    const { measurements }: { measurements: Measurement[] } = JSON.parse(await Deno.readTextFile(path));
+    measured.push(...measurements);
+  } catch (error) {
+    console.log(`no benchmark of ${names.join(", ")}: ${error}\n${output}`);
+  }
 }
 
 /**
@@ -321,6 +344,7 @@ function summarize(expectsTests: boolean): void {
   for (const { what, runtime, failures } of results) {
     if (failures !== "") console.log(`FAILED ${what} on ${runtime}: ${failures}\n`);
   }
+  if (measured.length > 0) console.log(`${table(measured)}\n`);
   const rows = [...new Set(results.map(({ what }) => what))];
   for (const what of rows) {
     const cells = RUNTIMES.map((runtime) => {

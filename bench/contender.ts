@@ -1,0 +1,46 @@
+/**
+ * A process with participants of one group, for the suites between processes:
+ *
+ *     deno run -A bench/contender.ts URL GROUP COUNT HEARTBEAT_TIMEOUT_MS
+ *
+ * It prints `ready` once all know a leader, and `leads MS` whenever one of them begins to lead; `hand over` on its
+ * input makes that one release the lease, and prints `released MS` first. Times are of the wall clock, with fractions.
+ */
+
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { LeaderElection, openProvider } from "../mod.ts";
+import { CATALOG } from "../providers/catalog.ts";
+
+const [url = "", electionGroup = "", count = "1", timeout = "15000"] = process.argv.slice(2);
+for (const { module } of Object.values(CATALOG)) await import(`../providers/${module.replaceAll("-", "_")}.ts`);
+const provider = await openProvider(url);
+const heartbeatTimeout = Number(timeout);
+const timing = { heartbeatTimeout, heartbeatInterval: heartbeatTimeout / 3, requestTimeout: heartbeatTimeout / 4 };
+const now = () => performance.timeOrigin + performance.now();
+
+const elections = Array.from({ length: Number(count) }, (_, index) =>
+  new LeaderElection(provider, {
+    electionGroup,
+    participantId: `${process.pid}-${index}`,
+    logger: null,
+    ...timing,
+  }));
+for (const election of elections) {
+  void (async () => {
+    for await (const _ of election.changes({ types: ["acquired"] })) console.log(`leads ${now()}`);
+  })();
+  await election.start();
+}
+await Promise.all(elections.map((election) => election.waitForLeader()));
+console.log("ready");
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const leader = elections.find(({ isLeader }) => isLeader);
+  if (line !== "hand over" || leader === undefined) continue;
+  console.log(`released ${now()}`);
+  // It does not come back at once, so another process must lead.
+  void leader.releaseLeadership({ cooldown: 1_000 });
+}
+await Promise.all(elections.map((election) => election.stop()));
+await provider[Symbol.asyncDispose]();

@@ -1,0 +1,83 @@
+/** Contenders in processes of their own, and what they say. */
+
+import { sleep, systemClock } from "../src/time/clock.ts";
+
+/** A process of `contender.ts`. */
+export class ContenderProcess implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  /** When it began to lead, each time, by the wall clock in milliseconds. */
+  readonly led: number[] = [];
+  /** When it was about to release. */
+  readonly released: number[] = [];
+  readonly #ready = Promise.withResolvers<void>();
+
+  /** Starts `count` participants of `group`. */
+  constructor(url: string, group: string, count: number, heartbeatTimeout: number) {
+    const script = new URL("contender.ts", import.meta.url).pathname;
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-check", "-A", script, url, group, String(count), String(heartbeatTimeout)],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    this.#input = this.#child.stdin.getWriter();
+    this.#ready.promise.catch(() => {});
+    void this.#listen();
+  }
+
+  /** Resolves when all its participants know a leader. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Tells it to hand over, if it leads. */
+  async handOver(): Promise<void> {
+    await this.#input.write(new TextEncoder().encode("hand over\n"));
+  }
+
+  /** Kills it. Returns when, by the wall clock. */
+  kill(): number {
+    const at = performance.timeOrigin + performance.now();
+    this.#child.kill("SIGKILL");
+    return at;
+  }
+
+  /** Ends it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#input.close().catch(() => {});
+    const late = setTimeout(() => {
+      try {
+        this.#child.kill("SIGKILL");
+      } catch {
+        // It has ended by itself.
+      }
+    }, 10_000);
+    await this.#child.status;
+    clearTimeout(late);
+  }
+
+  async #listen(): Promise<void> {
+    let rest = "";
+    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        const [word, at] = line.split(" ");
+        if (word === "ready") this.#ready.resolve();
+        if (word === "leads") this.led.push(Number(at));
+        if (word === "released") this.released.push(Number(at));
+      }
+    }
+    this.#ready.reject(new Error("Cannot measure: a contender has ended"));
+  }
+}
+
+/** Waits until `look` returns something. */
+export async function until<T>(what: string, look: () => T | undefined, limitMs = 60_000): Promise<T> {
+  for (const start = performance.now(); performance.now() - start < limitMs; await sleep(systemClock, 5)) {
+    const found = look();
+    if (found !== undefined) return found;
+  }
+  throw new Error(`Cannot measure: ${what} took more than ${limitMs} ms`);
+}

@@ -1,0 +1,58 @@
+/**
+ * How long does nobody lead when a leader hands over to a participant in another process? From the call of
+ * `releaseLeadership` to the event of the next leader; beside the bare round trip of a look that loses.
+ */
+
+import { openBackend } from "../backend.ts";
+import { type Measurement, median, type Setting, time } from "../measurement.ts";
+import { ContenderProcess, until } from "../processes.ts";
+import { sleep, systemClock } from "../../src/time/clock.ts";
+
+/** How long before a hand-off everybody is left alone: whoever led must have cooled down. */
+const REST_MS = 1_200;
+
+/** Measures it. */
+export async function* handOff(setting: Setting): AsyncIterable<Measurement> {
+  const { backend, url, quick, runs } = setting;
+  const line = { suite: "handoff", backend, unit: "ms" };
+  const bare = await openBackend(backend, url);
+  await bare.bare.acquireWon();
+  const trips: number[] = [];
+  for (let run = 0; run < runs; run++) trips.push(await time(30, () => bare.bare.acquireLost()) / 1_000);
+  await bare.bare.release();
+  await bare.close();
+  yield { ...line, what: "bare round trip", runs: trips };
+  const shapes = quick ? [[2, 1]] : [[2, 1], [5, 50]];
+  for (const [processes = 2, each = 1] of shapes) {
+    const times = await measure(url, processes, each, quick ? 3 : 5 * runs);
+    const what = `to one of ${(processes - 1) * each}`;
+    // As many runs as elsewhere: each the median of its part.
+    const part = Math.ceil(times.length / runs);
+    const medians = Array.from({ length: runs }, (_, run) => median(times.slice(run * part, (run + 1) * part)));
+    yield { ...line, what, runs: medians.filter(Number.isFinite), beside: "bare round trip" };
+  }
+}
+
+async function measure(url: string, processes: number, each: number, rounds: number): Promise<number[]> {
+  const group = `handoff-${crypto.randomUUID()}`;
+  const contenders = Array.from({ length: processes }, () => new ContenderProcess(url, group, each, 15_000));
+  const times: number[] = [];
+  try {
+    await Promise.all(contenders.map(({ ready }) => ready));
+    for (let round = 0; round < rounds; round++) {
+      await sleep(systemClock, REST_MS);
+      const led = contenders.map((contender) => contender.led.length);
+      const before = contenders.flatMap(({ released }) => released).length;
+      await Promise.all(contenders.map((contender) => contender.handOver()));
+      const next = await until("a hand-off", () => contenders.flatMap((one, i) => one.led.slice(led[i]))[0]);
+      const released = await until("its release", () => {
+        const all = contenders.flatMap((contender) => contender.released).sort((a, b) => a - b);
+        return all.length > before ? all.at(before) : undefined;
+      });
+      times.push(next - released);
+    }
+  } finally {
+    await Promise.all(contenders.map((contender) => contender[Symbol.asyncDispose]()));
+  }
+  return times;
+}
