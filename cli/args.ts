@@ -60,6 +60,8 @@ export interface Invocation {
   readonly to: string | undefined;
   /** True if it only watches. */
   readonly observe: boolean;
+  /** True if a terminal shows a chart. */
+  readonly chart: boolean;
   /** True if a warning counts as a failure. */
   readonly strict: boolean;
   readonly port: number;
@@ -125,6 +127,7 @@ export function parse(command: Command, args: readonly string[]): Invocation {
     campaignDelay: milliseconds("campaign-delay", text("campaign-delay")),
     to: parseParticipant("to", text("to")),
     observe: flag("observe"),
+    chart: flag("chart"),
     strict: flag("strict"),
     port: whole("port", text("port") ?? "4040", 0, 65_535),
     host: text("host") ?? "127.0.0.1",

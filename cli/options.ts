@@ -66,6 +66,7 @@ const TABLE = {
     help: "hold back this long when nobody leads, so that others lead first (default 0)",
   },
   to: { type: "string", value: "ID", help: "the participant that is to lead next" },
+  chart: { type: "boolean", help: "draw a line a group, with the lease as it drains, on a terminal" },
   strict: { type: "boolean", help: "exit with 1 when there is a warning" },
   observe: { type: "boolean", help: "only watch: never campaign, never write" },
   port: { type: "string", value: "N", help: "the port to listen on; 0 takes a free one (default 4040)" },

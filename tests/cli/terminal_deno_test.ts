@@ -1,8 +1,9 @@
-/** The question of `elect evict`, on a real terminal. */
+/** The question of `elect evict`, and the chart of `elect watch`, on a real terminal. */
 
 import assert from "node:assert/strict";
-import { aptInstall, findProgram, run } from "../servers/process.ts";
-import { commandLine, electOn, eventually, onEachRuntime, startOn, temporary } from "./elect.ts";
+import { commandLine, electOn, onEachRuntime, startOn, temporary } from "./elect.ts";
+import { drawChart } from "../../cli/chart.ts";
+import { openTerminal } from "./terminal.ts";
 
 /** What is typed at the question, the exit code, and who leads afterwards. */
 const ANSWERS: readonly [keys: string[], code: number, evicted: boolean][] = [
@@ -35,23 +36,63 @@ onEachRuntime("elect evict asks, and does nothing unless the answer is yes", asy
   }
 });
 
-interface Terminal extends AsyncDisposable {
-  type(keys: readonly string[]): Promise<void>;
-  shows(pattern: RegExp): Promise<RegExpMatchArray>;
-}
+onEachRuntime(
+  "elect watch --chart draws who leads each group, and a lease that drains and is renewed",
+  async (runtime) => {
+    await using place = await temporary();
+    await using terminal = await openTerminal();
+    const env = { ELECT_PROVIDER: place.url };
+    const args = ["run", "t", "--id", "web-1", "--heartbeat-timeout", "3s", "--", "sh", "-c", "echo up; sleep 100"];
+    await using leader = await startOn(args, { env, runtime });
+    await leader.said(/up/);
+    const command = (await commandLine(runtime)).map((word) => `'${word}'`).join(" ");
+    await terminal.type([`ELECT_PROVIDER='${place.url}' ${command} watch t other --chart; echo end''=$?`, "Enter"]);
+    const line = /^t {6,}web-1 \(1\) {2,}[\u2588\u2591]{40} {2,}(\d\.\d) s left, in term for \d+ s$/m;
+    await terminal.shows(line);
+    await terminal.shows(/^other {2,}nobody leads {2}\u2591{40}$/m);
+    const left: number[] = [];
+    const rises = () => left.filter((each, at) => each > (left[at - 1] ?? Infinity)).length;
+    while (rises() < 2 || left.length < 6) {
+      const [, seconds] = await terminal.shows(line);
+      if (Number(seconds) !== left.at(-1)) left.push(Number(seconds));
+    }
+    leader.kill("SIGTERM");
+    await terminal.shows(/^t {6,}nobody leads/m);
+    await terminal.type(["C-c"]);
+    await terminal.shows(/end=0/);
+  },
+);
 
-/** Opens a terminal with a shell in it. */
-async function openTerminal(): Promise<Terminal> {
-  if (await findProgram("tmux") === null) await aptInstall("tmux");
-  const name = `elect-test-${crypto.randomUUID()}`;
-  const tmux = (...args: string[]) => run("tmux", ["-L", name, "-f", "/dev/null", ...args]);
-  await tmux("new-session", "-d", "-x", "300", "-y", "200", "-s", "s", "env PS1='$ ' sh");
-  const screen = () => tmux("capture-pane", "-p", "-t", "s");
-  return {
-    async type(keys) {
-      await tmux("send-keys", "-t", "s", ...keys);
-    },
-    shows: (pattern) => eventually(async () => (await screen()).match(pattern), `${pattern} on the terminal`),
-    [Symbol.asyncDispose]: async () => void await tmux("kill-server"),
+Deno.test("elect watch --chart prints lines, of several groups too, where there is no terminal", async () => {
+  await using place = await temporary();
+  const env = { ELECT_PROVIDER: place.url };
+  await using watcher = await startOn(["watch", "a", "b", "--chart"], { env });
+  await watcher.said(/^\S+Z {2}nobody leads a$/m);
+  await watcher.said(/^\S+Z {2}nobody leads b$/m);
+  await using _leader = await startOn(["run", "b", "--id", "web-1", "--", "sleep", "60"], { env });
+  await watcher.said(/^\S+Z {2}web-1 leads b under token 1/m);
+  watcher.kill("SIGTERM");
+  assert.equal((await watcher.finished()).code, 0);
+  assert.doesNotMatch(watcher.stdout, /\x1b/);
+});
+
+Deno.test("drawChart() fits the terminal, and spells out what would drive it", () => {
+  const leader = {
+    leaderId: "web\x1b[31m",
+    termId: "1",
+    token: 7n,
+    leadershipAcquiredAt: new Date(0),
+    lastHeartbeat: null,
+    metadata: {},
+    expiresIn: 5_000,
   };
-}
+  const row = { group: "g", leader, leaseMs: 10_000, termMs: 3_700_000, error: undefined };
+  const [line = ""] = drawChart([row], 100);
+  assert.equal(
+    line,
+    `g  web\\u001b[31m (7)  ${"\u2588".repeat(20)}${"\u2591".repeat(20)}    5.0 s left, in term for 1 h 1 min`,
+  );
+  for (const columns of [1, 20, 60, 79]) assert.ok((drawChart([row], columns)[0] ?? "").length <= columns);
+  assert.match(drawChart([{ ...row, leader: { ...leader, expiresIn: null } }], 100)[0] ?? "", /\) {44,}in term for/);
+  assert.match(drawChart([{ ...row, error: "no answer" }], 100)[0] ?? "", /no answer$/);
+});
