@@ -20,6 +20,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import { Lookout } from "./lookout.ts";
 import { Restraint } from "./restraint.ts";
 import { LeaseTerm } from "./term.ts";
+import { Turns } from "./turns.ts";
 
 /** The part of a participant that a campaign needs. */
 export interface Surroundings {
@@ -241,7 +242,10 @@ export class Campaign {
   async #look(): Promise<{ readonly grant: Grant | null; readonly delayMs: number; readonly error?: unknown }> {
     const { signal } = this.#stopped;
     const attempts = this.#attempts.splice(0);
+    let endTurn = () => {};
     try {
+      // First of all: whatever is checked, and when the request goes out, is of the time after that.
+      endTurn = await Turns.of(this.#provider.target).take(signal);
       await this.#provider.connect(signal);
       await this.#payBack();
       const obstacle = await this.#obstacle(attempts.length > 0);
@@ -264,6 +268,8 @@ export class Campaign {
       for (const attempt of attempts) attempt.reject(error);
       if (!signal.aborted) this.#around.failed("a look at the backend failed", error);
       return { grant: null, delayMs: lookDelay(++this.#failures, this.#around.config), error };
+    } finally {
+      endTurn();
     }
   }
 

@@ -478,4 +478,18 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "const gap = 0;",
     test: { file: HAND_OFF, filter: "hints without rest" },
   },
+  {
+    name: "any number of looks at once",
+    file: "src/participant/turns.ts",
+    find: "const MOST = 256;",
+    replace: "const MOST = Infinity;",
+    test: { file: "tests/turns_test.ts", filter: "queue for a slow backend" },
+  },
+  {
+    name: "a look that has ended keeps its turn",
+    file: CAMPAIGN,
+    find: "      endTurn();\n",
+    replace: "",
+    test: { file: "tests/turns_test.ts", filter: "queue for a slow backend" },
+  },
 ];
