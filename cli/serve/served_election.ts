@@ -61,7 +61,10 @@ export class ServedElection {
     this.#provider = provider;
     this.#all = all;
     if (!config.observer) this.#participants.set(election.participantId, new Date(config.clock.wall()));
-    this.#poll = setInterval(() => void (this.#readers > 0 && this.refresh()), FRESH_MS);
+    this.#poll = setInterval(
+      () => this.#readers > 0 ? void this.refresh() : this.#remember(election.status.currentLeader),
+      FRESH_MS,
+    );
   }
 
   /** Begins. Resolves when the first look has come to an end. @throws what `LeaderElection.start` throws */
@@ -171,8 +174,7 @@ export class ServedElection {
     const isOver = leader === null && last !== undefined && last.until === null;
     if (isNew || isOver) this.#end(this.#inferred(), at);
     if (leader !== null) {
-      const { expiresIn } = leader;
-      this.#deadline = expiresIn === null ? null : this.#config.clock.monotonic() + expiresIn;
+      this.#remember(leader);
       this.#participants.set(leader.leaderId, at);
     }
     if (isNew) {
@@ -190,6 +192,12 @@ export class ServedElection {
     };
     this.events.publish("change", data);
     this.#all.publish("change", data);
+  }
+
+  /** Takes note of when a lease can expire: while nobody reads, as the election itself has seen it last. */
+  #remember(leader: LeaderInfo | null): void {
+    if (leader === null) return;
+    this.#deadline = leader.expiresIn === null ? null : this.#config.clock.monotonic() + leader.expiresIn;
   }
 
   /** Why somebody else's term ended: its lease has expired, or was given back before it could. */

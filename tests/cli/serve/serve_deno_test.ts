@@ -104,18 +104,25 @@ Deno.test("elect serve streams changes, and whoever resumes misses none", async 
 Deno.test("elect serve hands over before it ends, also to those that only it told", async () => {
   await using place = await temporary();
   const env = { ELECT_PROVIDER: place.url };
-  await using first = await startServing(["nightly", "--id", "a"], { env });
+  const timing = ["--heartbeat-timeout", "2s"];
+  await using first = await startServing(["nightly", "--id", "a", ...timing], { env });
   await eventually(async () => (await fetch(`${first.url}/leaderz`)).ok, "a leader");
-  await using second = await startServing(["nightly", "--id", "b"], { env });
-  await using observer = await startServing(["nightly", "--observe"], { env });
+  await using second = await startServing(["nightly", "--id", "b", ...timing], { env });
+  await using observer = await startServing(["nightly", "--observe", ...timing], { env });
   const seen = async (url: string) => await (await fetch(url)).json();
   assert.deepEqual(await seen(`${second.url}/`), { name: "a" });
   assert.equal((await seen(`${observer.url}/v1/elections/nightly`)).role, "observer");
+  // For longer than a lease lives while nobody asks the observer, which has to know of its renewals all the same.
+  await eventually(
+    async () => /renewals_total\{.*"renewed".*\} ([6-9]|\d\d)/.test(await (await fetch(`${first.url}/metrics`)).text()),
+    "six renewals",
+  );
   first.process.kill("SIGTERM");
   assert.equal((await first.process.finished()).code, 0);
   await eventually(async () => (await fetch(`${second.url}/leaderz`)).ok, "that the other leads");
   const { leader, terms } = await seen(`${observer.url}/v1/elections/nightly`);
   assert.deepEqual([leader.leaderId, leader.token, terms[0].token], ["b", "2", "2"]);
+  assert.deepEqual([terms[1].leaderId, terms[1].reason], ["a", "released"]);
   assert.equal((await fetch(`${observer.url}/leaderz`)).status, 503);
 });
 
