@@ -14,7 +14,9 @@ import "./src/floor.ts";
 import process from "node:process";
 import { holdSignals } from "./cli/signals.ts";
 
-/** How long what is left of a driver may keep the process alive after the command is done, in milliseconds. */
+/**
+ * The time for which what is left of a driver may keep the process alive after the command is done, in milliseconds.
+ */
 const LINGER_MS = 500;
 
 /**

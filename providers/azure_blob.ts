@@ -63,7 +63,7 @@ export type {
   AzureLease,
 } from "./azure_blob/client.ts";
 
-/** How to reach the container. */
+/** The way to the container. */
 export interface AzureBlobOptions {
   /**
    * `azblob://ACCOUNT/CONTAINER`, `https://ACCOUNT.blob.core.windows.net/CONTAINER`, the same of an emulator,
@@ -121,7 +121,7 @@ export function azureBlobProvider(options: AzureBlobOptions): Provider {
 const CANNOT_OPEN = 'Cannot open provider "azure-blob"';
 type RecordMetadata = TermRecord["metadata"];
 
-/** How often a call tries again when the blob has changed under it. */
+/** The number of times that a call tries again when the blob has changed under it. */
 const ATTEMPTS = 5;
 
 class AzureBlobProvider implements Provider {
@@ -376,7 +376,7 @@ class AzureBlobProvider implements Provider {
   }
 }
 
-/** What the replication of an account means for its leases. */
+/** The meaning of an account's replication for its leases. */
 function redundancyOf(sku: string | undefined): Finding {
   const about = "redundancy";
   if (sku === undefined) return { about, level: "warning", text: "unknown: the account may not be asked" };

@@ -44,7 +44,7 @@ export const CATALOG = {
     watch: true,
     module: "postgres",
     protocols: ["postgres:", "postgresql:"],
-    // What users of Npgsql and libpq have. `Server=` could be SQL Server's, which has no such keywords as Port and
+    // Users of Npgsql and libpq have these. `Server=` could be SQL Server's, which has no such keywords as Port and
     // Username.
     matches: (target: string): boolean =>
       !isUrl(target) &&
@@ -154,7 +154,7 @@ function isUrl(target: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(target);
 }
 
-/** Whether a connection string has one of `keywords`, which are a regular expression. What is quoted is a value. */
+/** True if a connection string has one of `keywords`, which are a regular expression. What is quoted is a value. */
 function hasKeyword(target: string, keywords: string): boolean {
   const bare = target.replace(/"[^"]*"|'[^']*'/g, "''");
   return new RegExp(`(^|;)\\s*(${keywords})\\s*=`, "i").test(bare);

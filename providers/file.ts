@@ -34,7 +34,7 @@ import { checkOptions, readParameters } from "./kit/parameters.ts";
 import { nodeFiles } from "./file/directory.ts";
 import { FileProvider } from "./file/provider.ts";
 
-/** How to open the provider: by `url` or by `directory`. */
+/** The settings of the provider: by `url` or by `directory`. */
 export interface FileOptions {
   /**
    * The directory as a URL: `file:///dir`, percent-encoded where it must be; or `file:./dir`, from the working

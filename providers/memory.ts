@@ -29,7 +29,7 @@ import { CATALOG } from "./catalog.ts";
 import { HintStream } from "./kit/hint_stream.ts";
 import { checkOptions } from "./kit/parameters.ts";
 
-/** How to open the provider. */
+/** The settings of the provider. */
 export interface MemoryOptions {
   /** Which store: providers of one name share it. @default "" */
   readonly name?: string | undefined;

@@ -68,7 +68,7 @@ import { checkServers, listGroups } from "./redis/upkeep.ts";
 export type { RedisTls } from "./redis/driver.ts";
 export type { RedisClient } from "./redis/injected.ts";
 
-/** How to open the provider. `prefix` and `socketTimeout` can be given as query parameters of the URL, too. */
+/** The settings of the provider. `prefix` and `socketTimeout` can be given as query parameters of the URL, too. */
 export interface RedisOptions {
   /**
    * `redis://user:password@host:port/database`, `redis+sentinel://user:password@host1:port,host2/NAME/database` or
@@ -85,14 +85,16 @@ export interface RedisOptions {
    * has closed it, calls reject, and nothing is opened again.
    */
   readonly client?: RedisClient | undefined;
-  /** What the names of all keys and channels begin with. @default "multilock:" */
+  /** The beginning of the names of all keys and channels. @default "multilock:" */
   readonly prefix?: string | undefined;
   /**
-   * How long the server may be silent while an answer is due, before the connection is given up: at most this, at most
-   * the shortest lease in use, and at most as long as a call may last. At least 50 ms. @default "5s"
+   * The time for which the server may be silent while an answer is due, before the connection is given up: at most
+   * this, at most the shortest lease in use, and at most as long as a call may last. At least 50 ms. @default "5s"
    */
   readonly socketTimeout?: Duration | undefined;
-  /** How to do TLS, with `rediss:`. Goes before what the URL says. @default the runtime's certificate authorities */
+  /**
+   * The settings of TLS, with `rediss:`. Goes before what the URL says. @default the runtime's certificate authorities
+   */
   readonly tls?: RedisTls | undefined;
   /** Measures silence, and how long a record stands still. @default the clock of the machine */
   readonly clock?: Clock | undefined;

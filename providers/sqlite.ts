@@ -47,7 +47,7 @@ import { type Connection, Database, explain } from "./sqlite/database.ts";
 import { Hints } from "./sqlite/hints.ts";
 import { Leases } from "./sqlite/leases.ts";
 
-/** How to open the provider: by `url` or by `path`. */
+/** The settings of the provider: by `url` or by `path`. */
 export interface SqliteOptions {
   /**
    * The file as a URL: `sqlite:///dir/file.db`, percent-encoded where it must be; or `sqlite:./file.db`, from the
@@ -56,7 +56,7 @@ export interface SqliteOptions {
   readonly url?: string | URL | undefined;
   /** The file as a path. The first `acquire` makes it, with mode 0600; its directory must be there. */
   readonly path?: string | undefined;
-  /** How long a call waits for the locks of other processes. In a URL: `?busyTimeout=2s`. @default "5s" */
+  /** The time for which a call waits for the locks of other processes. In a URL: `?busyTimeout=2s`. @default "5s" */
   readonly busyTimeout?: Duration | undefined;
   /** Measures how long a row stands still. @default the clock of the machine */
   readonly clock?: Clock | undefined;

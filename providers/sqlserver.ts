@@ -54,8 +54,8 @@ import { parseTarget } from "./sqlserver/target.ts";
 export type { SqlServerDriver, SqlServerPool, SqlServerRequest } from "./sqlserver/driver.ts";
 
 /**
- * How to open the provider. All but `url`, `pool`, `driver` and `clock` can be given as query parameters of the URL or
- * in the connection string, too.
+ * The settings of the provider. All but `url`, `pool`, `driver` and `clock` can be given as query parameters of the URL
+ * or in the connection string, too.
  */
 export interface SqlServerOptions {
   /**
@@ -72,9 +72,9 @@ export interface SqlServerOptions {
   readonly schema?: string | undefined;
   /** The table, of at most 128 characters. @default "multilock_leases" */
   readonly table?: string | undefined;
-  /** Whether to create the schema and the table if they are not there. @default true */
+  /** True to create the schema and the table if they are not there. @default true */
   readonly autoCreate?: boolean | undefined;
-  /** How long a batch may run before the server is told to stop. @default "5s" */
+  /** The time for which a batch may run before the server is told to stop. @default "5s" */
   readonly statementTimeout?: Duration | undefined;
   /** The most connections. Of more than one, one is left to heartbeats. @default 4, or what `pool` may have */
   readonly poolSize?: number | undefined;
@@ -237,7 +237,7 @@ class SqlServerProvider implements Provider {
     return this.#connections.close();
   }
 
-  /** What goes with metadata, so that of several the last stays in whichever order they land. */
+  /** The order of metadata, so that of several the last stays in whichever order they land. */
   #withMetadata(metadata: Readonly<Record<string, string>>) {
     return { metadata: { text: JSON.stringify(metadata) }, source: this.#source, written: ++this.#written };
   }

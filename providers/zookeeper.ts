@@ -65,7 +65,7 @@ import { ErrorCode, getChildren, isError } from "./zookeeper/protocol.ts";
 import { checkSessionTimeout, checkTimeout, longestLeaseIn, MIN_LEASE_MS, Sessions } from "./zookeeper/sessions.ts";
 import { parseTarget, type ZooKeeperTarget } from "./zookeeper/target.ts";
 
-/** How to open the provider. */
+/** The settings of the provider. */
 export interface ZooKeeperOptions {
   /**
    * `zookeeper://[user:password@]host[:port][,host[:port]...][/root][?sessionTimeout=20s]`. The servers are tried in

@@ -72,7 +72,7 @@ export function permanently<E extends object>(error: E): E {
 const PERMANENT = new WeakSet<object>();
 
 /**
- * What is refused by one side of TLS, by the codes of OpenSSL and Node: a certificate, a name, a missing certificate of
+ * The refusals by one side of TLS, by the codes of OpenSSL and Node: a certificate, a name, a missing certificate of
  * the client, TLS itself. And permissions of the runtime.
  */
 const PERMANENT_CODES = new RegExp(

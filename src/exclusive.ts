@@ -14,11 +14,11 @@ import { type Duration, parseDuration } from "./time/duration.ts";
 
 /** Options of `exclusive`. */
 export interface ExclusiveOptions extends ElectionOptions {
-  /** How long to wait for leadership before giving up. With 0 it asks once. @default 0 */
+  /** The time to wait for leadership before giving up. With 0 it asks once. @default 0 */
   readonly wait?: Duration | undefined;
   /**
-   * How long the lease is kept from the beginning of the term, also when the work is done earlier. Longer than the
-   * clocks of the hosts differ, it keeps a host that comes late from running the same job again. @default 0
+   * The time for which the lease is kept from the beginning of the term, also when the work is done earlier. Longer
+   * than the clocks of the hosts differ, it keeps a host that comes late from running the same job again. @default 0
    */
   readonly atLeast?: Duration | undefined;
 }

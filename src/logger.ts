@@ -16,7 +16,7 @@ export interface Logger {
   warn(message: string, properties?: Record<string, unknown>): void;
 }
 
-/** How an election logs. */
+/** The log of an election. */
 export type Log = (level: "debug" | "info" | "warn", message: string, properties: Record<string, unknown>) => void;
 
 /** Returns what logs for one election, each message with its names; `debug` only where that is wanted. */
@@ -66,7 +66,7 @@ export function everythingTo(write: (text: string) => void, warnings: Logger): L
   return { debug: say, info: say, warn: (message, properties) => warnings.warn(message, properties) };
 }
 
-/** How long the same warning is counted instead of written, in milliseconds. */
+/** The time for which the same warning is counted instead of written, in milliseconds. */
 const QUIET_MS = 60_000;
 /**
  * The number of different warnings that are remembered; beyond it the oldest is forgotten, and may be written again.
@@ -75,7 +75,7 @@ const REMEMBERED = 1_000;
 
 interface Told {
   readonly at: number;
-  /** How often it came again since. */
+  /** The number of times that it came again since. */
   again: number;
 }
 

@@ -14,7 +14,9 @@ import { everythingTo, type Logger, warningsTo } from "./logger.ts";
 import { refuseUnknown } from "./spelling.ts";
 import type { Measurement } from "./telemetry/measurement.ts";
 
-/** How an election is set up. Only `electionGroup` is required. Durations are milliseconds, or text such as `"5s"`. */
+/**
+ * The settings of an election. Only `electionGroup` is required. Durations are milliseconds, or text such as `"5s"`.
+ */
 export interface ElectionOptions {
   /** The election group: the name that participants compete for. Matches `/^[A-Za-z0-9_.-]{1,255}$/`. */
   readonly electionGroup: string;
@@ -27,9 +29,11 @@ export interface ElectionOptions {
    * in all 65,536 bytes as JSON in UTF-8. @default {}
    */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
-  /** How often the leader renews its lease. @default "5s", or a third of `heartbeatTimeout` if that is less */
+  /**
+   * The interval at which the leader renews its lease. @default "5s", or a third of `heartbeatTimeout` if that is less
+   */
   readonly heartbeatInterval?: Duration | undefined;
-  /** How long the lease lives without a heartbeat. @default "15s" */
+  /** The time for which the lease lives without a heartbeat. @default "15s" */
   readonly heartbeatTimeout?: Duration | undefined;
   /**
    * The longest a follower goes without looking, where the backend gives no hints. Jittered downwards by up to a
@@ -42,16 +46,16 @@ export interface ElectionOptions {
    * The longest any other call may take. @default the smaller of `heartbeatInterval` and a third of `heartbeatTimeout`
    */
   readonly requestTimeout?: Duration | undefined;
-  /** How long before the lease can expire the leader stops leading. @default a tenth of `heartbeatTimeout` */
+  /** The time before the end of the lease at which the leader stops leading. @default a tenth of `heartbeatTimeout` */
   readonly safetyMargin?: Duration | undefined;
   /** By what fraction a participant's clock may run slower than the backend's. @default 0.001 */
   readonly clockRateError?: number | undefined;
   /**
-   * How long `work` may take to settle after its signal aborted, before the lease is released all the same.
+   * The time that `work` may take to settle after its signal aborted, before the lease is released all the same.
    * @default "5s"
    */
   readonly drainTimeout?: Duration | undefined;
-  /** How many times a failed look is repeated before the follower waits for `electionInterval`. @default 3 */
+  /** The number of times that a failed look is repeated before the follower waits for `electionInterval`. @default 3 */
   readonly maxRetryAttempts?: number | undefined;
   /**
    * The bound of the first back-off; it doubles with each failure, and the wait is random below it. @default "100ms"
@@ -60,8 +64,9 @@ export interface ElectionOptions {
   /** The largest bound of a back-off. @default "5s" */
   readonly retryMaxDelay?: Duration | undefined;
   /**
-   * How long this participant holds back after it has seen that nobody leads, so that those with a shorter one lead
-   * first: 0 for whom to prefer, some seconds for the others. A group with nobody better still gets a leader, that much
+   * The time for which this participant holds back after it has seen that nobody leads, so that those with a shorter
+   * one lead first: 0 for whom to prefer, some seconds for the others. A group with nobody better still gets a leader,
+   * that much
    * later. While it holds back it only reads. A hint to itself: no promise rests on it, and `tryAcquireLeadership` asks
    * all the same. @default 0
    */
@@ -143,7 +148,7 @@ export interface ElectionConfig {
   readonly retryBaseDelay: number;
   readonly retryMaxDelay: number;
   readonly campaignDelay: number;
-  /** How long after the request for it was sent a lease may be relied upon. */
+  /** The time from the request for it during which a lease may be relied upon. */
   readonly validFor: number;
   readonly observer: boolean;
   readonly healthCheck: ElectionOptions["healthCheck"];

@@ -22,7 +22,7 @@ export interface AcquireRequest {
   readonly participantId: string;
   /** A random UUID. The same one comes again only while the outcome of an earlier call is unknown. */
   readonly termId: string;
-  /** How long the lease lives without a heartbeat, in whole milliseconds. */
+  /** The time for which the lease lives without a heartbeat, in whole milliseconds. */
   readonly heartbeatTimeout: number;
   /**
    * Facts that others see in {@linkcode LeaderInfo.metadata}. Within its limits; keys and values may hold any
@@ -43,7 +43,7 @@ export interface Lease {
   readonly token: bigint;
   /** When the backend granted it, by the backend's clock where it has one. For people to read; never compared. */
   readonly acquiredAt: Date;
-  /** How long the lease lives from its grant and from each renewal, in milliseconds. */
+  /** The time for which the lease lives from its grant and from each renewal, in milliseconds. */
   readonly heartbeatTimeout: number;
 }
 
@@ -101,21 +101,21 @@ export interface ProviderCapabilities {
 
 /** Something that a backend says of itself, and what it means for leases. */
 export interface Finding {
-  /** What it is about: a setting, or a property of the server, such as `"appendfsync"`. */
+  /** The subject: a setting, or a property of the server, such as `"appendfsync"`. */
   readonly about: string;
   /** `warning`: leases can be lost in a way that one may accept; `error`: elections would not be safe or not work. */
   readonly level: "ok" | "warning" | "error";
-  /** What was found, and what follows from it. No credentials. */
+  /** The finding, and what follows from it. No credentials. */
   readonly text: string;
-  /** What to do about it. */
+  /** The cure. */
   readonly remedy?: string | undefined;
 }
 
-/** What a backend says of itself. */
+/** The report of a backend on itself. */
 export interface Inspection {
   /** The product and version of the server, such as `"Redis 7.0.15"`; null where it does not tell. */
   readonly version: string | null;
-  /** What its settings mean for the durability of leases. */
+  /** The meaning of its settings for the durability of leases. */
   readonly findings: readonly Finding[];
 }
 
@@ -177,8 +177,8 @@ export interface Provider extends AsyncDisposable {
 }
 
 /**
- * What a hint says beside "look again", where the backend's message has it. It decides when to look and what to show,
- * never who leads: a message may be late or forged.
+ * The content of a hint beside "look again", where the backend's message has it. It decides when to look and what to
+ * show, never who leads: a message may be late or forged.
  */
 export interface Hint {
   /** The lease may be free. Roughly so many clients are told, this one among them: they do not look all at once. */

@@ -22,7 +22,7 @@ import type {
 /** The operations that can be made to fail. */
 export type FaultyOperation = "acquire" | "renew" | "release" | "read" | "healthCheck";
 
-/** How calls of an operation go wrong. */
+/** The faults of calls of an operation. */
 export interface Fault {
   /** The call never settles, and ignores its signal: a hung client. Nothing reaches the backend. */
   readonly hang?: boolean;

@@ -13,7 +13,7 @@ export type { RegisterRules } from "./linearizability/model.ts";
 export { RegisterRecorder } from "./linearizability/recorder.ts";
 export type { RegisterAnswer, RegisterOperation } from "./linearizability/recorder.ts";
 
-/** How to check. */
+/** The settings of a check. */
 export interface LinearizabilityOptions extends Partial<RegisterRules> {
   /** See {@linkcode RegisterRules.expiry}. @default "final" */
   readonly expiry?: RegisterRules["expiry"];
@@ -21,7 +21,7 @@ export interface LinearizabilityOptions extends Partial<RegisterRules> {
   readonly clockRateError?: number;
   /** See {@linkcode RegisterRules.resolutionMs}. @default 2 */
   readonly resolutionMs?: number;
-  /** How many states may be visited for each group. @default 300_000 */
+  /** The number of states that may be visited for each group. @default 300_000 */
   readonly maxStates?: number;
 }
 
@@ -31,7 +31,7 @@ export interface LinearizabilityResult {
   readonly violations: readonly RegisterViolation[];
   /** The groups for which `maxStates` was not enough. */
   readonly undecided: readonly string[];
-  /** How many states were visited, shrinking left out. */
+  /** The number of states that were visited, shrinking left out. */
   readonly states: number;
 }
 

@@ -6,11 +6,11 @@
 
 import type { Clock } from "../src/time/clock.ts";
 
-/** How a clock derived from a {@linkcode VirtualClock} differs from it. */
+/** The difference between a {@linkcode VirtualClock} and a clock derived from it. */
 export interface Skew {
   /** Milliseconds by which its wall clock is ahead. @default 0 */
   readonly offset?: number;
-  /** How fast it runs: 1.001 gains a millisecond in a second. @default 1 */
+  /** The rate at which it runs: 1.001 gains a millisecond in a second. @default 1 */
   readonly rate?: number;
 }
 

@@ -221,8 +221,8 @@ function objectIn(text: string): Record<string, unknown> {
 }
 
 /**
- * How long Azure is asked to keep a lease: it knows whole seconds. More than the holder counts on is safe, since others
- * wait longer than it leads; less would let them in while it still does.
+ * The time for which Azure is asked to keep a lease: it knows whole seconds. More than the holder counts on is safe,
+ * since others wait longer than it leads; less would let them in while it still does.
  */
 export function leaseSeconds(heartbeatTimeout: number): number {
   return Math.ceil(heartbeatTimeout / 1_000);

@@ -298,7 +298,7 @@ async function create(
  * counting.
  */
 const KEPT_BY_ALL_MS = (2 ** 31 - 30 * 86_400) * 1_000;
-/** How far beyond the time of day a file system must keep times, for the time of day to be used. */
+/** The distance beyond the time of day to which a file system must keep times, for the time of day to be used. */
 const AHEAD_MS = 365 * 86_400_000;
 
 /** Returns the latest time to touch files with, when it is `wallMs`. The file is left with any time. */

@@ -57,7 +57,7 @@ interface Holding {
   ended: boolean;
 }
 
-/** How often a term that asks again may find that what it had is over, before it gives up. */
+/** The number of times that a term that asks again may find that what it had is over, before it gives up. */
 const MAX_ATTEMPTS = 10;
 
 /** The predecessor of a claim that follows nobody. */
@@ -74,7 +74,7 @@ export class Group {
   #holding: Holding | null = null;
   /** The file of the last term that was granted here and whose number is on the disk. */
   #settled: string | null = null;
-  /** How many renewals with metadata were asked for, and which of them wrote the metadata that hold. */
+  /** The number of renewals with metadata that were asked for, and which of them wrote the metadata that hold. */
   readonly #metadata = { asked: 0, written: 0 };
   /** The last write of metadata that was begun. */
   #writing: Promise<unknown> = Promise.resolve();

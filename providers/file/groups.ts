@@ -9,7 +9,7 @@ import { absentIsNull, type Files } from "./directory.ts";
 import { hasCode } from "../kit/file_failure.ts";
 import { directoryName, kindOfDirectory, parseListing } from "./names.ts";
 
-/** How many directories are looked at at once: each takes a file descriptor, which heartbeats need too. */
+/** The number of directories that are looked at at once: each takes a file descriptor, which heartbeats need too. */
 const AT_ONCE = 16;
 
 /**

@@ -13,9 +13,12 @@ import type { Clock } from "../../src/time/clock.ts";
 import { PendingHint } from "../kit/pending_hint.ts";
 import { directoryName } from "./names.ts";
 
-/** How often a group is looked at. A killed leader is to be followed in under a second. */
+/** The interval at which a group is looked at. A killed leader is to be followed in under a second. */
 const TICK_MS = 200;
-/** How many groups are looked at in one tick: with more, each has its turn less often, and the cost stays the same. */
+/**
+ * The number of groups that are looked at in one tick: with more, each has its turn less often, and the cost stays the
+ * same.
+ */
 const LOOKS_PER_TICK = 100;
 
 /** One who waits. */

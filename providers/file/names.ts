@@ -1,5 +1,5 @@
 /**
- * How groups and their files are named on disk.
+ * The names of groups and their files on disk.
  *
  * @module
  */

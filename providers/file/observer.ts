@@ -14,9 +14,9 @@ import type { Predecessor, TermRecord } from "./record.ts";
 
 /** By how much the clock of an observer may run fast, as a fraction. On one host all share one, so this is generous. */
 const CLOCK_RATE_ERROR = 0.001;
-/** How long a record that cannot be read must stand still: it does not say for how long its lease is. */
+/** The time for which a record that cannot be read must stand still: it does not say for how long its lease is. */
 const UNREADABLE_LEASE_MS = 60_000;
-/** How often a look may find that what it looked at has just been swept, before it gives up. */
+/** The number of times that a look may find that what it looked at has just been swept, before it gives up. */
 const MAX_LOOKS = 10;
 
 /** The highest record of a group, as it was seen. */

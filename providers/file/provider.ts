@@ -28,7 +28,7 @@ import { Hints } from "./hints.ts";
 import { hostProcesses, type Processes } from "./host.ts";
 import { Slots } from "./slots.ts";
 
-/** How many files one provider has open at once for heartbeats, and as many for everything else. */
+/** The number of files that one provider has open at once for heartbeats, and as many for everything else. */
 const MAX_OPEN_FILES = 16;
 
 /** The options of a provider beside its directory. */

@@ -36,7 +36,8 @@ export interface Predecessor {
    */
   readonly mtime: number | null;
   /**
-   * How long it had to stand still, in milliseconds; 0 where it did not have to. Absent in records of earlier versions.
+   * The time for which it had to stand still, in milliseconds; 0 where it did not have to. Absent in records of earlier
+   * versions.
    */
   readonly leaseMs?: number;
 }

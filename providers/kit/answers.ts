@@ -1,5 +1,5 @@
 /**
- * What the server's answers say about who leads, and about the server's clock.
+ * The meaning of the server's answers: who leads, and what time the server's clock shows.
  *
  * @module
  */

@@ -7,7 +7,10 @@
 import { connect, type Socket } from "node:net";
 import { type Attempt, attemptsAt, attemptsInstead, connectOptions, endAtSeveral } from "./addresses.ts";
 
-/** How long an address may leave a connection unanswered before the next one is tried beside it, in milliseconds. */
+/**
+ * The time for which an address may leave a connection unanswered before the next one is tried beside it, in
+ * milliseconds.
+ */
 const NEXT_ADDRESS_MS = 250;
 
 /** Where to connect to, and what is known about it. */

@@ -11,7 +11,7 @@ import { dial } from "./dial.ts";
 import { secure } from "./secure.ts";
 import { readTlsFiles, type TlsFiles } from "./tls_files.ts";
 
-/** How long a connection may take in all, in milliseconds: whoever wanted it has given up long before. */
+/** The time that a connection may take in all, in milliseconds: whoever wanted it has given up long before. */
 const CONNECT_MS = 10_000;
 
 /** The connections of one provider. */

@@ -14,7 +14,8 @@ type Metadata = RenewOptions["metadata"];
 type Renew = (options: RenewOptions) => Promise<Outcome>;
 
 /**
- * How long those who come wait for a call that is under way, in milliseconds: one that hangs must not hold up the next.
+ * The time for which callers wait for a call that is under way, in milliseconds: one that hangs must not hold up the
+ * next.
  */
 const STALL_MS = 1_000;
 

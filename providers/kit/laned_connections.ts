@@ -8,11 +8,11 @@ import { abortable } from "../../src/call.ts";
 import type { Lane, Lanes } from "./lanes.ts";
 import type { KeptClient } from "./reserve.ts";
 
-/** How a call is to be run. */
+/** The way in which a call is run. */
 export interface LaneOptions {
   /** Heartbeats have connections that nothing else can take. @default "calls" */
   readonly lane?: "calls" | "heartbeats";
-  /** Whether it goes before those that wait. */
+  /** True if it goes before those that wait. */
   readonly urgent?: boolean;
 }
 
@@ -24,7 +24,7 @@ export interface ConnectionSource<C extends KeptClient> {
   close(): void;
   /** Closes at once what is left. */
   destroy(): void;
-  /** Whether a client is fit for the next call after one that failed. */
+  /** True if a client is fit for the next call after one that failed. */
   isFit(error: unknown): boolean;
 }
 

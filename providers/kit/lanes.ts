@@ -17,7 +17,7 @@ export class Lane {
     this.#free = limit;
   }
 
-  /** Whether a call would not have to wait. */
+  /** True if a call would not have to wait. */
   get isFree(): boolean {
     return this.#free > 0;
   }
@@ -55,13 +55,13 @@ export class Lane {
   }
 }
 
-/** How the connections of one pool are shared out. */
+/** The division of the connections of one pool. */
 export interface Lanes<C extends KeptClient> {
   /** Looks, releases, second tries of heartbeats, and whatever else may wait. */
   readonly calls: Lane;
   /** Heartbeats, which wait for no row. */
   readonly heartbeats: Lane;
-  /** What is kept for heartbeats. */
+  /** The part that is kept for heartbeats. */
   readonly reserve: Reserve<C>;
   /** Connections that listen. A lane for none is never entered. */
   readonly hints: Lane | null;
@@ -78,7 +78,7 @@ export function ownLanes<C extends KeptClient>(calls: number): Lanes<C> {
 /** The pools that users brought. Several providers may share one: what one keeps, the others must not count on. */
 const shared = new WeakMap<object, Lanes<never>>();
 
-/** How a pool names the number of its connections, and whether one of them may wait for hints. */
+/** The name by which a pool has the number of its connections, and whether one of them may wait for hints. */
 export interface PoolShape {
   readonly max: number;
   readonly setting: string;

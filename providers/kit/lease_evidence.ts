@@ -7,15 +7,15 @@
 
 import type { Clock } from "../../src/time/clock.ts";
 
-/** How much faster than the holder's clock the observer's may run, as a fraction. */
+/** The rate by which the observer's clock may run faster than the holder's, as a fraction. */
 export const CLOCK_RATE_ERROR = 0.001;
 
 /**
- * How much later or earlier than foreseen a server's clock may be, as a fraction of the lease, and still be believed. A
+ * The error of a server's clock that is still believed, as a fraction of the lease, later or earlier than foreseen. A
  * smaller step ends a lease early by less than the holder's safety margin, which is twice that by default.
  */
 const TOLERANCE = 1 / 20;
-/** How much at least, in milliseconds: a server may give its time in whole ones, and a clock be read a little off. */
+/** The error that is always believed, in milliseconds: a server may give its time in whole ones, and a clock be read a little off. */
 const ROUNDING = 2;
 
 /** A record of a term as an answer showed it. */

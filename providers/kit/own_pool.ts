@@ -8,17 +8,18 @@
 import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 
 /**
- * How long a connection that nobody uses stays open, in milliseconds: longer than participants sleep between two looks.
+ * The time for which a connection that nobody uses stays open, in milliseconds: longer than participants sleep between
+ * two looks.
  */
 const IDLE_TIMEOUT_MS = 60_000;
 
-/** What a pool does with a connection. */
+/** The use that a pool makes of a connection. */
 interface PoolEvents {
   idle(): void;
   gone(): void;
 }
 
-/** How a connection breaks and ends. */
+/** The ways in which a connection breaks and ends. */
 export interface Ending {
   on(event: string, listener: (detail: unknown) => void): unknown;
   removeListener(event: string, listener: (detail: unknown) => void): unknown;

@@ -7,7 +7,7 @@
 import { type Duration, parseDuration } from "../../src/time/duration.ts";
 import { refuseUnknown } from "../../src/spelling.ts";
 
-/** How the text of a setting is read: as it is, as true or false, as a whole number, as a duration in milliseconds. */
+/** The reading of a setting's text: as it is, as true or false, as a whole number, as a duration in milliseconds. */
 export type ParameterKind = "text" | "flag" | "count" | "duration";
 
 /** The value that each kind is read as. */

@@ -14,12 +14,12 @@ export interface Renewal {
   metadata: string | null;
   /** Grows with each metadata that is asked for. */
   ordinal: number;
-  /** Those who wait for the outcome. */
+  /** The callers that wait for the outcome. */
   readonly callers: Caller[];
 }
 
 interface Caller {
-  /** Whether it has brought metadata. */
+  /** True if it has brought metadata. */
   readonly hasMetadata: boolean;
   readonly signal: AbortSignal;
   resolve(outcome: "renewed" | "lost"): void;
@@ -27,7 +27,7 @@ interface Caller {
 }
 
 /**
- * How renewals are sent.
+ * The way in which renewals are sent.
  *
  * - `first`: the ordinary way. What another session has locked is passed over, and what has expired by the server's
  *   clock is not renewed, since that clock may have been stepped: both are unsure.
@@ -47,14 +47,14 @@ export type SendRenewals = (
   signal: AbortSignal,
 ) => Promise<ReadonlyMap<Renewal, RenewalOutcome>>;
 
-/** What became of a renewal. */
+/** The outcome of a renewal. */
 export type RenewalOutcome = "renewed" | "lost" | "unsure";
 
-/** What an error of the server means for the rows of a statement. */
+/** The meaning of an error of the server for the rows of a statement. */
 export interface RowErrors {
-  /** Whether it is about the values of one row, or a conflict over one: the others may fare better alone. */
+  /** True if it is about the values of one row, or a conflict over one: the others may fare better alone. */
   isAboutRows(error: unknown): boolean;
-  /** Whether a row stayed locked for longer than the statement would wait. */
+  /** True if a row stayed locked for longer than the statement would wait. */
   isLocked(error: unknown): boolean;
 }
 
@@ -164,7 +164,7 @@ export class Renewals {
         : callers.filter(({ hasMetadata }) => !hasMetadata);
       return left.length > 0 ? [{ lease, metadata: null, ordinal: 0, callers: left }] : [];
     });
-    // Those that are sent again are told by that; for them this comes too early.
+    // Renewals that are sent again are told by that; for them this comes too early.
     const again = new Set(plain.flatMap(({ callers }) => callers));
     for (const caller of batch.flatMap(({ callers }) => callers)) if (!again.has(caller)) caller.reject(error);
     if (plain.length > 0) {

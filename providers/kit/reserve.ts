@@ -18,7 +18,7 @@ export class Reserve<C extends KeptClient> {
   readonly #leases = new Map<object, Set<string>>();
   #client: C | null = null;
 
-  /** Whether there is a lease, and no client yet. */
+  /** True if there is a lease, and no client yet. */
   get isWanted(): boolean {
     return this.#client === null && this.#leases.size > 0;
   }

@@ -7,7 +7,7 @@
 import { abortable } from "../../src/call.ts";
 import { type Duration, parseDuration } from "../../src/time/duration.ts";
 
-/** How often a call creates the table: once, and again if somebody drops it in between. */
+/** The number of times that a call creates the table: once, and again if somebody drops it in between. */
 const MAX_CREATIONS = 3;
 
 /** Creates a table. It must end when `signal` aborts, as well as it can: nobody waits for it any more. */

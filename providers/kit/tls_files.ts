@@ -22,7 +22,7 @@ export interface TlsFiles {
   readonly servername?: string;
 }
 
-/** How to do TLS, as `tls.connect` of `node:tls` takes it. */
+/** The settings of TLS, as `tls.connect` of `node:tls` takes it. */
 export interface TlsSettings {
   /** The certificate authorities to trust instead of the runtime's, as PEM. */
   readonly ca?: string;

@@ -11,7 +11,7 @@ import { type Connection, Dialer, type DialerSettings, type DriverClient } from 
 import { isFit, isUnknownStatement, isUnusablePlan } from "./sql_state.ts";
 import type { Statement } from "./statements.ts";
 
-/** What a client of a pool must offer; that of `pg` does. */
+/** The part of a pool's client that is needed; that of `pg` has it. */
 export interface PostgresClient {
   /** The server process that serves this client, as it said when it connected. */
   readonly processID?: number | null;
@@ -23,7 +23,7 @@ export interface PostgresClient {
   on(event: string, listener: (detail: unknown) => void): unknown;
   /** Removes a listener. */
   removeListener(event: string, listener: (detail: unknown) => void): unknown;
-  /** Whether the session is in a transaction (`T`, `E`) or not (`I`). */
+  /** True if the session is in a transaction (`T`, `E`) or not (`I`). */
   getTransactionStatus?(): string | null;
 }
 
@@ -37,34 +37,34 @@ export interface PostgresQuery {
   name?: string;
   /** Rows come as arrays. */
   rowMode: "array";
-  /** How long to wait for the answer, in milliseconds. */
+  /** The time to wait for the answer, in milliseconds. */
   "query_timeout"?: number;
-  /** How to read values; those of the pool do not count. */
+  /** The reading of values; that of the pool does not count. */
   types?: { getTypeParser(): (value: unknown) => unknown };
 }
 
-/** What a pool must offer; that of `pg` does. */
+/** The part of a pool that is needed; that of `pg` has it. */
 export interface PostgresPool {
   /** Returns a client, connecting one if need be. */
   connect(): Promise<PostgresClient>;
-  /** What it was made with. Without `max` it is taken to have 10 connections. */
+  /** The options it was made with. Without `max` it is taken to have 10 connections. */
   readonly options?: { readonly max?: number | undefined };
 }
 
-/** How to connect. */
+/** The settings of a connection. */
 export interface ConnectionSettings extends DialerSettings {
   /** A pool to use instead. It stays its owner's. */
   readonly pool?: PostgresPool | undefined;
   /** The most connections for calls, in a pool of our own. */
   readonly poolSize: number;
-  /** Whether to prepare statements by name. */
+  /** True to prepare statements by name. */
   readonly prepare: boolean;
 }
 
-/** How much longer than the server the client waits for the end of a statement: the server's answer says more. */
+/** The time for which the client waits longer than the server for the end of a statement: the server's answer says more. */
 const CLIENT_SLACK_MS = 500;
 
-/** What a pool of `pg` allows if it is not told otherwise. */
+/** The number of connections of a pool of `pg` that is not told otherwise. */
 const DEFAULT_MAX = 10;
 
 /** Values as the server wrote them. A pool that asks for binary gets the bytes of the text. */

@@ -14,7 +14,7 @@ import { sqlState } from "./sql_state.ts";
 import type { Host, Target } from "./target.ts";
 import { readTls } from "./tls.ts";
 
-/** What a `Client` of `pg` offers and this uses. Its package brings no types. */
+/** The part of a `Client` of `pg` that is used. Its package brings no types. */
 export interface DriverClient {
   readonly processID?: number | null;
   connect(): Promise<unknown>;
@@ -27,20 +27,20 @@ export interface DriverClient {
 /** A connection, ready for use. */
 export interface Connection {
   readonly driver: DriverClient;
-  /** What it runs over: destroyed, it is closed at once. */
+  /** The socket it runs over: destroyed, it is closed at once. */
   readonly socket: Socket;
 }
 
 /** Makes one connection, until `signal` aborts. */
 export type Dial = (signal: AbortSignal) => Promise<Connection>;
 
-/** What a dialer needs to know. */
+/** The settings of a dialer. */
 export interface DialerSettings {
   /** Where to connect, and as whom. */
   readonly target: Target;
-  /** How long making a connection may take, however many hosts there are, in milliseconds. */
+  /** The time that making a connection may take, however many hosts there are, in milliseconds. */
   readonly connectTimeout: number;
-  /** How long the server lets a statement run, in milliseconds. */
+  /** The time for which the server lets a statement run, in milliseconds. */
   readonly statementTimeout: number;
 }
 
@@ -63,7 +63,8 @@ export class Dialer {
   /** The candidate to begin with: the one after the last that did not work. */
   #first = 0;
   /**
-   * What names stand for that may not be looked up, as it was told when they were connected to; until none of it works.
+   * The addresses of names that may not be looked up, as they were told when they were connected to; until none of them
+   * works.
    */
   readonly #told = new Map<string, readonly Attempt[]>();
 
@@ -236,7 +237,7 @@ function nameOf({ host, address, port }: Candidate): string {
 
 function explainFailures(failures: readonly { readonly where: string; readonly error: unknown }[]): unknown {
   const last = failures.at(-1)?.error;
-  // What the server itself says needs no more words, and its code is for others to read.
+  // A refusal of the server itself needs no more words, and its code is for others to read.
   if (failures.length === 1 && sqlState(last) !== "") return last;
   const why = failures.map(({ where, error }) => `${where}: ${wordsOf(error)}`).join("; ");
   const code = sqlState(last);

@@ -11,10 +11,11 @@ import type { LeaseTable } from "./lease_table.ts";
 import type { Statements } from "./statements.ts";
 
 /**
- * How long the second try of a heartbeat waits for a row that another session has locked: for a moment, or by a person.
+ * The time for which the second try of a heartbeat waits for a row that another session has locked: for a moment, or by
+ * a person.
  */
 const RENEWAL_LOCK_TIMEOUT = "200ms";
-/** How long the first one does: it must not hold up the heartbeats of others. */
+/** The time for which the first one does: it must not hold up the heartbeats of others. */
 const NO_LOCK_TIMEOUT = "1ms";
 
 /** Returns what sends renewals to `table`. */

@@ -1,5 +1,5 @@
 /**
- * What the settings of a server mean for the durability of leases.
+ * The meaning of a server's settings for the durability of leases.
  *
  * @module
  */

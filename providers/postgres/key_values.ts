@@ -8,14 +8,14 @@
 import { foldKeyword, parseConnectionString } from "../../src/connection_string.ts";
 import { refuseUnknown } from "../../src/spelling.ts";
 
-/** What a connection string says, under the names that a URL would use. */
+/** The settings of a connection string, under the names that a URL would use. */
 export interface KeyValues {
   readonly settings: Map<string, string>;
   /** The provider's own settings. */
   readonly own: Map<string, string>;
 }
 
-/** What a keyword becomes. Keywords are compared without case, blanks and underscores. */
+/** The setting that a keyword becomes. Keywords are compared without case, blanks and underscores. */
 const KEYWORDS: Readonly<Record<string, string>> = {
   host: "host",
   server: "host",
@@ -77,7 +77,7 @@ const WITHOUT_EFFECT = [
   ...["writecoalescingbufferthresholdbytes", "loadtablecomposites", "includefailedbatchedcommand"],
 ];
 
-/** What cannot be done here, and the cure. */
+/** The settings that cannot be had here, and the cure. */
 const REFUSED: Readonly<Record<string, string>> = {
   integratedsecurity: "only passwords and client certificates are supported",
   kerberosservicename: "only passwords and client certificates are supported",

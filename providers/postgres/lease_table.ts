@@ -91,7 +91,7 @@ const READ_ONLY = "the server is read-only: a standby, or default_transaction_re
  * that is not to be made and a table that is not ours: none mends by itself.
  */
 const FOR_GOOD = /^(28|3D|3F|42)/;
-/** What the driver, and poolers, say in words alone: no password, no TLS, no such user or database. */
+/** The refusals that the driver, and poolers, tell in words alone: no password, no TLS, no such user or database. */
 const FOR_GOOD_WORDS = new RegExp(
   "password must be a|does not support SSL|(SASL|password) authentication failed|no such (user|database)|" +
     'database ".*" does not exist',

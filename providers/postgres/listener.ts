@@ -35,13 +35,13 @@ class Watcher {
   }
 }
 
-/** How to listen. */
+/** The settings of a listener. */
 export interface ListenerSettings {
   /** The channel of the table. */
   readonly channel: string;
   /** Times the questions. */
   readonly clock: Clock;
-  /** How long a connection may take to listen, in milliseconds. */
+  /** The time that a connection may take to listen, in milliseconds. */
   readonly openTimeout: number;
 }
 

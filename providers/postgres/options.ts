@@ -11,7 +11,7 @@ import { checkOptions } from "../kit/parameters.ts";
 import type { ConnectionSettings, PostgresPool } from "./connections.ts";
 import { parseTarget } from "./target.ts";
 
-/** How to open the provider. All but `url` and `pool` can be given as query parameters of the URL, too. */
+/** The settings of the provider. All but `url` and `pool` can be given as query parameters of the URL, too. */
 export interface PostgresOptions {
   /**
    * `postgres://user:password@host:port/database`, with the parameters that `pg` knows, such as `sslmode`, and those of
@@ -28,19 +28,19 @@ export interface PostgresOptions {
   readonly schema?: string | undefined;
   /** The table, of at most 63 bytes. @default "multilock_leases" */
   readonly table?: string | undefined;
-  /** Whether to create the schema and the table if they are not there. @default true */
+  /** True to create the schema and the table if they are not there. @default true */
   readonly autoCreate?: boolean | undefined;
   /**
-   * How long a statement may run, and a connection may take to be made. The wait for a row that is locked is shorter.
-   * @default "5s"
+   * The time for which a statement may run, and a connection may take to be made. The wait for a row that is locked is
+   * shorter. @default "5s"
    */
   readonly statementTimeout?: Duration | undefined;
   /**
-   * Whether to prepare statements by name, which makes them several times faster. @default true, unless a pooler
+   * True to prepare statements by name, which makes them several times faster. @default true, unless a pooler
    * forbids it
    */
   readonly prepare?: boolean | undefined;
-  /** Whether to listen for released leases, on a connection of its own. @default true, unless a pooler prevents it */
+  /** True to listen for released leases, on a connection of its own. @default true, unless a pooler prevents it */
   readonly listen?: boolean | undefined;
   /**
    * The most connections for calls. Heartbeats have two beside them, listening one. A `pool` has its own limit.

@@ -1,5 +1,5 @@
 /**
- * What the server's error codes mean for a connection and for a statement.
+ * The meaning of the server's error codes for a connection and for a statement.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export function sqlState(error: unknown): string {
 }
 
 /**
- * Whether the connection is fit for the next statement. Not so if the server has become a standby or the connection is
+ * True if the connection is fit for the next statement. Not so if the server has become a standby or the connection is
  * in a transaction (25), is closing it (08, 57P), or holds a plan of a table that has changed since (0A000).
  */
 export function isFit(error: unknown): boolean {
@@ -20,25 +20,25 @@ export function isFit(error: unknown): boolean {
   return state !== "" && state !== STALE_PLAN && !/^(25|08|57P)/.test(state);
 }
 
-/** Whether a prepared statement could not be used. The server refused it before it executed anything. */
+/** True if a prepared statement could not be used. The server refused it before it executed anything. */
 export function isUnusablePlan(error: unknown): boolean {
   return sqlState(error) === STALE_PLAN || isUnknownStatement(error);
 }
 
-/** Whether a pooler has given us the connection of somebody else, who has other prepared statements. */
+/** True if a pooler has given us the connection of somebody else, who has other prepared statements. */
 export function isUnknownStatement(error: unknown): boolean {
   return ["26000", "42P05"].includes(sqlState(error));
 }
 
 /**
- * Whether a statement failed because of the values of one row, or of a conflict over one: the others may fare better
+ * True if a statement failed because of the values of one row, or of a conflict over one: the others may fare better
  * alone.
  */
 export function isAboutRows(error: unknown): boolean {
   return /^(22|23|40|44|54|P0)/.test(sqlState(error));
 }
 
-/** Whether a row stayed locked for longer than the statement would wait. */
+/** True if a row stayed locked for longer than the statement would wait. */
 export function isLocked(error: unknown): boolean {
   return sqlState(error) === "55P03";
 }

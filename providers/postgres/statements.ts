@@ -73,8 +73,8 @@ export function quoteIdentifier(what: string, identifier: string): string {
 }
 
 /**
- * What every write sets for its own transaction only, which needs no session and so works behind a transaction-mode
- * pooler. A commit must be on disk before it is answered, because a crash must not forget a lease.
+ * The setting of every write for its own transaction only, which needs no session and so works behind a
+ * transaction-mode pooler. A commit must be on disk before it is answered, because a crash must not forget a lease.
  */
 const DURABLE = `set_config('synchronous_commit',
   CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
@@ -96,14 +96,14 @@ const ms = (parameter: string) => `${parameter}::float8 * interval '1 millisecon
  */
 const VERSION = "lease.xmin::text || ' ' || extract(epoch FROM lease.heartbeat_at)::text";
 
-/** What becomes a record, in this order. */
+/** The columns that become a record, in this order. */
 const RECORD = `${NOW_MS}::text, version, timeout_ms::text, participant_id::text, term_id::text, token::text,
   ${epochMs("acquired_at")}::text, ${epochMs("heartbeat_at")}::text, metadata::text, (${
   epochMs("expires_at")
 } - ${NOW_MS})::text`;
 
 /**
- * Whether the lease has expired, by a server clock that is believed from `earliest` to `latest` (null: for no bound).
+ * True if the lease has expired, by a server clock that is believed from `earliest` to `latest` (null: for no bound).
  * What had expired by `latest` is over, also when the statement was so long on its way that the clock is beyond that.
  */
 const overdue = (earliest: string, latest: string) =>
@@ -117,7 +117,7 @@ const OVERDUE = `(${overdue("($8::float8[])[1]", "($8::float8[])[2]")}
     AND ${NOW_MS} <= coalesce(($8::float8[])[2], 'Infinity'))`;
 
 /**
- * What a renewal, and an acquire of the term that holds the lease already, write.
+ * The columns that a renewal writes, and an acquire of the term that holds the lease already.
  *
  * The clock is read under the row lock: `UPDATE` computes it anew for a row that it had to wait for. So it only runs
  * backwards if somebody sets it back; and then neither the lease gets shorter nor the last heartbeat older. One thing

@@ -25,7 +25,7 @@ export interface Target {
   readonly tls: TlsTarget;
   /** Which servers will do. */
   readonly sessionAttrs: "any" | "read-write";
-  /** What else is for `pg`. */
+  /** The settings that are for `pg`. */
   readonly driver: Readonly<Record<string, string | number | boolean>>;
 }
 
@@ -40,7 +40,7 @@ const OWN = {
   poolSize: "count",
 } as const;
 
-/** What a target says about the provider. */
+/** The settings of a target that are for the provider. */
 export type OwnParameters = Parameters<typeof OWN>;
 
 /** Settings that say where the server is and as whom to use it. */
@@ -62,7 +62,7 @@ const WITHOUT_EFFECT = ["keepalives", "keepalives_idle", "keepalives_interval", 
 export interface ParsedTarget {
   readonly target: Target;
   readonly parameters: OwnParameters;
-  /** How long a connection may take to be made, in milliseconds, where it is said. */
+  /** The time that a connection may take to be made, in milliseconds, where it is said. */
   readonly connectTimeout: number | undefined;
 }
 

@@ -1,20 +1,20 @@
 /**
- * How to encrypt: `sslmode` and its companions, with the meanings that `pg` gives them.
+ * The settings of encryption: `sslmode` and its companions, with the meanings that `pg` gives them.
  *
  * @module
  */
 
 import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
 
-/** What a URL says about encryption. */
+/** The settings of a URL about encryption. */
 export interface TlsTarget extends TlsFiles {
   /** `sslmode`, or what `ssl` means as one; undefined: what `PGSSLMODE` says. */
   readonly mode?: string | undefined;
-  /** Whether `mode` means what it means to libpq, which verifies less. */
+  /** True if `mode` means what it means to libpq, which verifies less. */
   readonly libpq?: boolean;
 }
 
-/** What `pg` takes. */
+/** The options that `pg` takes. */
 type DriverTls = boolean | TlsSettings & { rejectUnauthorized?: boolean; checkServerIdentity?: () => undefined };
 
 const MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full", "no-verify"];

@@ -1,5 +1,5 @@
 /**
- * What the scripts answer, in our words. An answer of another form is an error, and never taken for a loss.
+ * The answers of the scripts, in our words. An answer of another form is an error, and never taken for a loss.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { isRefusal, messageOf } from "./link.ts";
 export interface LeaseRecord {
   /** Without `expiresIn`, which is for the evidence to say. */
   readonly leader: Omit<LeaderInfo, "expiresIn">;
-  /** What changes with each write. */
+  /** The text that changes with each write. */
   readonly version: string;
   readonly heartbeatTimeout: number;
   /** Milliseconds until it expires by the server's clock; not positive when it has. */

@@ -10,7 +10,7 @@ import type { Links, Redirection, Router } from "./router.ts";
 import { readRedirect, readSlots, type SlotMap, slotOf } from "./slots.ts";
 import { type Address, format } from "./target.ts";
 
-/** How many servers are asked at the same time who has which slots. */
+/** The number of servers that are asked at the same time who has which slots. */
 const ASKED = 8;
 
 /** Finds the primary of each slot. */
@@ -19,7 +19,7 @@ export class ClusterRouter implements Router {
   readonly #seeds: ReadonlyMap<string, Address>;
   readonly #translate: (address: Address) => Address;
   #map: SlotMap | null = null;
-  /** Whether the map must be asked for again before it is used. */
+  /** True if the map must be asked for again before it is used. */
   #isStale = true;
   /** Servers that failed or were silent since the map was last asked for: not to be asked, if there are others. */
   readonly #avoided = new Set<string>();

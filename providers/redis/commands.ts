@@ -10,13 +10,13 @@ import type { Pace } from "./pace.ts";
 import type { Redirection, Router } from "./router.ts";
 import type { Script } from "./scripts.ts";
 
-/** How often a command may be sent on by servers that have not carried it out. */
+/** The number of times that a command may be sent on by servers that have not carried it out. */
 const MAX_HOPS = 5;
 
 /** After one of these the server cannot be, or soon will not be, the primary that keeps the lease: look for it anew. */
 const DEMOTED = /\b(READONLY|MASTERDOWN|LOADING|CLUSTERDOWN|MOVED)\b/;
 
-/** What a server answered, and our monotonic clock before the question went out. */
+/** The answer of a server, and our monotonic clock before the question went out. */
 export interface Answer {
   readonly answer: unknown;
   readonly sentAt: number;
@@ -53,7 +53,7 @@ export class Commands {
   get router(): Router {
     if (this.#isClosed) throw new Error("the provider is closed");
     if (this.#isOver()) {
-      // What was opened in the client's name ends with it, and nothing is opened again.
+      // A connection that was opened in the client's name ends with it, and nothing is opened again.
       this.#router.close();
       throw new Error("the redis client was closed by its owner");
     }

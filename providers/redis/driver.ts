@@ -12,7 +12,7 @@ import { secure } from "../kit/secure.ts";
 import { readTlsFiles, type TlsFiles, type TlsSettings } from "../kit/tls_files.ts";
 import type { Address } from "./target.ts";
 
-/** What is used of a client of the driver. */
+/** The part of a client of the driver that is used. */
 export interface DriverClient {
   readonly status: string;
   readonly stream?: DriverStream;
@@ -22,7 +22,7 @@ export interface DriverClient {
   on(event: string, listener: (...args: unknown[]) => void): unknown;
 }
 
-/** What is used of its socket. */
+/** The part of its socket that is used. */
 export interface DriverStream {
   cork?(): void;
   uncork?(): void;
@@ -33,7 +33,7 @@ export interface DriverStream {
 /** Makes a client that has not connected yet. */
 export type MakeClient = (address: Address) => Promise<DriverClient>;
 
-/** How to do TLS, as `tls.connect` of `node:tls` takes it. */
+/** The settings of TLS, as `tls.connect` of `node:tls` takes it. */
 export interface RedisTls {
   /** Certificate authorities to trust instead of the runtime's, as PEM. */
   readonly ca?: string | string[];
@@ -43,11 +43,11 @@ export interface RedisTls {
   readonly key?: string;
   /** The name that the server's certificate must have. @default the host that is connected to */
   readonly servername?: string;
-  /** Whether to refuse a server whose certificate is not trusted. @default true */
+  /** True to refuse a server whose certificate is not trusted. @default true */
   readonly rejectUnauthorized?: boolean;
 }
 
-/** What the connections of a provider have in common. */
+/** The settings that the connections of a provider have in common. */
 export interface DriverSettings {
   /** TLS as files and as an object, which goes before; null without TLS. */
   readonly tls: { readonly files: TlsFiles; readonly options: object } | null;
@@ -72,7 +72,7 @@ export function clientMaker({ tls, socket }: DriverSettings): MakeClient {
   };
 }
 
-/** What a connector is told of its client's settings. */
+/** The part of its client's settings that a connector is told. */
 interface ConnectorSettings {
   readonly host: string;
   readonly port: number;

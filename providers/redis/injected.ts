@@ -8,7 +8,7 @@
 import type { DriverSettings } from "./driver.ts";
 import type { Address, RedisTarget } from "./target.ts";
 
-/** What the provider needs of a client: a `Redis` or a `Cluster` of ioredis. */
+/** The part of a client that the provider needs: a `Redis` or a `Cluster` of ioredis. */
 export interface RedisClient {
   /** The settings that it was made with. */
   readonly options: object;
@@ -16,7 +16,7 @@ export interface RedisClient {
   readonly status: string;
 }
 
-/** What is read of the settings of a client. */
+/** The part of a client's settings that is read. */
 interface ClientOptions {
   readonly host?: string;
   readonly port?: number | string;
@@ -39,14 +39,14 @@ interface ClientOptions {
   readonly useSRVRecords?: boolean;
 }
 
-/** What a client says of its servers. */
+/** The servers, as a client names them. */
 export interface Injected {
   readonly target: RedisTarget;
   readonly driver: DriverSettings;
-  /** How sentinels are connected to. */
+  /** The connection to sentinels. */
   readonly sentinelDriver: DriverSettings;
   readonly translate: (address: Address) => Address;
-  /** Whether its owner has closed it. One that was lost and does not come back by itself looks the same. */
+  /** True if its owner has closed it. One that was lost and does not come back by itself looks the same. */
   readonly isOver: () => boolean;
 }
 

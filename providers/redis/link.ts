@@ -12,15 +12,15 @@ import type { DriverClient, DriverStream, MakeClient } from "./driver.ts";
 import type { Pace } from "./pace.ts";
 import { type Address, type Credentials, format } from "./target.ts";
 
-/** What must have been said and heard before a connection is used. */
+/** The words that must have been said and heard before a connection is used. */
 export interface Setup {
   readonly credentials: Credentials;
   readonly database: number;
-  /** Whether only a primary will do, as far as the user may ask for it. */
+  /** True if only a primary will do, as far as the user may ask for it. */
   readonly mustBePrimary: boolean;
 }
 
-/** What all connections of a provider share. */
+/** The state that all connections of a provider share. */
 export interface LinkParts {
   readonly make: MakeClient;
   readonly pace: Pace;
@@ -89,7 +89,7 @@ export class Link {
   #markClosed = () => {};
   #closedBy: unknown = null;
   #lastError: unknown = null;
-  /** How many answers are due, and since when none has come while one was. */
+  /** The number of answers that are due, and since when none has come while one was. */
   #due = 0;
   #quietSince = 0;
   #cancelTimer: (() => void) | null = null;
@@ -107,7 +107,7 @@ export class Link {
     client.on("end", () => this.close(this.#lastError ?? new Error("the connection was closed")));
   }
 
-  /** Whether commands can be sent. */
+  /** True if commands can be sent. */
   get isOpen(): boolean {
     return this.#closedBy === null && this.#client.status === "ready";
   }
@@ -199,12 +199,12 @@ export class Link {
   }
 }
 
-/** Whether the server does not let this user in, or do this. */
+/** True if the server does not let this user in, or do this. */
 export function isRefusal(error: unknown): boolean {
   return /\b(WRONGPASS|NOAUTH|NOPERM)\b|unauthenticated (multi)?bulk length/.test(messageOf(error));
 }
 
-/** What an error says; where it says nothing itself, as for a name with several addresses, what its parts say. */
+/** The message of an error; where it says nothing itself, as for a name with several addresses, what its parts say. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
   return error instanceof Error ? error.message || error.name : String(error);

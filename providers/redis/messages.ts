@@ -1,6 +1,6 @@
 /**
- * What the scripts publish on the channel of a group, in our words. Hints, and no more: whoever may publish may say
- * anything.
+ * The messages that the scripts publish on the channel of a group, in our words. Hints, and no more: whoever may
+ * publish may say anything.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * How long a server may be silent, as the leases that hang on it allow.
+ * The time for which a server may be silent, as the leases that hang on it allow.
  *
  * @module
  */
@@ -24,25 +24,29 @@ export class Pace {
     if (heartbeatTimeout < this.#shortest) this.#shortest = heartbeatTimeout;
   }
 
-  /** How long a server may be silent while an answer is due, whoever waits for it. */
+  /** The time for which a server may be silent while an answer is due, whoever waits for it. */
   get silenceMs(): number {
     return Math.min(this.#socketTimeoutMs, Math.max(this.#shortest, LEAST_MS));
   }
 
   /**
-   * How long it must have been silent when a caller gives up on it, for the connection to be given up too. Calls are
-   * given about a third of a lease; one that ends sooner ends for another reason, and says nothing about the server.
+   * The time for which it must have been silent when a caller gives up on it, for the connection to be given up too.
+   * Calls are given about a third of a lease; one that ends sooner ends for another reason, and says nothing about the
+   * server.
    */
   get suspicionMs(): number {
     return Math.min(this.#socketTimeoutMs, Math.max(this.#shortest / 4, LEAST_MS));
   }
 
-  /** How long making one connection may take, with all that it takes until the server answers commands. */
+  /** The time that making one connection may take, with all that it takes until the server answers commands. */
   get openingMs(): number {
     return Math.min(this.#socketTimeoutMs, Math.max(this.#shortest / 3, LEAST_OPENING_MS));
   }
 
-  /** How often a connection that only listens is asked whether it is alive. Two of these are less than a lease. */
+  /**
+   * The interval at which a connection that only listens is asked whether it is alive. Two of these are less than a
+   * lease.
+   */
   get questionMs(): number {
     return Math.min(this.#socketTimeoutMs, Math.max(this.#shortest / 3, LEAST_MS));
   }

@@ -17,7 +17,7 @@ import { Sightings } from "./sightings.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { type Address, parseTarget } from "./target.ts";
 
-/** What a provider consists of. */
+/** The parts of a provider. */
 export interface RedisParts {
   readonly prefix: string;
   readonly pace: Pace;

@@ -32,7 +32,7 @@ export interface Router {
 /** Where a command goes instead. */
 export interface Redirection {
   readonly link: Link;
-  /** Whether `ASKING` goes before it: the slot is on its way to that server. */
+  /** True if `ASKING` goes before it: the slot is on its way to that server. */
   readonly asking: boolean;
 }
 

@@ -8,13 +8,13 @@ import { permanently } from "../../src/call.ts";
 import { type LinkParts, messageOf, openLink } from "./link.ts";
 import { type Address, type Credentials, format } from "./target.ts";
 
-/** How to ask sentinels. */
+/** The settings of questions to sentinels. */
 export interface SentinelSetup {
   readonly sentinels: readonly Address[];
   /** The name of the primary. */
   readonly primary: string;
   readonly credentials: Credentials;
-  /** Those of the servers, for sentinels that ask for a password when none of their own is known. */
+  /** The credentials of the servers, for sentinels that ask for a password when none of their own is known. */
   readonly fallback: Credentials;
   /** Maps an address as the sentinels see it to the one to connect to. */
   readonly translate: (address: Address) => Address;

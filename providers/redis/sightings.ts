@@ -1,5 +1,5 @@
 /**
- * What this process has seen of records and of the server's clock, and what follows from it.
+ * The sightings of this process, of records and of the server's clock, and what follows from it.
  *
  * @module
  */
@@ -56,12 +56,12 @@ export class Sightings {
     return { ...leader, expiresIn: Math.max(evidence.expiresIn(electionGroup, expiresInMs), 1) };
   }
 
-  /** Whether the record that was seen last may be taken over. */
+  /** True if the record that was seen last may be taken over. */
   isFree(electionGroup: string): boolean {
     return this.#of(electionGroup).of(electionGroup, Infinity).stale !== null;
   }
 
-  /** Whether the server's clock was stepped less than a lease ago; without a lease, ever. */
+  /** True if the server's clock was stepped less than a lease ago; without a lease, ever. */
   distrusts(electionGroup: string, heartbeatTimeout = Infinity): boolean {
     return this.#of(electionGroup).of(electionGroup, heartbeatTimeout).latest === -Infinity;
   }

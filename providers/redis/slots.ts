@@ -6,7 +6,7 @@
 
 import { type Address, format } from "./target.ts";
 
-/** How many slots a cluster has. */
+/** The number of slots of a cluster. */
 export const SLOTS = 16_384;
 
 /** Returns the slot of a key: by what stands between its first `{` and the next `}`, where that is not empty. */

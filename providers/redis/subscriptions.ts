@@ -11,7 +11,7 @@ import type { Link } from "./link.ts";
 import { hintOf } from "./messages.ts";
 import type { Pace } from "./pace.ts";
 
-/** Those who watch one channel, and the promise that the server knows of them. */
+/** The readers that watch one channel, and the promise that the server knows of them. */
 interface Channel {
   readonly live: Promise<unknown>;
   readonly watchers: Set<HintStream>;
@@ -33,7 +33,7 @@ export class Subscriptions {
   #link: Promise<Link> | null = null;
   #cancelQuestion: (() => void) | null = null;
   #isClosed = false;
-  /** Whether a message has come since the last question, which is proof enough that the connection lives. */
+  /** True if a message has come since the last question, which is proof enough that the connection lives. */
   #hasHeard = false;
 
   /**

@@ -30,10 +30,10 @@ export interface Credentials {
   readonly password?: string | undefined;
 }
 
-/** How the primary that keeps a lease is found. */
+/** The way to the primary that keeps a lease. */
 export type Topology = "server" | "sentinel" | "cluster";
 
-/** What a URL says. */
+/** The content of a URL. */
 export interface RedisTarget {
   readonly topology: Topology;
   /** The server, the sentinels, or some nodes of the cluster. */

@@ -1,5 +1,5 @@
 /**
- * What is asked of servers beside leases: whether they are fit for them, and which groups they know. Each goes over a
+ * The questions to servers beside leases: whether they are fit for them, and which groups they know. Each goes over a
  * connection of its own, so that no heartbeat waits behind it.
  *
  * @module
@@ -12,8 +12,8 @@ import { slotOf } from "./slots.ts";
 import { format } from "./target.ts";
 
 /**
- * How many members or keys the server looks at in one step: so few that it takes milliseconds, for it does nothing else
- * meanwhile.
+ * The number of members or keys that the server looks at in one step: so few that it takes milliseconds, for it does
+ * nothing else meanwhile.
  */
 const A_STEP = 10_000;
 

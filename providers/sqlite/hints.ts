@@ -8,7 +8,10 @@ import type { TransferHint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import { PendingHint } from "../kit/pending_hint.ts";
 
-/** How often to look. A look at a database in which nothing changed is one statement, whatever the number of groups. */
+/**
+ * The interval between looks. A look at a database in which nothing changed is one statement, whatever the number of
+ * groups.
+ */
 const TICK_MS = 100;
 
 /** One who waits. */

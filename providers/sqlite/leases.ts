@@ -12,7 +12,7 @@ import type { Connection } from "./database.ts";
 
 /** The entry of the metadata of a released lease that names who is to lead next. No key of anybody else's is empty. */
 const TRANSFER_TO = "";
-/** How often an `acquire` may find that somebody was faster, before it gives up. */
+/** The number of times that an `acquire` may find that somebody was faster, before it gives up. */
 const MAX_LOOKS = 10;
 
 /** The row of a group. */

@@ -24,14 +24,14 @@ export type Parameters = Readonly<Record<string, string | { readonly text: strin
 /** One row. */
 export type Row = Readonly<Record<string, unknown>>;
 
-/** How a call runs. */
+/** The way in which a call runs. */
 export interface RunOptions {
   readonly signal: AbortSignal;
-  /** Whether it goes before calls that are not. */
+  /** True if it goes before calls that are not. */
   readonly urgent: boolean;
 }
 
-/** How to connect. */
+/** The settings of a connection. */
 export interface ConnectionSettings {
   /** Where to, unless there is a pool. */
   readonly config?: ConnectionConfig | undefined;
@@ -43,9 +43,9 @@ export interface ConnectionSettings {
   readonly driver?: SqlServerDriver | undefined;
   /** The most connections. */
   readonly poolSize: number;
-  /** How long a batch may take, in milliseconds. */
+  /** The time that a batch may take, in milliseconds. */
   readonly statementTimeout: number;
-  /** How long a connection may take to be made, in milliseconds. */
+  /** The time that a connection may take to be made, in milliseconds. */
   readonly connectTimeout?: number | undefined;
 }
 

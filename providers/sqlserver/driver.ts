@@ -1,12 +1,12 @@
 /**
- * What the provider needs of the npm package `mssql`, and of pools that are made with it.
+ * The part of the npm package `mssql` that the provider needs, and of pools that are made with it.
  *
  * @module
  */
 
 import { loadDriver } from "../kit/driver.ts";
 
-/** What a pool must offer; a `ConnectionPool` of `mssql` does. */
+/** The part of a pool that is needed; a `ConnectionPool` of `mssql` has it. */
 export interface SqlServerPool {
   /** Makes a request that runs on a connection of the pool. */
   request(): SqlServerRequest;
@@ -62,7 +62,7 @@ export async function loadMssql(): Promise<OwnDriver> {
   return driver as OwnDriver;
 }
 
-/** What the configuration of a pool may say that makes it unfit for leases, and why. */
+/** The settings of a pool that make it unfit for leases, and why. */
 const UNFIT: readonly { readonly setting: string; readonly is: (value: unknown) => boolean; readonly why: string }[] = [
   {
     setting: "enableImplicitTransactions",

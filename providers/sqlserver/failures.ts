@@ -1,5 +1,5 @@
 /**
- * What the errors of SQL Server and Babelfish mean for leases.
+ * The meaning of errors of SQL Server and Babelfish for leases.
  *
  * @module
  */
@@ -17,7 +17,7 @@ function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether the table was missing. Babelfish has one number for whatever has none of its own, and PostgreSQL's words. */
+/** True if the table was missing. Babelfish has one number for whatever has none of its own, and PostgreSQL's words. */
 export function isNoTable(error: unknown): boolean {
   return errorNumber(error) === 208 || /\b(?:relation|schema) "[^"]*" does not exist/.test(wordsOf(error));
 }
@@ -28,7 +28,7 @@ export function isNoTable(error: unknown): boolean {
  */
 const ELSEWHERE = [3906, 976, 978, 982, 983, 40197, 40613];
 
-/** Whether the server is the wrong one, as after a failover, so that its connections are of no more use. */
+/** True if the server is the wrong one, as after a failover, so that its connections are of no more use. */
 export function isElsewhere(error: unknown): boolean {
   return ELSEWHERE.includes(errorNumber(error)) || /read-only transaction/.test(wordsOf(error));
 }

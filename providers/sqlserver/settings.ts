@@ -36,7 +36,7 @@ export const SETTINGS = {
   autoCreate: "flag",
 } as const satisfies Readonly<Record<string, ParameterKind>>;
 
-/** What `settings` were read. */
+/** The `settings` that were read. */
 export type Settings = ReturnType<typeof readSettings>;
 
 /** Other names of settings: those of ADO.NET, ODBC and the driver. */
@@ -64,7 +64,7 @@ const MEANINGLESS = [
   ...["Transaction Binding"],
 ];
 
-/** What would have a meaning and cannot be had, unless it says what goes without saying; and why. */
+/** The settings that would have a meaning and cannot be had, unless it says what goes without saying; and why. */
 const REFUSED: Readonly<Record<string, { readonly harmless: RegExp; readonly why: string }>> = {
   "Application Intent": { harmless: /^readwrite$/i, why: "leases need the primary" },
   "AttachDBFilename": { harmless: /^$/, why: "the database must be attached already" },

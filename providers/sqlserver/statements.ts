@@ -112,10 +112,10 @@ DECLARE @now DATETIME2 = SYSUTCDATETIME();
 `;
 const COLUMNS = "election_group, token, term_id, participant_id, acquired_at, heartbeat_at, expires_at, lease_ms, " +
   "version, metadata, written_by, written, released_by";
-/** What a call that began at `@now` asks for. */
+/** The request of a call that began at `@now`. */
 const UNTIL = "DATEADD(millisecond, @timeout, @now)";
 
-/** Whether the provider that sends this has written metadata that its user gave it later. */
+/** True if the provider that sends this has written metadata that its user gave it later. */
 const OUTDATED = "written_by = @source AND written > @written";
 
 /** Milliseconds since 1970, as a number: a date would depend on how the driver is set up. */

@@ -1,5 +1,5 @@
 /**
- * What the user may name as a SQL Server: a URL, or a connection string as ADO.NET takes it.
+ * The ways to name a SQL Server: a URL, or a connection string as ADO.NET takes it.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { redact } from "../../src/redact.ts";
 import type { TlsFiles } from "../kit/tls_files.ts";
 import { readSettings, type Settings } from "./settings.ts";
 
-/** What the driver connects to: its configuration, but for what no setting may change. */
+/** The server that the driver connects to: its configuration, but for what no setting may change. */
 export interface ConnectionConfig {
   readonly server: string;
   readonly port?: number;
@@ -26,7 +26,7 @@ export interface Target {
   readonly tls: TlsFiles;
   /** Where it connects to, for errors. */
   readonly address: string;
-  /** How long a connection may take to be made, in milliseconds. */
+  /** The time that a connection may take to be made, in milliseconds. */
   readonly connectTimeout?: number;
   /** Options of the provider. */
   readonly options: Pick<Settings, "schema" | "table" | "autoCreate" | "statementTimeout" | "poolSize">;

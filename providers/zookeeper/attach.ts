@@ -23,7 +23,7 @@ export interface Attached {
   readonly password: Uint8Array;
 }
 
-/** How to attach. */
+/** The settings of an attachment. */
 export interface AttachOptions {
   /** `user:password` for the scheme `digest`. */
   readonly credentials?: string | undefined;

@@ -25,7 +25,7 @@ export class Calls {
   #unwritten: Call[] = [];
   readonly #unanswered = new Map<number, Call>();
 
-  /** How many are not written yet. */
+  /** The number that is not written yet. */
   get unwritten(): number {
     return this.#unwritten.length;
   }

@@ -36,7 +36,7 @@ import {
 } from "./protocol.ts";
 import { Watches } from "./watches.ts";
 
-/** How to open a session. */
+/** The settings of a session. */
 export interface ClientOptions {
   /** The servers, in the order in which to try them. */
   readonly servers: readonly Server[];
@@ -56,7 +56,7 @@ export interface ClientOptions {
   readonly onEnded?: (reason: Error) => void;
 }
 
-/** How long `close` waits for the server to confirm. */
+/** The time for which `close` waits for the server to confirm. */
 const CLOSE_MS = 1_000;
 const RETRY_MS = 100;
 /** No request may be longer, in bytes: half of what a server takes by default. */
@@ -108,7 +108,10 @@ export class ZooKeeperClient {
     return this.#connection !== null;
   }
 
-  /** How often the session has been attached to a server: when it has grown, watches were lost in between. */
+  /**
+   * The number of times that the session has been attached to a server: when it has grown, watches were lost in
+   * between.
+   */
   get attachments(): number {
     return this.#attachments;
   }
@@ -175,7 +178,7 @@ export class ZooKeeperClient {
     this.#watches.forget(onEvent);
   }
 
-  /** How many listeners wait for events. */
+  /** The number of listeners that wait for events. */
   get listeners(): number {
     return this.#watches.size;
   }

@@ -1,5 +1,5 @@
 /**
- * How a node comes to stand for a term, and how its term says more about itself later.
+ * The way in which a node comes to stand for a term, and in which its term says more about itself later.
  *
  * @module
  */

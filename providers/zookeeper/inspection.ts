@@ -1,5 +1,5 @@
 /**
- * What an ensemble's members mean for the durability of leases.
+ * The meaning of an ensemble's members for the durability of leases.
  *
  * @module
  */

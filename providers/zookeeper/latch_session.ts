@@ -40,7 +40,7 @@ import {
 import { Records } from "./records.ts";
 import { Renewals } from "./renewals.ts";
 
-/** How to open a session. */
+/** The settings of a session. */
 export interface LatchSessionOptions {
   readonly servers: readonly Server[];
   readonly root: string;

@@ -1,5 +1,5 @@
 /**
- * How soon a lost connection is replaced.
+ * The pace at which a lost connection is replaced.
  *
  * @module
  */

@@ -11,7 +11,7 @@ import type { LatchSession } from "./latch_session.ts";
 export interface Place {
   readonly group: string;
   readonly participantId: string;
-  /** How many watches keep it. */
+  /** The number of watches that keep it. */
   watches: number;
   /** Aborts when the last of them has ended. */
   readonly over: AbortController;
@@ -29,7 +29,7 @@ export interface Place {
   claimed: LatchNode | null;
   /** When it was given a hint that it has not followed yet, by the monotonic clock. */
   hintedAt: number | null;
-  /** How long it took to follow one lately, in milliseconds; null before it has. */
+  /** The time that it took to follow one lately, in milliseconds; null before it has. */
   reactionMs: number | null;
   /** Wakes the watches. */
   readonly wake: Set<() => void>;
@@ -37,7 +37,7 @@ export interface Place {
   claimedInTime: () => void;
 }
 
-/** How long the first may hesitate at least, and beside what it is known to need. */
+/** The time for which the first may hesitate at least, and beside what it is known to need. */
 const CLAIM_MS = 1_000;
 /**
  * The time that a participant may need of which nothing is known: as long as elections let a health check last by
@@ -65,8 +65,8 @@ export function noteReaction(place: Place, now: number): void {
 }
 
 /**
- * How long the first may hesitate, in milliseconds. Twice what it took the last time, since checks vary; but a group is
- * not kept from those who wait for longer than half a session, which is less than a crash would cost.
+ * The time for which the first may hesitate, in milliseconds. Twice what it took the last time, since checks vary; but
+ * a group is not kept from those who wait for longer than half a session, which is less than a crash would cost.
  */
 export function patienceFor(reactionMs: number | null, sessionTimeout: number): number {
   const expected = reactionMs === null ? Math.min(sessionTimeout / 3, UNKNOWN_REACTION_MS) : reactionMs * 2;

@@ -15,7 +15,7 @@ export interface Stat {
   readonly ctime: number;
   /** When its data was last written, by the same clock. */
   readonly mtime: number;
-  /** How often its data has been written. */
+  /** The number of times that its data has been written. */
   readonly version: number;
   /** The session that it belongs to; 0 when it belongs to none. */
   readonly ephemeralOwner: bigint;

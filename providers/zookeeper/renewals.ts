@@ -16,7 +16,7 @@ interface Renewal {
 }
 
 /**
- * How long a transaction may be, in bytes. By default a server takes 1 MiB, but it may be told to take less
+ * The time for which a transaction may be, in bytes. By default a server takes 1 MiB, but it may be told to take less
  * (`jute.maxbuffer`), and it closes the connection on more: under all leases of the session, and with each heartbeat
  * again.
  */

@@ -11,7 +11,7 @@ import type { LatchNode } from "./latch_node.ts";
 import { LatchSession } from "./latch_session.ts";
 import type { ZooKeeperTarget } from "./target.ts";
 
-/** How to open sessions. */
+/** The settings of sessions. */
 export interface SessionsOptions {
   readonly target: ZooKeeperTarget;
   /** The one timeout of all sessions, in milliseconds; without it each lease gets one that fits. */

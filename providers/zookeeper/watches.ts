@@ -10,7 +10,7 @@ export class Watches {
   /** The paths of each listener, so that it can be taken back as a whole. */
   readonly #paths = new Map<() => void, Set<string>>();
 
-  /** How many listeners wait for how many paths: each pair counts. */
+  /** The number of pairs of a path and a listener that waits for it. */
   get size(): number {
     return [...this.#listeners.values()].reduce((sum, { size }) => sum + size, 0);
   }

@@ -24,7 +24,7 @@ export class Backlog {
     this.#maxTransitions = maxTransitions;
   }
 
-  /** How many changes it holds. At most one `changed` stands between two transitions, so this is bounded too. */
+  /** The number of changes it holds. At most one `changed` stands between two transitions, so this is bounded too. */
   get size(): number {
     return this.#changes.length;
   }

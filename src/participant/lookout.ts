@@ -25,7 +25,7 @@ const HINT_GAP_MS = 10;
 /** A stream that breaks is likely to break for many at once: a server has ended, say. */
 const GAP: Hint = { waiting: 64 };
 
-/** What a lookout needs of its campaign. */
+/** The part of a campaign that its lookout needs. */
 export interface LookoutEvents {
   /** A stream of hints has failed; it will be opened again. */
   broken(error: unknown): void;
@@ -48,11 +48,11 @@ export class Lookout implements Occupant {
   readonly #timer: QueuedTimer;
   readonly #rivals = new Rivals();
   #resume: (() => void) | null = null;
-  /** What was heard and has led to nothing yet. */
+  /** The hint that was heard and has led to nothing yet. */
   #heard: Hint | null = null;
   /** Where it waits; null while it does not. */
   #room: Room | null = null;
-  /** Whether the runtime has had a turn since the timer of a hint. */
+  /** True if the runtime has had a turn since the timer of a hint. */
   #hasReadNews = false;
   #live = false;
   #following: AbortController | null = null;

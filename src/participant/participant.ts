@@ -69,7 +69,10 @@ export class Participant {
     else config.signal?.addEventListener("abort", this.#stopNow, { once: true });
   }
 
-  /** How many times `stop` was called. Work that began before the last one has no part in what a later start begins. */
+  /**
+   * The number of times that `stop` was called. Work that began before the last one has no part in what a later start
+   * begins.
+   */
   get stops(): number {
     return this.#stops;
   }

@@ -11,7 +11,7 @@
 import type { ElectionConfig } from "../options.ts";
 import type { LeaderInfo } from "../provider.ts";
 
-/** How long others hold back, at least, after a lease was released for one participant. */
+/** The time for which others hold back, at least, after a lease was released for one participant. */
 export const TRANSFER_HOLD_MS = 2_000;
 
 /** The restraint of one participant. Every time is monotonic. */
@@ -72,12 +72,12 @@ export class Restraint {
     return this.#config.clock.monotonic();
   }
 
-  /** What does not depend on whether somebody leads. */
+  /** The part that does not depend on whether somebody leads. */
   get #fixed(): number {
     return Math.max(0, this.#coolUntil - this.#now, this.#madeWayUntil - this.#now);
   }
 
-  /** What is left of `campaignDelay`; `unknown` while it is not known that nobody leads. */
+  /** The rest of `campaignDelay`; `unknown` while it is not known that nobody leads. */
   #delayLeft(unknown: number): number {
     const { campaignDelay } = this.#config;
     if (campaignDelay === 0 || this.#now < this.#invitedUntil) return 0;

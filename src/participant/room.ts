@@ -22,7 +22,7 @@ const FRESH_MS = 100;
 
 const rooms = new WeakMap<Provider, Map<string, Room>>();
 
-/** Those who wait for one group by one provider. There is one as long as anybody waits. */
+/** The participants that wait for one group by one provider. There is one as long as anybody waits. */
 export class Room {
   readonly #occupants = new Set<Occupant>();
   readonly #eager = new Set<Occupant>();

@@ -43,7 +43,7 @@ export function hintDelay(clients: number, lookMs: number, place: number, random
 const LAST_WEIGHT = 1 / 4;
 
 /**
- * How many rivals there are, where the backend does not tell: one of so many wins, so it is the reciprocal of how often
+ * The number of rivals, where the backend does not tell: one of so many wins, so it is the reciprocal of how often
  * this one has won of late.
  */
 export class Rivals {

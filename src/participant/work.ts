@@ -19,13 +19,13 @@ export interface RunOptions {
   /** Ends the run when `work` has returned within a valid term; otherwise it campaigns again. @default true */
   readonly once?: boolean | undefined;
   /**
-   * How long to wait for leadership, each time, before `run` gives up and returns `undefined`; with 0 it asks once.
+   * The time to wait for leadership, each time, before `run` gives up and returns `undefined`; with 0 it asks once.
    * @default for ever
    */
   readonly wait?: Duration | undefined;
   /**
-   * How long the lease is kept from the beginning of the term, also when `work` is done earlier: nobody else runs the
-   * same job in that time. @default 0
+   * The time for which the lease is kept from the beginning of the term, also when `work` is done earlier: nobody else
+   * runs the same job in that time. @default 0
    */
   readonly atLeast?: Duration | undefined;
 }

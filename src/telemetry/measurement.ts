@@ -29,9 +29,9 @@ export type Measurement =
   | { readonly name: "drain.duration"; readonly value: number }
   | { readonly name: "provider.errors"; readonly value: 1; readonly operation: ProviderOperation };
 
-/** What is known of one kind of duration since the election was made; seconds. */
+/** The sums of one kind of duration since the election was made; seconds. */
 export interface DurationStats {
-  /** How many were measured. */
+  /** The number that was measured. */
   readonly count: number;
   /** Their sum. */
   readonly sum: number;
@@ -47,21 +47,21 @@ export interface ElectionStats {
   readonly isLeader: boolean;
   /** The fencing token of the leader that this participant knows, which may be itself; null while it knows of none. */
   readonly token: bigint | null;
-  /** How many terms of this participant have begun. */
+  /** The number of terms of this participant that have begun. */
   readonly begun: number;
-  /** How many of them have ended, by reason. */
+  /** The number of them that have ended, by reason. */
   readonly terms: Readonly<Record<LostReason, number>>;
-  /** How many renewals had which outcome. */
+  /** The number of renewals, by outcome. */
   readonly renewals: Readonly<Record<RenewalOutcome, number>>;
-  /** How long renewals took, whatever their outcome. */
+  /** The time that renewals took, whatever their outcome. */
   readonly renewDuration: DurationStats;
-  /** How long it took to ask for the lease, whatever the outcome. */
+  /** The time that it took to ask for the lease, whatever the outcome. */
   readonly acquireDuration: DurationStats;
-  /** How much of its term this participant had left when renewals succeeded. */
+  /** The time of its term that this participant had left when renewals succeeded. */
   readonly validity: {
     /** The length of time for which a renewal can be relied upon. */
     readonly limit: number;
-    /** What was left at the last renewal of the term that is led; null without one. */
+    /** The time that was left at the last renewal of the term that is led; null without one. */
     readonly last: number | null;
     /** The smallest in the last one to two minutes of the term that is led: the number that warns first. */
     readonly remaining: number | null;
@@ -72,9 +72,9 @@ export interface ElectionStats {
   readonly leaderless: number | null;
   /** The times without a leader that are over. */
   readonly leaderlessDuration: DurationStats;
-  /** How long work took to drain. */
+  /** The time that work took to drain. */
   readonly drainDuration: DurationStats;
-  /** How many calls to the provider have failed, by operation. */
+  /** The number of calls to the provider that have failed, by operation. */
   readonly providerErrors: Readonly<Partial<Record<ProviderOperation, number>>>;
 }
 

@@ -76,7 +76,7 @@ interface Attributes {
   readonly provider: string;
 }
 
-/** What is read when metrics are collected. */
+/** The state that is read when metrics are collected. */
 interface Gauges {
   readonly leads: boolean;
   readonly token: bigint | null;

@@ -1,5 +1,5 @@
 /**
- * How long to wait before trying again.
+ * The time to wait before trying again.
  *
  * @module
  */

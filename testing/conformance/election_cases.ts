@@ -1,4 +1,4 @@
-/** What elections that wait show of the leader: nobody waits for a lease to pass to learn who it is. */
+/** The leader, as elections that wait show it: nobody waits for a lease to pass to learn who it is. */
 
 import assert from "node:assert/strict";
 import { LeaderElection } from "../../src/election.ts";
@@ -6,9 +6,9 @@ import { patience } from "./slowness.ts";
 import { onStage, type Stage, until } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How many take part; the last one only observes. */
+/** The number of participants; the last one only observes. */
 const ELECTIONS = 4;
-/** How long they may take to name the next leader, in milliseconds, where nothing else runs. */
+/** The time that they may take to name the next leader, in milliseconds, where nothing else runs. */
 const NAMED_MS = 5_000;
 
 /** Returns the cases about elections. They pass, with nothing to check, where a provider has no `watch`. */
@@ -25,7 +25,7 @@ async function nameEachLeader(stage: Stage): Promise<void> {
     for (let i = 0; i < ELECTIONS; i++) {
       const election = new LeaderElection(await stage.open(), {
         ...{ electionGroup, participantId: `election-${i}`, observer: i === ELECTIONS - 1, logger: null },
-        // What is learnt sooner than this is learnt by hints.
+        // News that is learnt sooner than this is learnt by hints.
         ...{ heartbeatTimeout: stage.long, electionInterval: stage.long },
       });
       elections.push(election);

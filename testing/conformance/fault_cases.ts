@@ -8,7 +8,7 @@ import { checkLeader, now, onStage, soon, type Stage, until, wait, win, winSoon 
 import type { ConformanceCase, ConformanceFaults, ConformanceTarget } from "./target.ts";
 import { follow } from "./watch_cases.ts";
 
-/** How long a server and a client may take to find each other again, in milliseconds. */
+/** The time that a server and a client may take to find each other again, in milliseconds. */
 const RECOVERY_LIMIT = 60_000;
 
 /** Returns the cases about faults, as far as they can be injected. */

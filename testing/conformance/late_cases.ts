@@ -8,7 +8,7 @@ import { patience } from "./slowness.ts";
 import { checkLeader, now, onStage, soon, type Stage, together, until, wait, win, winSoon } from "./stage.ts";
 import type { ConformanceCase, ConformanceDetour, ConformanceTarget } from "./target.ts";
 
-/** How long what is delivered may take to be carried out, in milliseconds. */
+/** The time that what is delivered may take to be carried out, in milliseconds. */
 const ARRIVAL_MS = 300;
 
 /** Returns the cases about late calls, if some can be held back. */

@@ -6,7 +6,7 @@ import { patience } from "./slowness.ts";
 import { checkLeader, lose, onStage, soon, type Stage, until, win } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How many contend for one lease, and how many times. */
+/** The number of contenders for one lease, and of their attempts. */
 const CONTENDERS = 8;
 const ROUNDS = 10;
 

@@ -7,9 +7,9 @@ import { checkLeader, now, onStage, soon, type Stage, win } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 import { follow } from "./watch_cases.ts";
 
-/** How many elections share one client. */
+/** The number of elections that share one client. */
 const ELECTIONS = 100;
-/** How long something that must end at once may take, in milliseconds, where nothing else runs. */
+/** The time that something that must end at once may take, in milliseconds, where nothing else runs. */
 const SOON = 5_000;
 
 /** Returns the cases about the life of a client. */

@@ -5,9 +5,9 @@ import type { Lease, Provider } from "../../src/provider.ts";
 import { checkLeader, lose, onStage, soon, type Stage, together, wait, win } from "./stage.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How many renewals of one lease are under way at once. */
+/** The number of renewals of one lease that are under way at once. */
 const RENEWALS = 50;
-/** How often calls overlap, each time in another way. */
+/** The number of times that calls overlap, each time in another way. */
 const ROUNDS = 12;
 
 /** Returns the cases about calls that overlap. */

@@ -1,19 +1,19 @@
 /**
- * How slow the machine is at the moment, so that bounds that are about time say something of the provider, and not of
- * what else runs.
+ * The slowness of the machine at the moment, so that bounds that are about time say something of the provider, and not
+ * of what else runs.
  *
  * @module
  */
 
 import { systemClock } from "../../src/time/clock.ts";
 
-/** How many pieces of work a measurement does. One takes less than what schedulers give a process at a time. */
+/** The number of pieces of work of a measurement. One takes less than what schedulers give a process at a time. */
 const PIECES = 30;
-/** How much work is in a piece: about half a millisecond. */
+/** The work in a piece: about half a millisecond. */
 const STEPS = 150_000;
 /** After how long it is plain how slow the machine is, in milliseconds. */
 const ENOUGH_MS = 200;
-/** How long a measurement counts, in milliseconds. */
+/** The time for which a measurement counts, in milliseconds. */
 const FRESH_MS = 3_000;
 /** Beyond that, waiting longer helps nobody. */
 const MOST = 10;

@@ -12,7 +12,7 @@ import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Provider } from
 import { patience, slowness } from "./slowness.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How long one call may take before a case gives up, in milliseconds. */
+/** The time that one call may take before a case gives up, in milliseconds. */
 const CALL_LIMIT = 15_000;
 /** Up to what length leases get longer on a slow machine, in milliseconds. */
 const LONGEST_SHORT = 5_000;
@@ -91,7 +91,7 @@ export class Stage implements AsyncDisposable {
     return { electionGroup, participantId, termId, heartbeatTimeout: this.long, metadata: {}, ...changes };
   }
 
-  /** How long to wait between two looks, in milliseconds. */
+  /** The time to wait between two looks, in milliseconds. */
   get pause(): number {
     return Math.min(Math.max(this.short / 50, 5), 250);
   }

@@ -6,7 +6,7 @@ import { onStage, soon, type Stage, until, wait, win } from "./stage.ts";
 import { patience } from "./slowness.ts";
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
-/** How long a hint may take, in milliseconds, where nothing else runs. */
+/** The time that a hint may take, in milliseconds, where nothing else runs. */
 const HINT_LIMIT = 5_000;
 
 /** Returns the cases about watching. They pass, with nothing to check, where a provider has no `watch`. */
@@ -65,7 +65,7 @@ export function follow(provider: Provider, electionGroup: string, participantId?
   };
 }
 
-/** What a hint may say: one thing, in the words of the contract. */
+/** The content of a hint: one thing, in the words of the contract. */
 function checkHint(hint: Hint | void): void {
   const { waiting, leader, renewed, transferTo: _, ...rest } = hint ?? {};
   assert.deepEqual(rest, {}, "a hint says nothing that the contract does not name");

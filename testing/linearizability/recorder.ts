@@ -18,8 +18,8 @@ import type {
 } from "../../src/provider.ts";
 
 /**
- * How a call ended: `granted` or `held` (acquire), `renewed` or `lost` (renew), `released` or `notHolder` (release),
- * `leader` or `nobody` (read). `unknown`: it was rejected, or not answered yet.
+ * The outcome of a call: `granted` or `held` (acquire), `renewed` or `lost` (renew), `released` or `notHolder`
+ * (release), `leader` or `nobody` (read). `unknown`: it was rejected, or not answered yet.
  */
 export type RegisterAnswer =
   | "granted"

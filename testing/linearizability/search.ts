@@ -28,7 +28,7 @@ interface Loose {
   readonly neededBy: number;
 }
 
-/** How far the search has come. */
+/** The progress of the search. */
 interface Node {
   readonly state: RegisterState;
   /** The first answered call whose turn has not come. All before it have had theirs. */

@@ -34,13 +34,16 @@ async function handOff(url: string): Promise<void> {
     });
   });
   const timing = { heartbeatTimeout: "120s", heartbeatInterval: "30s", electionInterval: "60s" } as const;
-  const elections = Array.from({ length: CONTENDERS }, (_, index) =>
-    new LeaderElection(providers[index % PROCESSES] ?? assert.fail(), {
-      electionGroup: "g",
-      participantId: `p${index}`,
-      logger: null,
-      ...timing,
-    }));
+  const elections = Array.from(
+    { length: CONTENDERS },
+    (_, index) =>
+      new LeaderElection(providers[index % PROCESSES] ?? assert.fail(), {
+        electionGroup: "g",
+        participantId: `p${index}`,
+        logger: null,
+        ...timing,
+      }),
+  );
   for (const election of elections.slice(0, PROCESSES)) await election.start();
   await Promise.all(elections.map((election) => election.start()));
   // Those looks are over that new subscriptions called for.
