@@ -1,6 +1,5 @@
 /** Runs programs for the test driver: with a time limit, their output kept for the case that they fail. */
 
-import { descendants } from "../servers/process.ts";
 import { patience, slowness } from "../slowness.ts";
 
 /** What became of a program. */
@@ -25,6 +24,8 @@ export interface CommandSpec {
   readonly limitMs?: number;
 }
 
+/** The variable by which a program's descendants are known. */
+const MARK = "ELECT_TEST_RUN";
 /** How often the time that a program has had is counted, in milliseconds. */
 const COUNT_MS = 1_000;
 
@@ -37,12 +38,13 @@ const running = new Set<Deno.ChildProcess>();
 export async function execute(
   { argv: [program = "", ...args], cwd = ROOT, env, limitMs = 600_000 }: CommandSpec,
 ): Promise<Outcome> {
+  const mark = crypto.randomUUID();
   let child: Deno.ChildProcess;
   try {
     child = new Deno.Command(program, {
       args,
       cwd,
-      env: { NO_COLOR: "1", ...env },
+      env: { NO_COLOR: "1", ...env, [MARK]: mark },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -67,10 +69,30 @@ export async function execute(
   const { success } = await child.status;
   clearInterval(limit);
   running.delete(child);
+  await endMarked(mark);
   // A grandchild that inherited the pipes may keep them open; what it prints now is of no interest.
   await Promise.race([Promise.all(read), new Promise((resolve) => setTimeout(resolve, 2_000))]);
   if (late) chunks.push(`\nended after ${Math.round((performance.now() - start) / 1_000)} s\n`);
   return { ok: success && !late, late, output: chunks.join("") };
+}
+
+/**
+ * Ends what a program has left behind, such as the servers of a test that threw where nobody caught it. A process that
+ * lost its parents still carries the variable that they were given.
+ */
+async function endMarked(mark: string): Promise<void> {
+  const entries = await Array.fromAsync(Deno.readDir("/proc")).catch(() => []);
+  await Promise.all(
+    entries.filter(({ name }) => /^\d+$/.test(name)).map(async ({ name }) => {
+      const variables = await Deno.readTextFile(`/proc/${name}/environ`).catch(() => "");
+      if (!variables.includes(`${MARK}=${mark}`)) return;
+      try {
+        Deno.kill(Number(name), "SIGKILL");
+      } catch {
+        // It is gone already.
+      }
+    }),
+  );
 }
 
 /** Ends whatever runs. */
@@ -78,7 +100,7 @@ export function endAll(): void {
   for (const child of running) end(child);
 }
 
-/** SIGTERM first, so that a test runner can end the processes of its own. If it does not, its servers go with it. */
+/** SIGTERM first, so that a test runner can end the processes of its own. */
 function end(child: Deno.ChildProcess): void {
   const send = (signal: Deno.Signal) => {
     try {
@@ -88,18 +110,7 @@ function end(child: Deno.ChildProcess): void {
     }
   };
   send("SIGTERM");
-  setTimeout(() => {
-    if (!running.has(child)) return;
-    const left = descendants(child.pid);
-    send("SIGKILL");
-    for (const pid of left) {
-      try {
-        Deno.kill(pid, "SIGKILL");
-      } catch {
-        // It is gone already.
-      }
-    }
-  }, patience(3_000));
+  setTimeout(() => running.has(child) && send("SIGKILL"), patience(3_000));
 }
 
 async function collect(stream: ReadableStream<Uint8Array>, chunks: string[]): Promise<void> {

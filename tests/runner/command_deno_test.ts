@@ -19,6 +19,21 @@ test("execute() ends a program whose time is over, and says so", async () => {
   assert.match(output, /ended after \d+ s/);
 });
 
+test("execute() ends what a program leaves behind, also without a parent", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    const orphan = `setsid sh -c 'echo $$ > ${path}; exec sleep 600' & sleep 0.5`;
+    const { ok } = await execute({ argv: ["sh", "-c", orphan] });
+    assert.equal(ok, true);
+    const pid = Number(await Deno.readTextFile(path));
+    assert.ok(pid > 1);
+    const state = await Deno.readTextFile(`/proc/${pid}/stat`).then((stat) => stat.split(") ")[1]?.[0], () => "gone");
+    assert.ok(["Z", "X", "gone"].includes(state ?? ""), `it is ${state}`);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 test("execute() says which program it cannot run", async () => {
   const { ok, output } = await execute({ argv: ["/nowhere/at-all"] });
   assert.equal(ok, false);
