@@ -61,6 +61,8 @@ export interface LeaseState {
   readonly term: TermRecord | null;
   /** The highest token that is known of earlier terms. */
   readonly after: bigint;
+  /** The version under which the term of the holder was first seen. */
+  readonly firstSeen: bigint;
   readonly leaseDurationSeconds: number | null;
   readonly acquireTime: string | null;
   readonly renewTime: string | null;
@@ -77,6 +79,7 @@ export const ABSENT: LeaseState = {
   holder: "",
   term: null,
   after: 0n,
+  firstSeen: 0n,
   leaseDurationSeconds: null,
   acquireTime: null,
   renewTime: null,
@@ -85,8 +88,12 @@ export const ABSENT: LeaseState = {
   transferTo: "",
 };
 
-/** Reads a Lease. */
-export function stateOf({ metadata, spec }: LeaseObject): LeaseState {
+/**
+ * Reads a Lease.
+ *
+ * @param earlier an earlier state of it
+ */
+export function stateOf({ metadata, spec }: LeaseObject, earlier: LeaseState = ABSENT): LeaseState {
   const { uid, resourceVersion: version, annotations } = metadata;
   const { leaseDurationSeconds = null, acquireTime = null, renewTime = null, leaseTransitions } = spec ?? {};
   const holder = spec?.holderIdentity ?? "";
@@ -94,43 +101,40 @@ export function stateOf({ metadata, spec }: LeaseObject): LeaseState {
   const isOurs = holder !== "" && written !== null && written.term !== null && written.holder === holder &&
     written.renewTime === renewTime;
   const term = isOurs ? written.term : null;
-  const { termId, beat } = term ?? {};
-  return {
+  const spoken = { holder, leaseDurationSeconds, acquireTime, renewTime, leaseTransitions: leaseTransitions ?? 0 };
+  const state: LeaseState = {
     version,
-    mark: JSON.stringify(
-      [
-        uid,
-        holder,
-        leaseDurationSeconds,
-        acquireTime,
-        renewTime,
-        leaseTransitions ?? null,
-        termId ?? null,
-        beat ?? null,
-      ],
-    ),
-    holder,
+    mark: JSON.stringify([uid, ...Object.values(spoken), term?.termId ?? null, term?.beat ?? null]),
     term,
     after: highestIn(written),
-    leaseDurationSeconds,
-    acquireTime,
-    renewTime,
-    leaseTransitions: leaseTransitions ?? 0,
+    firstSeen: 0n,
+    ...spoken,
     metadata: isOurs ? parseMetadata(annotations?.[METADATA]) : {},
     transferTo: holder === "" ? written?.transferTo ?? "" : "",
   };
+  // The count of terms tells a term from itself, when it has expired and asked again.
+  const isKnown = earlier.holder !== "" && termOf(earlier) === termOf(state) &&
+    earlier.leaseTransitions === state.leaseTransitions;
+  return { ...state, firstSeen: isKnown ? earlier.firstSeen : numberOf(version) };
+}
+
+/** Names the term of a holder. One of another program has no id: it is known by what stays the same while it lasts. */
+export function termOf({ term, holder, acquireTime, leaseTransitions }: LeaseState): string {
+  return term?.termId ?? `${holder} ${acquireTime ?? ""} ${leaseTransitions}`;
 }
 
 /**
  * Returns the token of the term that a state shows: the version of the acquiring write, which grows with every write to
  * the cluster's etcd, also across a Lease that was deleted. In a cluster that was set up anew with an old Lease, the
  * versions are behind: then one more than the last token.
+ *
+ * The acquiring write could not name its own version, every heartbeat names it. In between it is the version under which
+ * the term was first seen, which is later if others have written since. Later than the next term's it never is.
  */
-export function tokenOf({ version, term, after }: LeaseState): bigint {
+export function tokenOf({ firstSeen, term, after }: LeaseState): bigint {
   if (term !== null && term.token !== null) return term.token;
   const floor = (term?.after ?? after) + 1n;
-  const token = numberOf(version);
-  return token > floor ? token : floor;
+  return firstSeen > floor ? firstSeen : floor;
 }
 
 /**

@@ -13,22 +13,20 @@ import {
   type LeaseState,
   numberOf,
   stateOf,
+  termOf,
   type TermRecord,
   tokenOf,
 } from "./lease_object.ts";
 
 /** A Lease as it was last seen. */
-export type Look = LeaseState & Since & {
-  /** Of another program's holder, the version under which it was first seen: its token, as far as anybody knows. */
-  readonly firstSeen: bigint | null;
-};
+export type Look = LeaseState & Since;
 
 /**
  * Remembers the last look at each group. Only a hint what to try: each write is conditional on the version that was
  * seen.
  */
 export class Looks {
-  readonly #looks: StandingRecords<LeaseState & { readonly firstSeen: bigint | null }>;
+  readonly #looks: StandingRecords<LeaseState>;
 
   constructor(clock: Clock) {
     this.#looks = new StandingRecords(clock, (a, b) => a.mark === b.mark);
@@ -41,12 +39,7 @@ export class Looks {
 
   /** Remembers what the API server has answered: the Lease of a group, or that there is none. */
   see(electionGroup: string, lease: LeaseObject | null): Look {
-    const state = lease === null ? ABSENT : stateOf(lease);
-    const known = this.get(electionGroup);
-    const isForeign = state.holder !== "" && state.term === null;
-    const isKnown = known !== undefined && foreignTermOf(known) === foreignTermOf(state);
-    const firstSeen = isForeign ? (isKnown ? known.firstSeen : null) ?? numberOf(state.version) : null;
-    return this.#looks.see(electionGroup, { ...state, firstSeen });
+    return this.#looks.see(electionGroup, lease === null ? ABSENT : stateOf(lease, this.get(electionGroup)));
   }
 
   /**
@@ -93,13 +86,13 @@ export class Looks {
 
   /** Describes the holder. */
   describe(look: Look, asked = 0): LeaderInfo | null {
-    const { holder, term, acquireTime, renewTime, sinceWall, metadata } = look;
+    const { holder, acquireTime, renewTime, sinceWall, metadata } = look;
     if (holder === "") return null;
     const expiresIn = this.#expiresIn(look, asked);
     return {
       leaderId: holder,
-      termId: term?.termId ?? foreignTermOf(look),
-      token: look.firstSeen ?? tokenOf(look),
+      termId: termOf(look),
+      token: tokenOf(look),
       leadershipAcquiredAt: dateOf(acquireTime) ?? new Date(sinceWall),
       lastHeartbeat: dateOf(renewTime),
       metadata,
@@ -118,11 +111,6 @@ export class Looks {
 export function leaseIn(electionGroup: string, look: Look, { termId, heartbeatTimeout }: TermRecord): Lease {
   const acquiredAt = dateOf(look.acquireTime) ?? new Date(look.sinceWall);
   return { electionGroup, participantId: look.holder, termId, token: tokenOf(look), acquiredAt, heartbeatTimeout };
-}
-
-/** Names a term of another program, which has no id: by what stays the same while it lasts. */
-function foreignTermOf({ holder, acquireTime, leaseTransitions }: LeaseState): string {
-  return `${holder} ${acquireTime ?? ""} ${leaseTransitions}`;
 }
 
 function dateOf(time: string | null): Date | null {

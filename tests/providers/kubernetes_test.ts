@@ -217,11 +217,29 @@ function testServer(url: string): void {
 
   test("the token stays what the leader was told, when others write before its first heartbeat", async () => {
     const leader = opened.open();
-    const lease = await win(leader, request(newGroup()));
+    const asked = request(newGroup());
+    const lease = await win(leader, asked);
     const { metadata } = await hand.patch(lease.electionGroup, { metadata: { labels: { touched: "1" } } });
     assert.ok(BigInt(metadata.resourceVersion) > lease.token);
+    assert.equal((await leader.read(lease.electionGroup, soon()))?.token, lease.token);
+    assert.equal((await win(leader, asked)).token, lease.token, "also when it asks again");
+    await hand.patch(lease.electionGroup, { metadata: { labels: { touched: "2" } } });
     assert.equal(await leader.renew(lease, soon()), "renewed");
     assert.equal((await opened.open().read(lease.electionGroup, soon()))?.token, lease.token);
+  });
+
+  test("a term that has expired and asks again gets the version of its second write, everywhere the same", async () => {
+    const clock = new MovingClock();
+    const [provider, other] = [opened.open({ clock }), opened.open()];
+    const asked = request(newGroup());
+    const first = await win(provider, asked);
+    assert.equal((await other.read(asked.electionGroup, soon()))?.token, first.token);
+    clock.moveOn(asked.heartbeatTimeout * 1.001);
+    const second = await win(provider, asked);
+    assert.equal(second.token, BigInt((await hand.get(asked.electionGroup)).metadata.resourceVersion));
+    for (const each of [provider, other, opened.open()]) {
+      assert.equal((await each.read(asked.electionGroup, soon()))?.token, second.token);
+    }
   });
 
   test("the token is the version of the acquiring write, and every heartbeat changes the spec", async () => {

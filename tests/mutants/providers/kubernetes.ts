@@ -99,10 +99,20 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "the token is the version that the Lease has now",
-    "group_lease.ts",
-    ["token: term.token ?? token ?? tokenOf(look)", "token: term.token ?? tokenOf(look)"],
+    "lease_object.ts",
+    [
+      "return { ...state, firstSeen: isKnown ? earlier.firstSeen : numberOf(version) };",
+      "return { ...state, firstSeen: numberOf(version) };",
+    ],
     MAIN,
     "the token stays what the leader was told",
+  ),
+  mutant(
+    "a term that asks again after it has expired has the version of its first write",
+    "lease_object.ts",
+    ["earlier.leaseTransitions === state.leaseTransitions", "true"],
+    MAIN,
+    "gets the version of its second write",
   ),
   mutant(
     "a heartbeat moves the token",
@@ -114,7 +124,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   mutant(
     "the token begins anew in a cluster that was set up anew",
     "lease_object.ts",
-    ["return token > floor ? token : floor;", "return token;"],
+    ["return firstSeen > floor ? firstSeen : floor;", "return firstSeen;"],
     MAIN,
     "a cluster was set up anew",
   ),
@@ -272,7 +282,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "looks.ts",
     [
       "this.see(electionGroup, isDeleted ? null : lease)",
-      "{ ...stateOf(lease), firstSeen: null, since: 0, sinceWall: 0 }",
+      "{ ...stateOf(lease), since: 0, sinceWall: 0 }",
     ],
     WATCH,
     "tells acquire() that the holder lives",

@@ -28,7 +28,7 @@ export class MovingClock implements Clock {
 export interface MadeUp {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | readonly string[];
+  readonly body?: string | readonly (string | Uint8Array)[];
 }
 
 /** Requests that a test counts, holds back, loses and answers itself. */
@@ -91,7 +91,9 @@ export class Post {
 /** A body that is a list comes in pieces, and then stays open, also when the request is given up. */
 function answerOf({ status, headers = {}, body = "" }: MadeUp): Awaited<ReturnType<KubernetesRequest>> {
   async function* chunks() {
-    for (const piece of typeof body === "string" ? [body] : body) yield new TextEncoder().encode(piece);
+    for (const piece of typeof body === "string" ? [body] : body) {
+      yield typeof piece === "string" ? new TextEncoder().encode(piece) : piece;
+    }
     if (typeof body === "string") return;
     await new Promise(() => {});
   }
