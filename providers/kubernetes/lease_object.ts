@@ -128,8 +128,8 @@ export function termOf({ term, holder, acquireTime, leaseTransitions }: LeaseSta
  * the cluster's etcd, also across a Lease that was deleted. In a cluster that was set up anew with an old Lease, the
  * versions are behind: then one more than the last token.
  *
- * The acquiring write could not name its own version, every heartbeat names it. In between it is the version under which
- * the term was first seen, which is later if others have written since. Later than the next term's it never is.
+ * The acquiring write could not name its own version, every heartbeat names it. In between it is the version under
+ * which the term was first seen, which is later if others have written since. It is never that of the next term.
  */
 export function tokenOf({ firstSeen, term, after }: LeaseState): bigint {
   if (term !== null && term.token !== null) return term.token;
