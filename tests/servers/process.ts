@@ -130,7 +130,7 @@ function send(pid: number, signal: NodeJS.Signals): void {
 }
 
 /** The processes that `root` started, and those that they started; PostgreSQL's each lead a group of their own. */
-export function descendants(root: number): number[] {
+function descendants(root: number): number[] {
   if (!existsSync("/proc/self/stat")) return [];
   const children = new Map<number, number[]>();
   for (const entry of readdirSync("/proc")) {
