@@ -15,7 +15,10 @@ export const CLOCK_RATE_ERROR = 0.001;
  * smaller step ends a lease early by less than the holder's safety margin, which is twice that by default.
  */
 const TOLERANCE = 1 / 20;
-/** The error that is always believed, in milliseconds: a server may give its time in whole ones, and a clock be read a little off. */
+/**
+ * The error that is always believed, in milliseconds: a server may give its time in whole ones, and a clock be read a
+ * little off.
+ */
 const ROUNDING = 2;
 
 /** A record of a term as an answer showed it. */

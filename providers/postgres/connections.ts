@@ -61,7 +61,7 @@ export interface ConnectionSettings extends DialerSettings {
   readonly prepare: boolean;
 }
 
-/** The time for which the client waits longer than the server for the end of a statement: the server's answer says more. */
+/** The time for which the client outwaits the server at the end of a statement: the server's answer says more. */
 const CLIENT_SLACK_MS = 500;
 
 /** The number of connections of a pool of `pg` that is not told otherwise. */

@@ -7,7 +7,8 @@ import { checkLeader, lose, now, onStage, soon, type Stage, until, wait, win, wi
 import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
 /**
- * The number of groups that are listed at once: more than a page, a cursor or a directory of any backend hands out in one
+ * The number of groups that are listed at once: more than a page, a cursor or a directory of any backend hands out in
+ * one
  * piece.
  */
 const GROUPS = 250;

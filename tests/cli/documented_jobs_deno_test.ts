@@ -7,7 +7,7 @@ const text = await Deno.readTextFile(new URL("../../docs/jobs.md", import.meta.u
 /** Every line that is a command, or has one after the fields of a crontab or a unit, and what runs in it. */
 const lines = [...text.matchAll(/\belect (run [^`\n]*?) -- ([^`\n]+)/g)]
   .map(([, options = "", command = ""]) => ({ options: options.split(" "), command: command.trim() }))
-  .filter(({ options, command }) => !/TIME|…/.test(options.join(" ")) && command !== "COMMAND");
+  .filter(({ options, command }) => !/TIME|\u2026/.test(options.join(" ")) && command !== "COMMAND");
 
 Deno.test("docs/jobs.md has a command line for each way to start a job", () => {
   assert.deepEqual(lines.map(({ command }) => command), [

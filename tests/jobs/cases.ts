@@ -16,7 +16,7 @@ export interface JobCase {
   run(): Promise<void>;
 }
 
-/** Returns the cases on the backend at `url`. `carriesTransfers` says whether it tells for whom a lease was released. */
+/** Returns the cases on the backend at `url`. `carriesTransfers`: whether it tells for whom a lease was released. */
 export function jobCases(name: string, url: string, carriesTransfers: boolean): JobCase[] {
   const cases = [
     { name: `${name}: three hosts that start at once run the job once`, run: () => runsOnce(url, [0, 0, 0]) },
