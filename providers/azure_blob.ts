@@ -48,7 +48,8 @@ import {
   retries,
   unlessRefused,
 } from "./azure_blob/client.ts";
-import { describe, GroupBlob, leaseSeconds, type Look, type TermRecord, toLease } from "./azure_blob/group_blob.ts";
+import { askFor, ATTEMPTS } from "./azure_blob/claim.ts";
+import { describe, GroupBlob, type Look, type TermRecord } from "./azure_blob/group_blob.ts";
 import { parseAzureTarget } from "./azure_blob/target.ts";
 import { JoinedRenewals } from "./kit/joined_renewals.ts";
 import { checkOptions } from "./kit/parameters.ts";
@@ -121,9 +122,6 @@ export function azureBlobProvider(options: AzureBlobOptions): Provider {
 const CANNOT_OPEN = 'Cannot open provider "azure-blob"';
 type RecordMetadata = TermRecord["metadata"];
 
-/** The number of times that a call tries again when the blob has changed under it. */
-const ATTEMPTS = 5;
-
 class AzureBlobProvider implements Provider {
   readonly name = "azure-blob";
   readonly capabilities: ProviderCapabilities = {
@@ -152,32 +150,13 @@ class AzureBlobProvider implements Provider {
   }
 
   acquire(request: AcquireRequest, options: CallOptions): Promise<Acquired | Held> {
-    const asked = this.#acquire(request, options);
+    const { electionGroup } = request;
+    const asked = this.#callGroup("acquire", electionGroup, options.signal, (blob) => askFor(request, blob));
     const settled = asked.then(() => {}, () => {}).finally(() => {
       if (this.#asked.get(request.termId) === settled) this.#asked.delete(request.termId);
     });
     this.#asked.set(request.termId, settled);
     return asked;
-  }
-
-  #acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
-    return this.#callGroup("acquire", request.electionGroup, signal, async (blob) => {
-      const { known } = blob;
-      let look = known === undefined ? await blob.look() : await blob.confirm(known);
-      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        look ??= await blob.create();
-        const isOurs = look?.record?.termId === request.termId;
-        if (look?.isHeld && !isOurs) return { acquired: false, leader: describe(look) };
-        const begin = (seen: Look) => isOurs ? this.#resume(request, seen, blob) : this.#claim(request, seen, blob);
-        const claim = look === null ? "changed" : await begin(look);
-        if (typeof claim === "object") return { acquired: true, lease: claim };
-        if (claim === "ended") return { acquired: false, leader: null };
-        look = await blob.look();
-        // Somebody has the lease and has not said who: the claim is under way, or was given up and will run out.
-        if (claim === "held" && look?.isHeld === false) return { acquired: false, leader: null };
-      }
-      throw new Error("the blob changes all the time");
-    });
   }
 
   renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
@@ -281,61 +260,6 @@ class AzureBlobProvider implements Provider {
     // A failure to open it was told to the callers.
     const opened = await this.#opened?.catch(() => null);
     opened?.close();
-  }
-
-  /**
-   * Begins a term:
-   * 1. take the lease, with the `termId` for its id. From its holder, Azure takes that for a renewal.
-   * 2. Under the lease nobody else writes. So if the ETag is the one that was seen, so is the rest; else look again.
-   * 3. Write the record and its token, on condition of the lease and the ETag.
-   *
-   * A lease that is gone before step 3 was released by somebody who knew the term: it is not taken again, since what
-   * was released stays free until it is asked for anew.
-   *
-   * One that was given up on after step 1 runs out by itself. Until then the record is that of another term, which has
-   * the lease no more, and so is not reported (see `GroupBlob.look`). One that was given up on in step 3, and is
-   * carried out late, finds another ETag or another lease, or is the same term's own claim, which asks again and finds
-   * it.
-   */
-  async #claim(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "held" | "changed" | "ended"> {
-    const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
-    const taken = await blob.take(termId, leaseSeconds(heartbeatTimeout));
-    if (typeof taken === "string") return taken;
-    const look = taken.etag === seen.etag ? seen : await blob.download(termId);
-    if (look === null) return "ended";
-    if (look.record?.termId === termId) return await this.#keep(request, look, look.record, blob);
-    // Also a blob that was deleted and made anew gets a token beyond all before, since Azure's clock has gone on.
-    const acquiredAt = taken.date ?? new Date(0);
-    const now = BigInt(acquiredAt.getTime());
-    const token = look.token < now ? now : look.token + 1n;
-    const record = { participantId, termId, token, acquiredAt, heartbeatTimeout, metadata };
-    if (await blob.write(record, look.etag)) return toLease(electionGroup, record);
-    return await blob.renew(termId) === null ? "ended" : "changed";
-  }
-
-  /**
-   * Finds that the term of `seen` has begun: its lease can be renewed, also when it has expired, since nobody has
-   * written after it. One that was given back cannot. Then its record is emptied first: if this call were given up on
-   * after it had taken the lease again, that would be taken for the grant which has ended.
-   */
-  async #resume(request: AcquireRequest, seen: Look, blob: GroupBlob): Promise<Lease | "changed"> {
-    const { termId } = request;
-    const renewed = await blob.renew(termId);
-    if (renewed === null) {
-      await blob.clear(seen);
-      return "changed";
-    }
-    const look = renewed.etag === seen.etag ? seen : await blob.download(termId);
-    return look?.record?.termId === termId ? await this.#keep(request, look, look.record, blob) : "changed";
-  }
-
-  /** Returns the lease of a term that has it, as `look` shows. */
-  async #keep(request: AcquireRequest, look: Look, record: TermRecord, blob: GroupBlob): Promise<Lease | "changed"> {
-    const { electionGroup, metadata } = request;
-    blob.remember({ ...look, isHeld: true });
-    const isSame = JSON.stringify(record.metadata) === JSON.stringify(metadata);
-    const isKept = isSame || await blob.write({ ...record, metadata }, look.etag);
-    return isKept ? toLease(electionGroup, record) : "changed";
   }
 
   #callGroup<T>(

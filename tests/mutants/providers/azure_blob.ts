@@ -98,7 +98,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "a token is the time, also twice within a second",
-    "azure_blob.ts",
+    "azure_blob/claim.ts",
     [
       "look.token < now ? now : look.token + 1n",
       "now",
@@ -108,7 +108,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "a token is one more than the last, also when that is gone",
-    "azure_blob.ts",
+    "azure_blob/claim.ts",
     [
       "look.token < now ? now : look.token + 1n",
       "look.token + 1n",
@@ -218,7 +218,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "a term that was given back resumes what has ended",
-    "azure_blob.ts",
+    "azure_blob/claim.ts",
     [
       "await blob.clear(seen);",
       "",
@@ -248,7 +248,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   mutant(
     "a claim whose lease was released meanwhile is made anew",
-    "azure_blob.ts",
+    "azure_blob/claim.ts",
     [
       'return await blob.renew(termId) === null ? "ended" : "changed";',
       'return "changed";',
