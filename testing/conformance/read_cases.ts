@@ -8,8 +8,7 @@ import type { ConformanceCase, ConformanceTarget } from "./target.ts";
 
 /**
  * The number of groups that are listed at once: more than a page, a cursor or a directory of any backend hands out in
- * one
- * piece.
+ * one piece.
  */
 const GROUPS = 250;
 
