@@ -191,9 +191,10 @@ function refusalOf(status: number, body: string): Error {
 
 const NO_GATEWAY = "there is no JSON gateway below /v3/: etcd 3.4 or later is needed, with --enable-grpc-gateway";
 
-/** Reads an answer, or a line of one: a stream's stands in `result`, or is an error. */
+/** Reads the first line of an answer: a stream's stands in `result`, or is an error. */
 function parse(text: string): unknown {
-  const json = jsonOf(text) as { result?: unknown; error?: { grpc_code?: number; code?: number; message?: string } };
+  const [line = ""] = text.trimStart().split("\n", 1);
+  const json = jsonOf(line) as { result?: unknown; error?: { grpc_code?: number; code?: number; message?: string } };
   if (json.error !== undefined) {
     throw new EtcdError(json.error.grpc_code ?? json.error.code ?? 0, String(json.error.message));
   }

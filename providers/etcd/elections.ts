@@ -70,8 +70,11 @@ export class Elections {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       signal.throwIfAborted();
       const known = terms.get(key);
-      if (known !== undefined && (known.ending !== null || !known.session.isUsable)) {
-        // Asked for earlier, and not renewed in time, it is being deleted: it must not be mistaken for the new one.
+      const isOver = known !== undefined &&
+        (known.ending !== null || !known.session.isUsable || known.session.ttlMs < heartbeatTimeout);
+      if (isOver) {
+        // Asked for earlier, and not renewed in time, it is being deleted: it must not be mistaken for the new one. And
+        // its session must live for as long as is asked for now.
         await abortable(terms.end(known), signal);
       } else if (known?.token) {
         const isOurs = await this.#renew(known, heartbeatTimeout, { signal, metadata });
@@ -279,7 +282,7 @@ export class Elections {
 
   async #keepAlive(session: Session, signal: AbortSignal): Promise<Kept> {
     const sentAt = instant(this.#parts.clock);
-    session.askedAt = sentAt;
+    session.askedAt = sentAt.monotonic;
     const kept = await session.heartbeats.keepAlive(signal);
     if (!kept.isThere) session.isUsable = false;
     else if (sentAt.monotonic > session.keptAt.monotonic) session.keptAt = sentAt;

@@ -26,9 +26,10 @@ export class Session {
   readonly heartbeats: Heartbeats;
   /** The revision that last wrote the fence; 0 while there is none. */
   fenceRevision = "0";
-  /** Before the last keepalive that etcd answered was sent, and before the last one at all. */
+  /** Before the last keepalive that etcd answered was sent. */
   keptAt: Instant;
-  askedAt: Instant;
+  /** Before the last keepalive was sent, by the monotonic clock. */
+  askedAt: number;
   /** False once somebody has said that it is gone: no term begins in it any more. */
   isUsable = true;
 
@@ -38,7 +39,7 @@ export class Session {
     this.fence = given.fence;
     this.heartbeats = given.heartbeats;
     this.keptAt = given.keptAt;
-    this.askedAt = given.keptAt;
+    this.askedAt = given.keptAt.monotonic;
   }
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Clock, elapsedSince, sleep } from "../../src/time/clock.ts";
+import { type Clock, sleep } from "../../src/time/clock.ts";
 import type { EtcdClient } from "./client.ts";
 import { isCreatedAt, put, remove, type TxnAnswer } from "./requests.ts";
 import { raiseFence, type Session } from "./sessions.ts";
@@ -112,7 +112,7 @@ export class Terms {
     const { session } = term;
     // Once nobody has asked for so long that it is kept alive, it is gone. Should such a request still be on its way:
     // nobody asks again, and so it goes in time.
-    while (elapsedSince(this.#clock, session.askedAt) <= 2 * session.ttlMs) {
+    while (this.#clock.monotonic() - session.askedAt <= 2 * session.ttlMs) {
       await sleep(this.#clock, PAUSE_MS, this.#client.closing);
       try {
         return await this.#delete(term);

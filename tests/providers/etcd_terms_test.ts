@@ -220,6 +220,18 @@ function testTerms(url: string): void {
     await win(provider, request(lease.electionGroup));
   });
 
+  test("a term that asks for longer than before gets a session that lives as long", async () => {
+    await using opened = new Opened(url);
+    const provider = opened.open();
+    const wanted = request(newGroup(), { heartbeatTimeout: SHORT_MS });
+    const lease = await win(provider, wanted);
+    const longer = await win(provider, { ...wanted, heartbeatTimeout: 30_000 });
+    assert.ok(longer.token > lease.token);
+    const { lease: ID } = await kept(url, longer);
+    const { grantedTTL } = await ask<{ grantedTTL: string }>(url, "lease/timetolive", { ID });
+    assert.equal(grantedTTL, "30");
+  });
+
   test("elections of one timeout share one session; closing ends it, unless a term may rely on it", async () => {
     await using opened = new Opened(url);
     const [idle, leading] = [opened.open(), opened.open()];

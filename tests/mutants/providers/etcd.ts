@@ -190,8 +190,14 @@ export const MUTANTS: readonly ProviderMutant[] = [
   mutant(
     "a term begins anew while its old key is being deleted",
     "elections",
-    ["(known.ending !== null || !known.session.isUsable)", "(!known.session.isUsable)"],
+    ["(known.ending !== null || !known", "(!known"],
     terms("deletes nothing"),
+  ),
+  mutant(
+    "a term that asks for longer keeps a session that lives for less",
+    "elections",
+    [" || known.session.ttlMs < heartbeatTimeout);", ");"],
+    terms("asks for longer"),
   ),
   mutant(
     "closing ends sessions that terms rely on",
