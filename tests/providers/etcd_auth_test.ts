@@ -104,13 +104,11 @@ authTest("a watch gets another token, when the cluster has forgotten its own", a
   await until("it is live again", () => look().catch(() => false), patience(8_000));
 });
 
-authTest("a token that died with the server is replaced within the call", async (server, as) => {
+authTest("a token that the cluster has forgotten is replaced within the call", async (_, as, etcdctl) => {
   await using provider = etcdProvider({ url: as("elect:hunter%252") });
   const lease = await win(provider, request(newGroup(), { heartbeatTimeout: 60_000 }));
-  await server.kill();
-  await server.restart();
-  // The connections died, too.
-  await provider.read(lease.electionGroup, soon()).catch(() => {});
+  await etcdctl("--user=root:root-secret", "auth", "disable");
+  await etcdctl("auth", "enable");
   const answers = await Promise.all([1, 2, 3].map(() => provider.renew(lease, soon())));
   assert.deepEqual(answers, ["renewed", "renewed", "renewed"]);
   await lose(etcdProvider({ url: as("elect:hunter%252") }), request(lease.electionGroup));

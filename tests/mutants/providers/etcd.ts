@@ -263,7 +263,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "a token that was refused stays",
     "client",
     ["      await this.#tokens.forget(token);\n", ""],
-    auth("a token that died"),
+    auth("a token that the cluster has forgotten"),
   ),
   mutant(
     "a member that does not answer is asked again",
