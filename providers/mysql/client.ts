@@ -61,7 +61,6 @@ export class GuestClient implements Client {
 
   run(statements: readonly string[]): Promise<Rows> {
     const guarded = [
-      BY_ITSELF,
       "SET @multilock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1",
       ...statements.flatMap((statement) => [BY_ITSELF, statement]),
       "SET SESSION innodb_lock_wait_timeout = @multilock_wait",

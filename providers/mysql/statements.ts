@@ -220,10 +220,9 @@ function text(value: string): string {
 /**
  * 1. A plain read says whether the row looks free: it takes no lock and waits for nobody. While another term holds the
  *    lease, that is all; the other statements find nothing to do.
- * 2. The row is made, if the group has none. Of several that do, one succeeds; its row is as good as ours. The row
- *    begins with the time as its token: a table that was emptied, or brought back from a backup, goes on above what
- *    was given out before.
- * 3. The `UPDATE` takes the row over if it is free *then*.
+ * 2. The row is made, if the group has none. Of several that do, one succeeds; its row is as good as ours.
+ * 3. The `UPDATE` takes the row over if it is free *then*. Its token is one more, or the time, if that is later: a
+ *    table that was emptied, or brought back from a backup, goes on above what was given out before.
  * 4. If the row bears our term, and as much of a lease as we have asked for, that can only be by step 3, now or in
  *    another call of the term.
  */
@@ -236,7 +235,7 @@ function acquireSql(table: string, values: AcquireValues): readonly string[] {
   return [
     begin({ [FREE]: `(SELECT IF(${free(CLOCK, values)}, 1, 0) FROM ${table} WHERE ${key})` }),
     `INSERT IGNORE INTO ${table} (${COLUMNS})
-SELECT ${bytes(group)}, ${NOW}, X'', X'', 0, 0, 0, 0, X'', X'7b7d', X'', 0, X'', 0 FROM DUAL
+SELECT ${bytes(group)}, 0, X'', X'', 0, 0, 0, 0, X'', X'7b7d', X'', 0, X'', 0 FROM DUAL
 WHERE ${FREE} IS NULL AND ${WRITABLE} = 1`,
     `UPDATE ${table} SET
   token = IF(${again}, token, GREATEST(token + 1, ${NOW})),

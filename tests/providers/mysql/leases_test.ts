@@ -83,6 +83,59 @@ function testLeases(url: string): void {
     assert.deepEqual(await row(), before);
   });
 
+  test("renew() of a term that is over renews nothing of its successor", async () => {
+    const table = newTable();
+    const provider = open({ table });
+    const lease = await lead(provider, "g");
+    await provider.release(lease, soon());
+    await lead(provider, "g");
+    const before = await sql(url, `SELECT * FROM ${table}`);
+    assert.equal(await provider.renew(lease, soon()), "lost");
+    assert.equal(await provider.renew(lease, { ...soon(), metadata: { a: "b" } }), "lost");
+    assert.equal(await provider.release(lease, soon()), "notHolder");
+    assert.deepEqual(await sql(url, `SELECT * FROM ${table}`), before);
+  });
+
+  test("metadata that comes after newer of the same provider is dropped, and its lease is renewed", async () => {
+    const table = newTable();
+    const provider = open({ table });
+    const lease = await lead(provider, "g", { metadata: { a: "newest" } });
+    await sql(url, `UPDATE ${table} SET written = written + 1000`);
+    const calls = [
+      () => provider.renew(lease, { ...soon(), metadata: { a: "late" } }),
+      () => acquire(provider, "g", { termId: lease.termId, metadata: { a: "late" } }),
+    ];
+    for (const call of calls) {
+      await call();
+      assert.deepEqual((await provider.read("g", soon()))?.metadata, { a: "newest" });
+    }
+    assert.equal(await calls[0]?.(), "renewed");
+    // What another provider has counted says nothing.
+    const other = open({ table });
+    assert.equal(await other.renew(lease, { ...soon(), metadata: { a: "other" } }), "renewed");
+    assert.deepEqual((await provider.read("g", soon()))?.metadata, { a: "other" });
+  });
+
+  test("a take-over that was undone, because another one won, is a lost race; a heartbeat is unknown", async () => {
+    const table = newTable();
+    const provider = open({ table });
+    const lease = await lead(provider, "held");
+    await provider.release(await lead(provider, "free"), soon());
+    // What the server answers to the victim of a deadlock, and a cluster to whoever is late.
+    for (const number of [1213, 3101]) {
+      await sql(
+        url,
+        `CREATE TRIGGER undone_${table} BEFORE UPDATE ON ${table} FOR EACH ROW
+  SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = ${number}`,
+      );
+      assert.deepEqual(await acquire(provider, "free"), { acquired: false, leader: null });
+      await assert.rejects(provider.renew(lease, soon()), ProviderError);
+      await sql(url, `DROP TRIGGER undone_${table}`);
+      assert.equal(await provider.renew(lease, soon()), "renewed");
+    }
+    await lead(provider, "free");
+  });
+
   test("tokens have 64 bits", async () => {
     const table = newTable();
     const provider = open({ table });
@@ -196,6 +249,7 @@ function testLeases(url: string): void {
     const table = newTable();
     const provider = open({ table });
     const lease = await lead(provider, "g");
+    await provider.release(await lead(provider, "free"), soon());
     const user = `u${newTable()}`.slice(0, 30);
     const plainUrl = new URL(url);
     [plainUrl.username, plainUrl.password] = [user, "role-secret"];
@@ -210,6 +264,7 @@ function testLeases(url: string): void {
         error instanceof ProviderError && /read-only: a replica, or set so/.test(error.message);
       for (const each of [provider, open({ table, url: plainUrl })]) {
         await assert.rejects(acquire(each, "other"), readOnly);
+        await assert.rejects(acquire(each, "free"), readOnly);
         await assert.rejects(each.renew(lease, soon()), readOnly);
         await assert.rejects(each.release(lease, soon()), readOnly);
         await assert.rejects(each.healthCheck(soon()), readOnly);

@@ -138,6 +138,8 @@ withServer("every operation is one round trip, and so are the heartbeats of a th
   }
 });
 
+const LATE = new Error("it outlives its time");
+
 withServer("a server that hangs is not pressed upon, and no call outlives its time", async (server, providers) => {
   const counter = await Counter.start(server.url);
   try {
@@ -152,13 +154,16 @@ withServer("a server that hangs is not pressed upon, and no call outlives its ti
       ...Array.from({ length: 5 }, () => provider.renew(lease, forEver)),
     ];
     // Each connection is given up in its time, and at most six are being made.
-    await Promise.race([
-      Promise.allSettled(calls),
-      new Promise((resolve) => setTimeout(resolve, patience(1_500))),
-    ]);
+    const late = new Promise<never>((_, reject) => soon().signal.addEventListener("abort", () => reject(LATE)));
+    late.catch(() => {});
+    const settled = Promise.allSettled(calls);
+    for (const call of [calls[0], calls.at(-1)]) {
+      await assert.rejects(Promise.race([call, late]), (error) => error !== LATE);
+    }
+    await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, patience(1_500)))]);
     assert.ok(counter.connections - before <= 6 * patience(1_500) / 250, `${counter.connections - before} connections`);
     await provider[Symbol.asyncDispose]();
-    for (const { status } of await Promise.allSettled(calls)) assert.equal(status, "rejected");
+    for (const { status } of await settled) assert.equal(status, "rejected");
   } finally {
     await server.thaw();
     counter.close();

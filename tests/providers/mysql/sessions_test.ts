@@ -190,6 +190,18 @@ function testSessions(url: string): void {
     });
   });
 
+  test("a row that is locked is waited for no longer than a second, whatever the session would", async () => {
+    const table = newTable();
+    const own = providers.open({ url, table });
+    await own.release(await lead(own, "g"), soon());
+    await withPool({ session: "SET SESSION innodb_lock_wait_timeout = 50" }, async (pool) => {
+      const provider = providers.open({ pool: pool as never, table, statementTimeout: "30s" });
+      await whileLocked(url, `SELECT * FROM ${table} FOR UPDATE`, async () => {
+        await assert.rejects(acquire(provider, "g"), /another session has locked the row/);
+      });
+    });
+  });
+
   test("a session of its own commits, whatever new sessions are set to", async () => {
     const admin = await newSession(url);
     const table = newTable();
