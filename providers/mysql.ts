@@ -10,7 +10,8 @@
  *   lease early for those that had asked before, and the leader's next heartbeat renews; *a process that asks for the
  *   first time believes the clock*, and can lead beside the old leader until that one's next heartbeat or deadline. Set
  *   back, it keeps a dead leader in office no longer than one lease from when a waiting process has first seen its last
- *   heartbeat.
+ *   heartbeat. The clocks of several servers need not agree: an expiry counts at the server that wrote it, and
+ *   elsewhere a lease is over when its row has stood still.
  * - **Not promised**: that a lease survives a failover to a replica, which replicates asynchronously and may not have
  *   heard of the last lease; nor a crash where `innodb_flush_log_at_trx_commit` is not 1. A Galera cluster has no such
  *   gap: a commit that conflicts with an earlier one of another node fails there, and is a lost race.

@@ -47,14 +47,15 @@ export class OwnClient extends PooledClient implements Client {
 
 /**
  * What a session is, whatever the server's defaults are. A wait for a locked row, or for a table that is being changed,
- * must not come to life long after its caller has given up; a second is the shortest that MySQL knows.
+ * must not come to life long after its caller has given up; a second is the shortest that MySQL knows. MariaDB, which
+ * alone reads the comment, then waits at a node of a Galera cluster for what others have committed.
  */
 function sessionSql(statementTimeout: number): readonly string[] {
   return [
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
     `SET SESSION autocommit = 1, innodb_lock_wait_timeout = 1, lock_wait_timeout = ${
       Math.ceil(statementTimeout / 1_000)
-    }`,
+    } /*M!100300 , wsrep_sync_wait = 3 */`,
   ];
 }
 

@@ -19,6 +19,10 @@
  * bounds that come with the call, and a row that still has the version that the caller has seen for a whole lease is
  * free whatever the time is. A version is a random id that comes with each call that writes.
  *
+ * **Clocks of several servers** say nothing about each other: those of a cluster, or of a primary and the replica that
+ * takes over. So a row keeps which server wrote its expiry, and an expiry counts at that server alone; at another one,
+ * a row is free when it has stood still.
+ *
  * **Assignments** read no column that was assigned before them: MySQL and MariaDB have such a column new, MariaDB's
  * mode `SIMULTANEOUS_ASSIGNMENT` has it old.
  *
@@ -147,6 +151,9 @@ const NOW = "@multilock_now";
 const WRITABLE = "@multilock_writable";
 const FREE = "@multilock_free";
 
+/** The server that answers. */
+const SERVER = "CONCAT(@@GLOBAL.hostname, X'3a', @@GLOBAL.port)";
+
 /** Whether the server is for writing: the setting is a number, or from MariaDB 12 on a word. */
 const MAY_WRITE = "CONCAT(@@GLOBAL.read_only) IN (X'30', X'4f4646')";
 /** Out of range, and so an error, where autocommit is off. */
@@ -164,7 +171,7 @@ function begin(more: Readonly<Record<string, string>> = {}): string {
  */
 function overdue(now: string, believed: string, { earliest, latest }: Bounds, isOwn: boolean): string {
   const tooLate = isOwn ? "" : ` AND ${now} <= ${highest(latest)}`;
-  return `(expires_at <= ${believed} AND ${now} >= ${lowest(earliest)}${tooLate})`;
+  return `(server = ${SERVER} AND expires_at <= ${believed} AND ${now} >= ${lowest(earliest)}${tooLate})`;
 }
 
 /** What a row must be for a call to take it. */
@@ -178,10 +185,11 @@ function free(now: string, { term, asker, calls, evidence }: AcquireValues): str
 
 /** What becomes a record, in this order. What is left counts from when the row is read. */
 const RECORD = `${NOW} / 1000, HEX(version), lease_us / 1000, HEX(participant_id), HEX(term_id), token,
-  acquired_at / 1000, heartbeat_at / 1000, HEX(metadata), (expires_at - ${CLOCK}) / 1000`;
+  acquired_at / 1000, heartbeat_at / 1000, HEX(metadata),
+  IF(server = ${SERVER}, expires_at - ${CLOCK}, lease_us) / 1000`;
 
 const COLUMNS = "election_group, token, term_id, participant_id, acquired_at, heartbeat_at, lease_us, expires_at, " +
-  "version, metadata, written_by, written, released_by, released_call";
+  "server, version, metadata, written_by, written, released_by, released_call";
 
 /**
  * Builds the statements for `table` in `schema`, or in the database of the connection.
@@ -229,13 +237,13 @@ function text(value: string): string {
 function acquireSql(table: string, values: AcquireValues): readonly string[] {
   const { group, term, participant, timeoutMs, metadata, call } = values;
   const [key, mine, timeout] = [`election_group = ${bytes(group)}`, bytes(term), micros(timeoutMs)];
-  const again = `(term_id = ${mine} AND expires_at > ${NOW})`;
+  const again = `(term_id = ${mine} AND (expires_at > ${NOW} OR server <> ${SERVER}))`;
   const until = `${NOW} + ${timeout}`;
   const outdated = `(${again} AND written_by = ${bytes(metadata.source)} AND written > ${metadata.ordinal})`;
   return [
     begin({ [FREE]: `(SELECT IF(${free(CLOCK, values)}, 1, 0) FROM ${table} WHERE ${key})` }),
     `INSERT IGNORE INTO ${table} (${COLUMNS})
-SELECT ${bytes(group)}, 0, X'', X'', 0, 0, 0, 0, X'', X'7b7d', X'', 0, X'', 0 FROM DUAL
+SELECT ${bytes(group)}, 0, X'', X'', 0, 0, 0, 0, X'', X'', X'7b7d', X'', 0, X'', 0 FROM DUAL
 WHERE ${FREE} IS NULL AND ${WRITABLE} = 1`,
     `UPDATE ${table} SET
   token = IF(${again}, token, GREATEST(token + 1, ${NOW})),
@@ -248,6 +256,7 @@ WHERE ${FREE} IS NULL AND ${WRITABLE} = 1`,
   written = IF(${outdated}, written, ${metadata.ordinal}),
   written_by = ${bytes(metadata.source)},
   expires_at = IF(${again}, GREATEST(expires_at, ${until}), ${until}),
+  server = ${SERVER},
   term_id = ${mine}
 WHERE ${key} AND ${WRITABLE} = 1 AND (${FREE} IS NULL OR ${FREE} = 1) AND ${free(NOW, values)}`,
     `SELECT term_id = ${mine} AND expires_at >= ${until}, ${WRITABLE}, ${RECORD}
@@ -288,7 +297,8 @@ function prolongSql(table: string, alike: readonly RenewValues[], call: string):
   heartbeat_at = GREATEST(heartbeat_at, ${NOW}),
   lease_us = GREATEST(lease_us, ${timeout}),
   version = ${bytes(call)},${metadata === null ? "" : metadataSql(metadata)}
-  expires_at = GREATEST(expires_at, ${NOW} + ${timeout})
+  expires_at = GREATEST(expires_at, ${NOW} + ${timeout}),
+  server = ${SERVER}
 WHERE ${WRITABLE} = 1 AND ${inGroups(alike)}
   AND (election_group, term_id) IN (${alike.map(({ group, term }) => `(${bytes(group)}, ${bytes(term)})`).join(", ")})
   AND NOT ${overdue(NOW, believed, { earliest, latest }, true)}`;
@@ -331,6 +341,7 @@ function createTableSql(table: string): string {
   heartbeat_at BIGINT NOT NULL,
   lease_us BIGINT NOT NULL,
   expires_at BIGINT NOT NULL,
+  server VARBINARY(255) NOT NULL,
   version VARBINARY(64) NOT NULL,
   metadata LONGTEXT CHARACTER SET utf8mb4 NOT NULL,
   written_by VARBINARY(64) NOT NULL,

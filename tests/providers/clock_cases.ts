@@ -93,6 +93,21 @@ export function clockCases(start: () => Promise<SteppedServer>, newProviders: ()
     assert.ok(time >= heartbeatTimeout * 0.8 && time < heartbeatTimeout * 2, `after ${time} ms`);
   });
 
+  withClock("a lease that was taken after a step back is not ended by a smaller one forwards", async (server, all) => {
+    const options = { url: server.url, table: newTable() };
+    const heartbeatTimeout = 5_000;
+    const [leader, follower] = [all.open(options), all.open(options)];
+    await lead(leader, "another");
+    await follower.read("another", soon());
+    await server.setClock(-300);
+    const lease = await lead(leader, "g", { heartbeatTimeout });
+    const takenAt = performance.now();
+    await server.setClock(-290);
+    const answer = await acquire(follower, "g", { heartbeatTimeout });
+    if (performance.now() - takenAt < heartbeatTimeout * 0.9) assert.ok(!answer.acquired, "it has just been taken");
+    if (!answer.acquired) assert.equal(await leader.renew(lease, soon()), "renewed");
+  });
+
   withClock("a leader keeps its term, when the clock is set back and then forwards", async (server, providers) => {
     const options = { url: server.url, table: newTable() };
     const heartbeatTimeout = 5_000;

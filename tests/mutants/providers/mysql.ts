@@ -41,8 +41,8 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
       "a late renewal writes its older expiry",
       ...[
         STATEMENTS,
-        "expires_at = GREATEST(expires_at, ${NOW} + ${timeout})",
-        "expires_at = ${NOW} + ${timeout}",
+        "expires_at = GREATEST(expires_at, ${NOW} + ${timeout}),",
+        "expires_at = ${NOW} + ${timeout},",
       ] as const,
       "shortens no lease",
     ],
@@ -94,6 +94,21 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
       "a call that comes after the release of its term takes the lease",
       ...[STATEMENTS, " AND NOT ${late})`;", ")`;"] as const,
       "comes after the release",
+    ],
+    [
+      "an expiry counts by the clock of another server",
+      ...[STATEMENTS, "(server = ${SERVER} AND expires_at <= ${believed}", "(expires_at <= ${believed}"] as const,
+      "that another server wrote",
+    ],
+    [
+      "a lease of another server is told to be over",
+      ...[STATEMENTS, "IF(server = ${SERVER}, expires_at - ${CLOCK}, lease_us)", "(expires_at - ${CLOCK})"] as const,
+      "that another server wrote",
+    ],
+    [
+      "a term that asks again at another server gets another token",
+      ...[STATEMENTS, "(expires_at > ${NOW} OR server <> ${SERVER})", "expires_at > ${NOW}"] as const,
+      "that another server wrote",
     ],
     [
       "a term renews the lease of its successor",
@@ -313,7 +328,7 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
     [
       "a follower believes a step back",
       ...[STATEMENTS, " AND ${now} >= ${lowest(earliest)}${tooLate})", "${tooLate})"] as const,
-      "between two looks",
+      "taken after a step back",
     ],
     [
       "a leader believes a step forwards",

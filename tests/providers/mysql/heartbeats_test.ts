@@ -45,6 +45,7 @@ function testHeartbeats(url: string): void {
       ...["renewed", "lost", "lost", "renewed", "renewed", "enough", "lost"],
     ]);
     assert.deepEqual((await provider.read("b", soon()))?.metadata, { quote: `'"\\` });
+    assert.ok(((await provider.read("d", soon()))?.expiresIn ?? Infinity) <= 30_000, "it has a timeout of its own");
   });
 
   test("renew() of a thousand leases touches no row of others", async () => {
@@ -97,11 +98,11 @@ function testHeartbeats(url: string): void {
 
   test("renew() goes on, when followers wait for rows on every connection for calls", async () => {
     const table = newTable();
-    const provider = open({ table, poolSize: 2 });
+    const provider = open({ table, poolSize: 1 });
     const lease = await lead(provider, "mine");
     await provider.release(await lead(provider, "free"), soon());
     await whileLocked(url, `SELECT * FROM ${table} WHERE election_group = 'free' FOR UPDATE`, async () => {
-      const looks = Array.from({ length: 6 }, () => acquire(provider, "free"));
+      const looks = Array.from({ length: 3 }, () => acquire(provider, "free"));
       const settled = Promise.allSettled(looks).then(() => "looks");
       assert.equal(await Promise.race([provider.renew(lease, soon()), settled]), "renewed");
       await settled;

@@ -78,9 +78,35 @@ function testLeases(url: string): void {
     const before = await row();
     assert.equal(await provider.renew(lease, soon()), "renewed");
     assert.equal(await provider.renew({ ...lease, heartbeatTimeout: 1_000 }, soon()), "renewed");
+    assert.deepEqual(await row(), before);
     const again = await acquire(provider, "g", { termId: lease.termId, heartbeatTimeout: 20_000 });
     assert.ok(again.acquired && again.lease.token === lease.token);
     assert.deepEqual(await row(), before);
+  });
+
+  test("an expiry that another server wrote counts by no clock, and a standstill does", async () => {
+    const table = newTable();
+    const [leader, newcomer] = [open({ table }), open({ table })];
+    const heartbeatTimeout = 2_000;
+    // Their clock is far behind this one's.
+    const foreign = `UPDATE ${table} SET server = 'elsewhere:3306', expires_at = 1`;
+    const lease = await lead(leader, "g", { heartbeatTimeout });
+    await sql(url, foreign);
+    const start = performance.now();
+    for (const call of [await acquire(newcomer, "g"), await acquire(newcomer, "g")]) {
+      assert.ok(!call.acquired && call.leader?.termId === lease.termId);
+    }
+    const { expiresIn = 0 } = await newcomer.read("g", soon()) ?? {};
+    assert.ok(expiresIn !== null && expiresIn > 0 && expiresIn <= 2_010, `${expiresIn} ms are left`);
+    // The leader has failed over as well: it keeps its lease and its token, which are this server's from then on.
+    const again = await acquire(leader, "g", { termId: lease.termId, heartbeatTimeout });
+    assert.ok(again.acquired && again.lease.token === lease.token);
+    await sql(url, foreign);
+    assert.equal(await leader.renew(lease, soon()), "renewed");
+    await sql(url, foreign);
+    await until("succeeded", async () => (await acquire(newcomer, "g")).acquired);
+    assert.ok(performance.now() - start >= heartbeatTimeout);
+    assert.equal(await leader.renew(lease, soon()), "lost");
   });
 
   test("renew() of a term that is over renews nothing of its successor", async () => {
