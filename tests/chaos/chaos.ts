@@ -6,7 +6,7 @@
 
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { Random } from "../simulation/random.ts";
-import { addressesIn } from "../permissions.ts";
+import { addressesIn, BACKENDS } from "../permissions.ts";
 import { kindOf } from "../servers/kinds.ts";
 import type { TestServer } from "../servers/server.ts";
 import { patience } from "../slowness.ts";
@@ -14,6 +14,15 @@ import { Contestant } from "./contestant.ts";
 import { type Arena, inflict } from "./faults.ts";
 import { Proxy } from "./proxy.ts";
 import { type Testimony, Witness } from "./witness.ts";
+
+/** The backends that processes share without a server, and what they keep in a directory. */
+const ON_DISK: Readonly<Record<string, string>> = { file: "", sqlite: "/elections.db" };
+
+/** The backends that a run may be told, but for that of another kind of machine. */
+export const CONTESTED: readonly string[] = [
+  ...Object.keys(ON_DISK),
+  ...BACKENDS.filter((name) => name !== "sqlserver"),
+];
 
 /** What a run is told. */
 export interface ChaosPlan {
@@ -127,10 +136,11 @@ async function watchLeadership(arena: Arena, witness: Witness, signal: AbortSign
 async function startBackend(
   backend: string,
 ): Promise<{ server: TestServer | null; url: string; end: () => Promise<void> }> {
-  if (backend === "file") {
+  const path = ON_DISK[backend];
+  if (path !== undefined) {
     const directory = await Deno.makeTempDir({ prefix: "elect-chaos-" });
     const end = () => Deno.remove(directory, { recursive: true });
-    return { server: null, url: new URL(`file://${directory}`).href, end };
+    return { server: null, url: `${backend}://${directory}${path}`, end };
   }
   const kind = await kindOf(backend);
   await kind.install();

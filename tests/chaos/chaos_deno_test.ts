@@ -3,9 +3,8 @@
  * What a backend's absence means is decided by its own tests; here it is skipped by name.
  */
 
-import { BACKENDS } from "../permissions.ts";
 import { serverKinds } from "../servers/kinds.ts";
-import { chaos, type ChaosResult, isClean } from "./chaos.ts";
+import { chaos, type ChaosResult, CONTESTED, isClean } from "./chaos.ts";
 import { rowOf } from "./report.ts";
 
 const FAULTS = 50;
@@ -19,7 +18,7 @@ if (unbuilt.length > 0) console.log(`not run, since its server is not built yet:
 
 // The longest first: Azure's leases last 15 s, and an API server of Kubernetes takes as long to start.
 const first = ["azure-blob", "kubernetes", "file"];
-const backends = [...first, ...BACKENDS.filter((name) => !first.includes(name) && name !== "sqlserver")]
+const backends = [...first, ...CONTESTED.filter((name) => !first.includes(name))]
   .filter((name) => !unbuilt.includes(name));
 const results = new Map(backends.map((backend) => [backend, Promise.withResolvers<ChaosResult>()]));
 for (const { promise } of results.values()) promise.catch(() => {});

@@ -4,8 +4,7 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { BACKENDS } from "../permissions.ts";
-import { chaos, isClean } from "./chaos.ts";
+import { chaos, CONTESTED, isClean } from "./chaos.ts";
 import { HEAD, rowOf } from "./report.ts";
 
 const { faults, seed, backend: chosen } = parseArgs(Deno.args.filter((argument) => argument !== "--"), {
@@ -19,7 +18,7 @@ const { faults, seed, backend: chosen } = parseArgs(Deno.args.filter((argument) 
 });
 
 const asked = [chosen].flat().filter((name) => typeof name === "string");
-const backends = asked.length > 0 ? asked : ["file", ...BACKENDS.filter((name) => name !== "sqlserver")];
+const backends = asked.length > 0 ? asked : CONTESTED;
 console.log(HEAD);
 let clean = true;
 for (const backend of backends) {
