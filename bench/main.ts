@@ -94,17 +94,6 @@ if (suites.includes("start")) await run("start", "", "", start);
 await stopBackends();
 
 console.log(`\n${table(measurements, earlier?.measurements)}`);
-if (values.json !== undefined) {
-  const [cores, memory] = [os.cpus(), Math.round(os.totalmem() / 2 ** 30)];
-  const report: Report = {
-    at: new Date().toISOString(),
-    machine: `${cores.length} x ${cores[0]?.model}, ${memory} GiB, ${os.type()} ${os.release()}`,
-    runtime: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`,
-    servers,
-    measurements,
-  };
-  Deno.writeTextFileSync(values.json, JSON.stringify(report, null, 2) + "\n");
-}
 // What a driver keeps alive is of no interest any more.
 Deno.exit(0);
 
@@ -145,6 +134,7 @@ async function run(name: string, backend: string, url: string, suite: Suite): Pr
   try {
     for await (const measurement of suite({ backend, url, ...setting })) {
       measurements.push(measurement);
+      writeReport();
       const { what, unit, runs } = measurement;
       const each = runs.map(format).join(" ");
       console.log(`${name.padEnd(9)} ${measurement.backend.padEnd(10)} ${what.padEnd(26)} ${each} ${unit}`);
@@ -152,4 +142,18 @@ async function run(name: string, backend: string, url: string, suite: Suite): Pr
   } catch (error) {
     console.log(`FAILED ${name} ${backend}: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** Writes what is known by now: a run that is cut off leaves the rest. */
+function writeReport(): void {
+  if (values.json === undefined) return;
+  const [cores, memory] = [os.cpus(), Math.round(os.totalmem() / 2 ** 30)];
+  const report: Report = {
+    at: new Date().toISOString(),
+    machine: `${cores.length} x ${cores[0]?.model}, ${memory} GiB, ${os.type()} ${os.release()}`,
+    runtime: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`,
+    servers,
+    measurements,
+  };
+  Deno.writeTextFileSync(values.json, JSON.stringify(report, null, 2) + "\n");
 }

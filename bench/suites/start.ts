@@ -15,7 +15,10 @@ export async function* start({ runs, quick }: Setting): AsyncIterable<Measuremen
     await Deno.writeTextFile(`${directory}/module.mjs`, `${EMPTY}await import("${mod}");\n${REPORT}`);
     for (const runtime of ["deno", "node", "bun"]) {
       const program = runtime === "deno" ? Deno.execPath() : await findProgram(runtime);
-      if (program === null) continue;
+      if (program === null) {
+        console.log(`skip   start of ${runtime}: it is not there`);
+        continue;
+      }
       const flags = runtime === "deno" ? ["run", "--no-check", "-A"] : [];
       const empty: number[][] = [];
       const module: number[][] = [];
@@ -27,7 +30,10 @@ export async function* start({ runs, quick }: Setting): AsyncIterable<Measuremen
           if (run > 0) results.push(numbers);
         }
       }
-      if (!module.every(([ms]) => ms !== undefined && ms > 0)) continue;
+      if (!module.every(([ms]) => ms !== undefined && ms > 0)) {
+        console.log(`skip   start of ${runtime}: it does not run TypeScript as it is`);
+        continue;
+      }
       const rss = (results: number[][]) => median(results.map(([, mebibytes = NaN]) => mebibytes));
       const line = { suite: "start", backend: runtime };
       yield { ...line, what: "import mod.ts", unit: "ms", runs: module.map(([ms = NaN]) => ms) };
