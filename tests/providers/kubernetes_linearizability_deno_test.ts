@@ -14,8 +14,8 @@ if (server !== null) {
       open: () => kubernetesProvider({ url }),
       faults,
       heartbeatTimeout: 1_000,
-      durationMs: 20_000,
-      paceMs: 80,
+      durationMs: 12_000,
+      paceMs: 200,
       // Every observer judges for itself what stands still.
       expiry: "revocable",
       freezesMs: [300, 1_500],
