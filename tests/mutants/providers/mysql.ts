@@ -311,11 +311,6 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
   ],
   "tests/providers/mysql/clock_deno_test.ts": [
     [
-      "a renewal leaves the version",
-      ...[STATEMENTS, "version = ${bytes(call)},${metadata", "version = version,${metadata"] as const,
-      "keeps no dead leader",
-    ],
-    [
       "a record that stands still is not taken over",
       ...[STATEMENTS, " OR version = ${bytes(evidence.stale)}`", "`"] as const,
       "keeps no dead leader",
@@ -346,11 +341,6 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
       "a call at a server that hangs waits for ever",
       ...[CLIENT, "typeCast: AS_TEXT, timeout };", "typeCast: AS_TEXT, timeout: 0 };"] as const,
       "is not pressed upon",
-    ],
-    [
-      "a connection to a server that hangs is never closed",
-      ...[DIALER, "destroy: () => socket.destroy(),", "destroy() {},"] as const,
-      "ends at a server that hangs",
     ],
   ],
   "tests/providers/mysql_tls_test.ts": [
@@ -384,11 +374,6 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
     [
       "certificates are named and nothing is encrypted",
       ...[TARGET, 'if (mode === "DISABLED" && Object', 'if (mode === "REQUIRED" && Object'] as const,
-      "refuses what it cannot use",
-    ],
-    [
-      "a password that ends the authority is looked up as a host",
-      ...[TARGET, 'if (place.includes("@") ||', "if ("] as const,
       "refuses what it cannot use",
     ],
     [
