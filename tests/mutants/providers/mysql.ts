@@ -111,6 +111,11 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
       "that another server wrote",
     ],
     [
+      "a renewal leaves the version",
+      ...[STATEMENTS, "version = ${bytes(call)},${metadata", "version = version,${metadata"] as const,
+      "changes its version",
+    ],
+    [
       "a term renews the lease of its successor",
       ...[STATEMENTS, "(${bytes(group)}, ${bytes(term)})`", "(election_group, term_id)`"] as const,
       "nothing of its successor",

@@ -162,6 +162,23 @@ function testLeases(url: string): void {
     await lead(provider, "free");
   });
 
+  test("every write of a lease changes its version", async () => {
+    const table = newTable();
+    const provider = open({ table });
+    const seen = new Set<string>();
+    const note = async () =>
+      seen.add(String((await sql(url, `SELECT HEX(version) AS version FROM ${table}`))[0]?.version));
+    const lease = await lead(provider, "g");
+    await note();
+    await provider.renew(lease, soon());
+    await note();
+    await acquire(provider, "g", { termId: lease.termId });
+    await note();
+    await provider.release(lease, soon());
+    await note();
+    assert.equal(seen.size, 4);
+  });
+
   test("tokens have 64 bits", async () => {
     const table = newTable();
     const provider = open({ table });
