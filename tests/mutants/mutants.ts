@@ -68,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an answer after the deadline brings the term back to life",
     file: HEARTBEAT,
-    find: 'if (!this.#term.isValid) return this.#events.over("expired");',
+    find: 'if (left <= 0) return this.#events.over("expired");',
     replace: "",
   },
   {
@@ -162,7 +162,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "waits that outlast a stop",
     file: PARTICIPANT,
-    find: 'this.waiters.rejectAll(this.refusal("wait", "it was stopped"));',
+    find: 'this.waiters.rejectAll(this.refusal("wait", `it was stopped${this.#lastWords()}`));',
     replace: "",
   },
   {
