@@ -45,7 +45,13 @@ export class Contestant {
   /** Sends a signal to `elect` itself: not to its guard, nor to its command. */
   signal(signal: NodeJS.Signals): void {
     // Not by the method of the child process, which in Deno sends no second signal after the first.
-    if (this.#running) process.kill(this.#process?.pid ?? 0, signal);
+    if (!this.#running) return;
+    try {
+      process.kill(this.#process?.pid ?? 0, signal);
+    } catch (error) {
+      // It has ended, and nobody has told yet.
+      if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+    }
   }
 
   /** Ends it for good. */
