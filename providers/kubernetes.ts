@@ -194,8 +194,7 @@ class KubernetesProvider implements Provider {
     { signal, transferTo }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
     return this.#callGroup("release", electionGroup, signal, async (lease) => {
-      // Also if its time is over: a record that is not given back holds up those who have not seen it stand still.
-      return await lease.change(termId, (look) => lease.empty(look, transferTo)) === null ? "notHolder" : "released";
+      return await lease.giveBack(termId, transferTo) ? "released" : "notHolder";
     });
   }
 

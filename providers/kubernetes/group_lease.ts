@@ -104,19 +104,34 @@ export class GroupLease {
    * Ends the term that `look` shows, on condition of its version, so that no late write of this term comes after. The
    * Lease stays, and with it the token. Returns null if something was written since.
    */
-  empty(look: Look, transferTo = ""): Promise<Look | null> {
-    return this.#patch(released(look, this.#parts.clock.wall(), transferTo));
+  empty(look: Look, by: string = crypto.randomUUID(), transferTo = ""): Promise<Look | null> {
+    return this.#patch(released(look, this.#parts.clock.wall(), by, transferTo));
+  }
+
+  /**
+   * Gives the Lease of a term back. Returns whether it had it. An API server that loses its etcd in the middle of a
+   * write tries again by itself, and then refuses what it has written: so a refused release looks for its own name.
+   */
+  async giveBack(termId: string, transferTo?: string): Promise<boolean> {
+    const by = crypto.randomUUID();
+    // Also if its time is over: a record that is not given back holds up those who have not seen it stand still.
+    const isDone = (look: Look) => look.releasedBy === by ? look : null;
+    return await this.change(termId, (look) => this.empty(look, by, transferTo), isDone) !== null;
   }
 
   /**
    * Does `step` on the record of a term until it succeeds: as it was last seen, if the term had the lease then, else as
-   * it is. The verdict that the term has no lease takes a look. Returns null if the term has no record.
+   * it is. The verdict that the term has no lease takes a look: returns what `gone` makes of it, null by default.
    */
-  async change<T>(termId: string, step: (look: Look) => Promise<T | null>): Promise<T | null> {
+  async change<T>(
+    termId: string,
+    step: (look: Look) => Promise<T | null>,
+    gone: (look: Look) => T | null = () => null,
+  ): Promise<T | null> {
     let look = this.known;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       if (look === undefined || !this.#parts.looks.isHeldBy(look, termId)) look = await this.look();
-      if (look.term?.termId !== termId) return null;
+      if (look.term?.termId !== termId) return gone(look);
       const done = await step(look);
       if (done !== null) return done;
       look = undefined;

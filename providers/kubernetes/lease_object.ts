@@ -70,6 +70,8 @@ export interface LeaseState {
   readonly metadata: Readonly<Record<string, string>>;
   /** The participant for whom it was given back; "" where there is none. */
   readonly transferTo: string;
+  /** The call that gave it back; "" where somebody holds it. */
+  readonly releasedBy: string;
 }
 
 /** A group without a Lease. */
@@ -86,6 +88,7 @@ export const ABSENT: LeaseState = {
   leaseTransitions: 0,
   metadata: {},
   transferTo: "",
+  releasedBy: "",
 };
 
 /**
@@ -111,6 +114,7 @@ export function stateOf({ metadata, spec }: LeaseObject, earlier: LeaseState = A
     ...spoken,
     metadata: isOurs ? parseMetadata(annotations?.[METADATA]) : {},
     transferTo: holder === "" ? written?.transferTo ?? "" : "",
+    releasedBy: holder === "" ? written?.releasedBy ?? "" : "",
   };
   // The count of terms tells a term from itself, when it has expired and asked again.
   const isKnown = earlier.holder !== "" && termOf(earlier) === termOf(state) &&
@@ -201,10 +205,11 @@ export function renewed(
 /**
  * The merge patch that gives a Lease back, as client-go does it: its electors then try to take it at once.
  *
+ * @param by names the call
  * @param transferTo for whom; "" for nobody in particular
  */
-export function released(state: LeaseState, wallMs: number, transferTo: string): Record<string, unknown> {
-  const term = { after: String(tokenOf(state)), ...(transferTo !== "" && { transferTo }) };
+export function released(state: LeaseState, wallMs: number, by: string, transferTo: string): Record<string, unknown> {
+  const term = { after: String(tokenOf(state)), by, ...(transferTo !== "" && { transferTo }) };
   const annotations = { [TERM]: JSON.stringify(term), [METADATA]: null };
   return {
     metadata: { resourceVersion: state.version, annotations },
@@ -239,6 +244,7 @@ interface Written {
   readonly holder: unknown;
   readonly renewTime: unknown;
   readonly transferTo: string;
+  readonly releasedBy: string;
 }
 
 function parseTerm(text: string | undefined): Written | null {
@@ -252,8 +258,9 @@ function parseTerm(text: string | undefined): Written | null {
     const isWhole = typeof termId === "string" && termId !== "" && (token === undefined || tokenIn(token) !== null) &&
       typeof heartbeatTimeout === "number" && heartbeatTimeout > 0 && typeof beat === "number";
     const term = isWhole ? { termId, token: tokenIn(token), after: before, heartbeatTimeout, beat } : null;
-    const transferTo = typeof fields.transferTo === "string" ? fields.transferTo : "";
-    return { term, after: before, holder, renewTime, transferTo };
+    const textOf = (value: unknown) => typeof value === "string" ? value : "";
+    const [transferTo, releasedBy] = [textOf(fields.transferTo), textOf(fields.by)];
+    return { term, after: before, holder, renewTime, transferTo, releasedBy };
   } catch {
     return null;
   }

@@ -418,6 +418,25 @@ function testServer(url: string): void {
     assert.equal(await provider.release(lease, soon()), "notHolder", "it was done, although nobody heard of it");
   });
 
+  test("a server that does a write twice, and refuses the second, takes no call for undone", async () => {
+    const post = opened.post();
+    const provider = opened.open({ request: post.request });
+    const electionGroup = newGroup();
+    const first = () => {
+      let count = 0;
+      post.disowns = (sent) => /^(POST|PATCH) /.test(sent) && count++ === 0;
+    };
+    first();
+    const lease = await win(provider, request(electionGroup));
+    first();
+    assert.equal(await provider.renew(lease, soon()), "renewed");
+    first();
+    assert.equal(await provider.release(lease, soon()), "released");
+    post.disowns = () => false;
+    assert.equal(await provider.release(lease, soon()), "notHolder", "a release is told by its own name alone");
+    assert.ok((await win(provider, request(electionGroup))).token > lease.token);
+  });
+
   test("metadata for which others have left no room costs no lease, and is told", async () => {
     const warnings: string[] = [];
     const quiet = () => {};

@@ -499,6 +499,13 @@ export const MUTANTS: readonly ProviderMutant[] = [
     POD,
     "in a pod",
   ),
+  mutant(
+    "a release that was refused does not know its own work",
+    "group_lease.ts",
+    ["look.releasedBy === by ? look : null", "null"],
+    MAIN,
+    "takes no call for undone",
+  ),
 ];
 
 function mutant(

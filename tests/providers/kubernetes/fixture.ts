@@ -38,6 +38,8 @@ export class Post {
   answer: (sent: string) => MadeUp | null = () => null;
   /** Whether the answer to a request is lost, after the server has given it. */
   loses: (sent: string) => boolean = () => false;
+  /** Whether a request is answered by a conflict, after the server has done what it asks for. */
+  disowns: (sent: string) => boolean = () => false;
   readonly #connections: HttpConnections;
   readonly #origin: string;
   readonly #token: string;
@@ -67,8 +69,10 @@ export class Post {
     }
     const headers = { ...init.headers, authorization: `Bearer ${this.#token}` };
     const answer = await exchange(this.#connections, new URL(`${this.#origin}${path}`), { ...init, headers });
-    if (!this.loses(sent)) return answer;
+    const isDisowned = this.disowns(sent);
+    if (!isDisowned && !this.loses(sent)) return answer;
     await textOf(answer.body);
+    if (isDisowned) return answerOf({ status: 409, body: "{}" });
     throw new TypeError("connection reset");
   };
 
