@@ -28,6 +28,8 @@ export function sum(counts: Iterable<Counts>): Counts {
 export interface TestCase {
   /** Its name, as XML has it. */
   readonly name: string;
+  /** Its file, as the runner names it; empty if it does not. */
+  readonly file: string;
   /** How it ended. */
   readonly outcome: keyof Counts;
   /** What the runner says of its failure; empty if it did not fail. */
@@ -48,10 +50,21 @@ export function testCases(xml: string): TestCase[] {
   const pattern = /<testcase\b((?:"[^"]*"|[^>"])*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g;
   return [...xml.matchAll(pattern)].flatMap(([, attributes = "", body = ""]) => {
     const [, name = ""] = /\bname="([^"]*)"/.exec(attributes) ?? [];
+    const [, file = ""] = /\b(?:file|classname)="([^"]*_test\.ts)"/.exec(attributes) ?? [];
     const outcome = outcomeOf(body);
     const [, failure = ""] = /<(?:failure|error)\b(?:"[^"]*"|[^>"])*>([\s\S]*?)<\/(?:failure|error)>/.exec(body) ?? [];
-    return name.endsWith("_test.ts") && outcome !== "failed" ? [] : [{ name, outcome, failure: plain(failure).trim() }];
+    return name.endsWith("_test.ts") && outcome !== "failed"
+      ? []
+      : [{ name, file, outcome, failure: plain(failure).trim() }];
   });
+}
+
+/**
+ * Returns whether a test failed by a bound of time. That may be due to the machine; what is wrong in any other way is
+ * wrong.
+ */
+export function isByClock({ failure }: TestCase): boolean {
+  return /time(d|-)? ?out|TimeoutError|within [\d.,]+ ?m?s\b|took [\d.,]+ ?m?s\b|silent for [\d.,]+ ?ms/i.test(failure);
 }
 
 /** Resolves the entities of a text in XML. */
