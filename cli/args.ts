@@ -48,13 +48,13 @@ export interface Invocation {
   readonly heartbeatTimeout: number | undefined;
   readonly metadata: Readonly<Record<string, string>>;
   readonly repeat: boolean;
-  /** How long to campaign before giving up; undefined for ever. */
+  /** The time to campaign before giving up; undefined for ever. */
   readonly waitMs: number | undefined;
   /** The exit code of one that gave up. */
   readonly conflictExitCode: number;
-  /** How long the lease is kept, from when the command began. */
+  /** The shortest time for which the lease is kept, from when the command began. */
   readonly atLeastMs: number;
-  /** How long it holds back when nobody leads. */
+  /** The time for which it holds back when nobody leads. */
   readonly campaignDelay: number | undefined;
   /** The participant that is to lead next. */
   readonly to: string | undefined;

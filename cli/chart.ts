@@ -7,16 +7,16 @@
 import type { LeaderInfo } from "../mod.ts";
 import { printable } from "./output.ts";
 
-/** What a line shows. */
+/** The contents of a line. */
 export interface ChartRow {
   readonly group: string;
   /** The leader, with what is left of its lease by now. */
   readonly leader: LeaderInfo | null;
-  /** How long a lease lives, in milliseconds. */
+  /** The lifetime of a lease, in milliseconds. */
   readonly leaseMs: number;
   /** For how long the term has lasted, in milliseconds. */
   readonly termMs: number;
-  /** What went wrong when it was last asked; undefined if nothing did. */
+  /** The failure of the last question; undefined if it did not fail. */
   readonly error: string | undefined;
 }
 

@@ -1,5 +1,5 @@
 /**
- * How the command ends: the exit codes, and which error means which.
+ * The ends of the command: the exit codes, and which error means which.
  *
  * @module
  */

@@ -93,7 +93,7 @@ function deliver(signal: NodeJS.Signals): void {
   else handler(signal, ENDING.includes(signal));
 }
 
-/** How often, and at what distance in milliseconds, an inspector is looked for that is about to open. */
+/** The number of looks for an inspector that is about to open, and the time between two of them, in milliseconds. */
 const INSPECTOR_LOOKS = 50;
 const INSPECTOR_LOOK_MS = 20;
 

@@ -8,9 +8,9 @@ import { constants, fstatSync, openSync, write, writeSync } from "node:fs";
 import process from "node:process";
 import { EXIT, OutputError } from "./exit.ts";
 
-/** How much may wait to be written, in characters. Text beyond it is dropped: a log is worth no leadership. */
+/** The most text that may wait to be written, in characters. The rest is dropped: a log is worth no leadership. */
 const MAX_WAITING = 1_000_000;
-/** How long to wait when a stream that does not block is full, in milliseconds. */
+/** The time to wait when a stream that does not block is full, in milliseconds. */
 const FULL_MS = 50;
 const STANDARD_ERROR = 2;
 

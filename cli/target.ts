@@ -24,7 +24,7 @@ import { standardError } from "./streams.ts";
 /** The part of a command line that says where the lease is kept. */
 export type Target = Pick<Invocation, "provider" | "imports" | "json" | "logLevel">;
 
-/** How long a command waits for one answer of a backend, in milliseconds. */
+/** The longest time that a command waits for one answer of a backend, in milliseconds. */
 export const PATIENCE_MS = 5_000;
 
 /** Loads every provider of this package, and the modules of `--import`. */

@@ -7,7 +7,7 @@
 import { ElectionError } from "../src/errors.ts";
 import { type AdmitOptions, checkAdmission, type Fence, refuseLower } from "./fence.ts";
 
-/** What a request is conditional on. */
+/** The conditions of a request. */
 export interface BlobConditions {
   /** The ETag that the blob must have. */
   readonly ifMatch?: string;
@@ -15,7 +15,7 @@ export interface BlobConditions {
   readonly ifNoneMatch?: string;
 }
 
-/** What a write to a fenced blob must pass on, as `@azure/storage-blob` takes it. */
+/** The options that a write to a fenced blob must pass on, as `@azure/storage-blob` takes them. */
 export interface FencedBlobOptions {
   /** Makes the write fail if the blob has changed since its token was read. */
   readonly conditions: BlobConditions;
@@ -69,7 +69,7 @@ export interface AzureBlobFence extends Fence {
   admit(resource: string, token: bigint, options?: AdmitOptions): Promise<void>;
 }
 
-/** How often a write finds that the blob has changed before it gives up. */
+/** The number of times that a write finds that the blob has changed before it gives up. */
 const MAX_ATTEMPTS = 20;
 /** The name of the metadata. */
 const TOKEN = "fencingtoken";

@@ -21,7 +21,7 @@ export interface FencedHandlerOptions {
   readonly resource?: ((request: Request) => string) | undefined;
 }
 
-/** What a handler is told beside its request. */
+/** The facts that a handler is told beside its request. */
 export interface Admission {
   /** The resource that the request writes to. */
   readonly resource: string;

@@ -1,5 +1,5 @@
 /**
- * What the fences in tables have in common: a row for each resource, with the highest token that was admitted.
+ * The common part of the fences in tables: a row for each resource, with the highest token that was admitted.
  *
  * Why the check and the caller's write are one step: the one statement of `admit` locks the row, compares, and writes
  * the higher token, and the row stays locked until the caller's transaction ends. A higher token that comes meanwhile

@@ -18,7 +18,7 @@ import {
 export interface SqliteFenceDatabase {
   /** Makes a statement; `get` returns its first row. */
   prepare(text: string): { get(...values: string[]): unknown };
-  /** Whether a transaction is open, in `node:sqlite`. */
+  /** True if a transaction is open, in `node:sqlite`. */
   readonly isTransaction?: boolean;
   /** The same in the others. */
   readonly inTransaction?: boolean;

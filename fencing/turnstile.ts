@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Those who are in, and those who wait, at one resource. */
+/** The callers who are in, and those who wait, at one resource. */
 interface Place {
   readonly inside: Map<bigint, number>;
   readonly waiting: { readonly token: bigint; readonly enter: () => void }[];

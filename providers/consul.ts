@@ -58,7 +58,7 @@ import { checkOptions } from "./kit/parameters.ts";
 
 export type { ConsulFetch } from "./consul/transport.ts";
 
-/** How to reach Consul. */
+/** The settings to reach Consul. */
 export interface ConsulOptions {
   /**
    * `consul://host:port/prefix?token=TOKEN&dc=NAME`, where port (8500, or 8501 with `consul+https:`), prefix
@@ -114,7 +114,7 @@ export function consulProvider(options: ConsulOptions = {}): Provider {
 }
 
 const MAX_WATCHES = 64;
-/** How long closing waits for Consul to forget the sessions, in milliseconds. */
+/** The longest time that closing waits for Consul to forget the sessions, in milliseconds. */
 const CLOSE_MS = 1_000;
 
 class ConsulProvider implements Provider {

@@ -53,7 +53,7 @@ import { Watches } from "./etcd/watch.ts";
 import { JoinedRenewals } from "./kit/joined_renewals.ts";
 import { checkOptions } from "./kit/parameters.ts";
 
-/** How to reach etcd. */
+/** The settings to reach etcd. */
 export interface EtcdOptions {
   /**
    * `etcd://[user:password@]host[:port][,host[:port]...][/prefix]`. The members are tried in random order. The port is
@@ -88,7 +88,7 @@ export function etcdProvider(options: EtcdOptions = {}): Provider {
   return new EtcdProvider(options);
 }
 
-/** How long closing waits for the cluster to end the sessions, in milliseconds. */
+/** The longest time that closing waits for the cluster to end the sessions, in milliseconds. */
 const CLOSE_MS = 1_000;
 
 class EtcdProvider implements Provider {
@@ -133,7 +133,7 @@ class EtcdProvider implements Provider {
 
   renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
     return this.#call("renew", lease.electionGroup, options.signal, () => {
-      // Those that write metadata go one after the other, so that the last of them stays.
+      // Renewals that write metadata go one after the other, so that the last of them stays.
       if (options.metadata === undefined) return this.#elections.renew(lease, options);
       return this.#renewals.run(lease.termId, options, (together) => this.#elections.renew(lease, together));
     });

@@ -58,7 +58,7 @@ import { TokenFile } from "./kubernetes/token_file.ts";
 
 export type { KubernetesRequest } from "./kubernetes/client.ts";
 
-/** How to reach Kubernetes. */
+/** The settings to reach Kubernetes. */
 export interface KubernetesOptions {
   /**
    * One of
@@ -85,7 +85,7 @@ export interface KubernetesOptions {
 }
 
 const OPTIONS: readonly (keyof KubernetesOptions)[] = ["url", "request", "clock", "logger"];
-/** How many Leases `groups()` asks for at a time. */
+/** The number of Leases that `groups()` asks for at a time. */
 const PAGE = 500;
 
 /**

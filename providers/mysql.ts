@@ -90,7 +90,7 @@ class MysqlProvider implements Provider {
   readonly #table: LeaseTable;
   readonly #answers: Answers;
   readonly #renewals: Renewals;
-  /** Who asks, and how often it has: tells a call that comes late from one that comes after it. */
+  /** The asker, and the number of its calls, which tell a call that comes late from one that comes after it. */
   readonly #asker = randomUUID();
   #calls = 0;
 

@@ -97,7 +97,7 @@ class PostgresProvider implements Provider {
   readonly #renewals: Renewals;
   readonly #answers: Answers;
   readonly #lockTimeout: string;
-  /** Who asks, and how often it has: tells a call that comes late from one that comes after a release. */
+  /** The asker, and the number of its calls, which tell a call that comes late from one that comes after a release. */
   readonly #asker = randomUUID();
   #calls = 0;
 

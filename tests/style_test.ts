@@ -30,3 +30,9 @@ test(`no comment is longer than ${MAX_COLUMNS} columns`, () => {
   const isComment = (line: string) => /^[^:]+:\d+: *(\/\*\*|\*|\/\/)/.test(line);
   assert.deepEqual(OTHERS.flatMap(longLines).filter(isComment), []);
 });
+
+test("doc comments of what is published begin with their subject", () => {
+  const begin = /\/\*\*[\s*]+(?:What|Whether|Those|How|Who|Whoever|That)\b.*/g;
+  const found = (path: string) => readFileSync(new URL(path, root), "utf8").match(begin) ?? [];
+  assert.deepEqual(PUBLISHED.flatMap((path) => found(path).map((text) => `${path}: ${text}`)), []);
+});

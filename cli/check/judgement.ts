@@ -1,5 +1,5 @@
 /**
- * What times and clocks mean for an election.
+ * The consequences of times and clocks for an election.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Whether elections may do all that they do, one thing after another, in a group of its own.
+ * A check that elections may do all that they do, one thing after another, in a group of its own.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { patience } from "../target.ts";
 /** The group in which it is tried. */
 export const CHECK_GROUP = "elect-check";
 
-/** What the tries have shown. */
+/** The results of the tries. */
 export interface Permissions {
   readonly findings: readonly Finding[];
-  /** What the clock of the backend is ahead of this host's, in milliseconds; null where it was not asked. */
+  /** The lead of the backend's clock over this host's, in milliseconds; null where it was not asked. */
   readonly clockOffsetMs: number | null;
 }
 

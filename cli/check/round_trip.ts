@@ -1,5 +1,5 @@
 /**
- * How long a question to the backend takes, and how much that varies.
+ * The time that a question to the backend takes, and its variation.
  *
  * @module
  */

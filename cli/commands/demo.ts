@@ -26,7 +26,7 @@ const NAMES = ["anna", "bela", "cora"] as const;
 const GROUP = "elect-demo";
 /** The demo ends by itself within 20 seconds; this leaves some for its end. */
 const LIMIT_MS = 19_000;
-/** How long each leader is left in peace. */
+/** The time for which each leader is left in peace. */
 const REIGN_MS = 700;
 
 /** `elect demo`. */

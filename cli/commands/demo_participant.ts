@@ -14,7 +14,7 @@ import { readLines } from "../lines.ts";
 import { scoped, type Use } from "../scope.ts";
 import { electionOf, openTarget } from "../target.ts";
 
-/** How often it looks whether it leads, in milliseconds. */
+/** The time between two looks whether it leads, in milliseconds. */
 const LOOK_MS = 10;
 
 /** A report of the participant. */

@@ -15,7 +15,7 @@ import { ask, isYes } from "../question.ts";
 import type { Use } from "../scope.ts";
 import { openTarget, patience } from "../target.ts";
 
-/** How long to look who leads, beyond the time for which the others hold back, in milliseconds. */
+/** The time to look who leads, beyond that for which the others hold back, in milliseconds. */
 const LOOK_MS = 1_000;
 /** The time between two looks. */
 const PAUSE_MS = 100;

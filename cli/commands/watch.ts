@@ -16,7 +16,7 @@ import type { Use } from "../scope.ts";
 import { onSignal } from "../signals.ts";
 import { electionOf, openTarget, patience } from "../target.ts";
 
-/** How often a chart is drawn, and how old what it shows may be, in milliseconds. */
+/** The time between two drawings of a chart, and the greatest age of its contents, in milliseconds. */
 const [FRAME_MS, FRESH_MS] = [200, 1_000];
 const [HIDE_CURSOR, SHOW_CURSOR, CLEAR_DOWN] = ["\x1b[?25l", "\x1b[?25h", "\x1b[J"];
 
@@ -68,7 +68,7 @@ async function print({ group, election }: Watched, { json }: Invocation): Promis
   for await (const change of changes) tell(change.at, change.current, change.previous);
 }
 
-/** What was last heard of a leader. A lease that was renewed in full tells how long leases live. */
+/** The last news of a leader. A lease that was renewed in full tells how long leases live. */
 interface Heard {
   leader: LeaderInfo | null;
   at: number;

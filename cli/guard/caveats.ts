@@ -11,7 +11,7 @@ import { systemClock } from "../../src/time/clock.ts";
 import { type Member, membersOf, ownUser } from "./processes.ts";
 
 const SET_USER_ID = 0o4000;
-/** How soon after its begin a command is looked at, and how seldom at last, in milliseconds. */
+/** The time from a command's begin to the first look at it, and that between looks at last, in milliseconds. */
 const FIRST_LOOK_MS = 250;
 const LAST_LOOK_MS = 60_000;
 

@@ -13,11 +13,11 @@ import { startModule } from "../runtime.ts";
 // JSR's npm layer compiles the modules that others import. This one is started, and must be there, too.
 import type { GuardWord } from "./guard_process.ts";
 
-/** How long a guard may take to start, or to give its first answer. */
+/** The longest time that a guard may take to start, or to give its first answer. */
 const PATIENCE_MS = 10_000;
 /**
- * How long it may take to answer when the command has ended: nothing depends on it any more, and the lease is still
- * held.
+ * The longest time that it may take to answer when the command has ended: nothing depends on it any more, and the lease
+ * is still held.
  */
 const FAREWELL_MS = 2_000;
 

@@ -18,7 +18,7 @@ export interface Member {
 /** The outcome of a signal: somebody got it, nobody is there, or this user may not send it to any of them. */
 export type Sent = "sent" | "nobody" | "forbidden";
 
-/** How often a group that is being ended is looked at, in milliseconds: at first, and once it is stuck. */
+/** The time between two looks at a group that is being ended, in milliseconds: at first, and once it is stuck. */
 const LOOK_MS = 10;
 const STUCK_LOOK_MS = 500;
 /** Where no /proc tells of zombies, what takes longer to end than this is taken for one, in milliseconds. */

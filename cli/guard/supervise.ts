@@ -10,7 +10,7 @@ import type { Term } from "../../src/participant/term.ts";
 import type { Environment, GatedChild } from "./child.ts";
 import type { Guard } from "./guard.ts";
 
-/** How a command ended. */
+/** The end of a command. */
 export interface Outcome {
   /** Its exit code. */
   readonly code: number;
@@ -44,9 +44,9 @@ export interface Supervision {
   readonly term: Term;
   /** Kills the command at its deadline. */
   readonly guard: Guard;
-  /** How early it is ended. */
+  /** The times before the deadline at which it is ended. */
   readonly reserve: Reserve;
-  /** How often the guard asks, at most, in milliseconds. */
+  /** The shortest time between two questions of the guard, in milliseconds. */
   readonly tickMs: number;
   /** Sees to what must have ended before the command begins. */
   settle(): Promise<void>;
@@ -128,7 +128,7 @@ function every(ms: number, work: () => void): () => void {
   return () => cancel();
 }
 
-/** How long a command may still run, as the guard is told. */
+/** The time for which a command may still run, as the guard is told. */
 class RightToRun {
   readonly #term: Term;
   readonly #reserve: Reserve;

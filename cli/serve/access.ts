@@ -1,5 +1,5 @@
 /**
- * Who may ask what: the Host header, against rebinding of DNS names, and the bearer token of writes.
+ * The rights of those who ask: the Host header, against rebinding of DNS names, and the bearer token of writes.
  *
  * @module
  */

@@ -20,12 +20,12 @@ import type { ServedElection } from "./served_election.ts";
 
 /** The largest body, in bytes. */
 const MAX_BODY = 1_024;
-/** How many streams of events may be open at a time, over all elections. */
+/** The most streams of events that may be open at a time, over all elections. */
 const MAX_STREAMS = 1_000;
-/** How long a check of the backend counts, and how long it may take, in milliseconds. */
+/** The time for which a check of the backend counts, and the longest that it may take, in milliseconds. */
 const HEALTH_MS = 2_000;
 
-/** What an API serves. */
+/** The things that an API serves. */
 export interface Served {
   readonly elections: readonly ServedElection[];
   /** The events of all of them. */
@@ -160,7 +160,7 @@ export function apiOf(served: Served): Hono<Env> {
 }
 
 async function release(c: Ctx, { token }: Served, found: ServedElection | undefined): Promise<Response> {
-  // Whoever may not write does not learn which elections there are.
+  // A client that may not write does not learn which elections there are.
   if (token === undefined) return problem(c, 403, "no token is set up: --token-file PATH, or ELECT_SERVE_TOKEN");
   if (!isAuthorised(c.req.header("authorization"), token)) {
     return problem(c, 401, "the bearer token is missing or wrong", { "WWW-Authenticate": "Bearer" });

@@ -6,11 +6,11 @@
 
 import { toJson } from "../output.ts";
 
-/** How many events are kept for readers that resume. */
+/** The number of events that are kept for readers that resume. */
 const KEPT = 1_000;
-/** How many bytes may wait for a reader. One that reads more slowly than events come is dropped, not waited for. */
+/** The most bytes that wait for a reader. One that reads more slowly than events come is dropped, not waited for. */
 const MAX_WAITING_BYTES = 256 * 1024;
-/** How often a stream without an event says that it lives, in milliseconds. */
+/** The time after which a stream without an event says that it lives, in milliseconds. */
 const KEEP_ALIVE_MS = 15_000;
 
 /** The content of an event. */
@@ -28,7 +28,7 @@ interface Reader {
 
 /** The events of one election, of which the last ones are kept. */
 export class EventStream {
-  /** How many readers were dropped, since they did not read. */
+  /** The number of readers that were dropped, since they did not read. */
   dropped = 0;
   readonly #readers = new Set<Reader>();
   readonly #kept: Kept[] = [];
@@ -41,7 +41,7 @@ export class EventStream {
     this.#keepAlive = setInterval(() => this.#send(encode(":\n\n")), KEEP_ALIVE_MS);
   }
 
-  /** How many read now. */
+  /** The number of readers now. */
   get readers(): number {
     return this.#readers.size;
   }

@@ -10,7 +10,7 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { ConfigError } from "../../src/errors.ts";
 
-/** How many connections may be open. Those beyond are closed before a byte of theirs is read. */
+/** The most connections that may be open. Those beyond are closed before a byte of theirs is read. */
 const MAX_CONNECTIONS = 1_200;
 /** Limits of one request: bytes of its headers, and milliseconds until they and then all of it must be there. */
 const LIMITS = {
@@ -20,7 +20,7 @@ const LIMITS = {
   connectionsCheckingInterval: 1_000,
   keepAliveTimeout: 5_000,
 };
-/** How long answers that are being written may take when the server stops, in milliseconds. */
+/** The longest time for answers that are being written when the server stops, in milliseconds. */
 const CLOSING_MS = 1_000;
 
 /** Where to listen. */
@@ -53,7 +53,7 @@ export async function listen(
     socket.on("error", () => {});
     socket.on("close", () => sockets.delete(socket));
   });
-  // What is no HTTP gets no answer: whoever sends it does not read one.
+  // Bytes that are no HTTP get no answer: whoever sends them does not read one.
   server.on("clientError", (_error, socket) => void socket.destroy());
   const address = "socket" in place ? await listenAtSocket(server, place.socket) : await listenAtPort(server, place);
   return {

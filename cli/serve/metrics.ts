@@ -16,14 +16,14 @@ import {
 import type { ElectionStats, Measurement } from "../../mod.ts";
 import { BOUNDARIES } from "../../src/telemetry/opentelemetry.ts";
 
-/** What is read of an election when metrics are collected. */
+/** The part of an election that is read when metrics are collected. */
 export interface Source {
   readonly group: string;
   readonly provider: string;
   stats(): ElectionStats;
-  /** How many readers its stream of events has. */
+  /** The number of readers that its stream of events has. */
   readonly readers: number;
-  /** How many readers were dropped. */
+  /** The number of readers that were dropped. */
   readonly dropped: number;
 }
 

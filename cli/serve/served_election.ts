@@ -9,11 +9,11 @@ import type { ElectionConfig } from "../../src/options.ts";
 import { redact } from "../../src/redact.ts";
 import { EventStream } from "./event_stream.ts";
 
-/** How many terms are kept. */
+/** The number of terms that are kept. */
 const KEPT_TERMS = 200;
-/** How old what is shown of somebody else's lease may be while somebody looks, in milliseconds. */
+/** The greatest age of what is shown of somebody else's lease while somebody looks, in milliseconds. */
 const FRESH_MS = 1_000;
-/** How long a look at the backend on behalf of somebody who asks may take, in milliseconds. */
+/** The longest time for a look at the backend on behalf of somebody who asks, in milliseconds. */
 const LOOK_MS = 2_000;
 
 /** Why a term ended, as far as can be told from here. */
@@ -29,7 +29,7 @@ interface SeenTerm {
   reason: EndReason | null;
 }
 
-/** What was last read from the backend, and when. */
+/** The last reading of the backend, and its time. */
 interface Look {
   readonly leader: LeaderInfo | null;
   readonly at: number;
@@ -130,7 +130,7 @@ export class ServedElection {
     };
   }
 
-  /** Who leads: what the own term says, then the last look, then what the election knows. */
+  /** The leader: by what the own term says, then the last look, then what the election knows. */
   get leader(): LeaderInfo | null {
     const { currentLeader } = this.election.status;
     if (this.election.isLeader || this.#look === null) return currentLeader;

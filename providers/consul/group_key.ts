@@ -25,7 +25,7 @@ export interface ConsulParts {
 }
 
 const NO_METADATA: Readonly<Record<string, string>> = {};
-/** How often a call tries again when the record has changed under it. */
+/** The most attempts of a call, when the record changes under it. */
 export const ATTEMPTS = 10;
 /** The longest that a blocking query may hang, in milliseconds, and that of one on a key in which no lease stands. */
 const MAX_BLOCK_MS = 30_000;

@@ -1,5 +1,5 @@
 /**
- * What a cluster's servers mean for the durability of leases.
+ * The consequences of a cluster's servers for the durability of leases.
  *
  * @module
  */

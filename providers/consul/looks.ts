@@ -106,8 +106,9 @@ export class Looks {
 }
 
 /**
- * Whether nothing was written between two states. The index alone does not say that: where a snapshot was restored, the
- * same index comes again with another write. A key that is not there has no index, and may have been there in between.
+ * Returns true if nothing was written between two states. The index alone does not say that: where a snapshot was
+ * restored, the same index comes again with another write. A key that is not there has no index, and may have been
+ * there in between.
  */
 function isSame(a: KeyState, b: KeyState): boolean {
   return a.index === b.index && a.index !== 0 && a.session === b.session && a.record?.termId === b.record?.termId &&

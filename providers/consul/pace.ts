@@ -1,14 +1,14 @@
 /**
- * How fast a watch may ask.
+ * The pace at which a watch may ask.
  *
  * @module
  */
 
 import { type Clock, sleep } from "../../src/time/clock.ts";
 
-/** How long a query that was not blocked must have been ago, in milliseconds. */
+/** The shortest time from a query that was not blocked to the next, in milliseconds. */
 const POLL_MS = 1_000;
-/** How far apart queries are on average, in milliseconds, and how many may follow each other at once. */
+/** The average time between two queries, in milliseconds, and the number of them that may follow each other at once. */
 const SPACING_MS = 100;
 const BURST = 10;
 

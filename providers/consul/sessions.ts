@@ -12,7 +12,7 @@ import { type ConsulClient, jsonOf } from "./http.ts";
 
 /** Consul refuses sessions that live shorter, in milliseconds. */
 const MIN_TTL = 10_000;
-/** How long a request about a session may take, in milliseconds. */
+/** The longest time that a request about a session may take, in milliseconds. */
 const PATIENCE_MS = 5_000;
 
 interface Session {

@@ -1,5 +1,5 @@
 /**
- * How requests get to Consul.
+ * The transport of requests to Consul.
  *
  * @module
  */

@@ -12,7 +12,7 @@ import { Code, EtcdError, hasNoLeader, needsToken } from "./errors.ts";
 import type { EtcdTarget } from "./target.ts";
 import { Tokens } from "./tokens.ts";
 
-/** How many requests are under way at once, beside heartbeats and the watch. */
+/** The most requests that are under way at once, beside heartbeats and the watch. */
 const MAX_REQUESTS = 64;
 
 interface Member {

@@ -28,7 +28,7 @@ import {
 import type { Session, Sessions } from "./sessions.ts";
 import type { Term, Terms } from "./terms.ts";
 
-/** How often a call tries again when what it has seen has changed under it. */
+/** The most attempts of a call, when what it has seen changes under it. */
 const ATTEMPTS = 10;
 const MAX_REMEMBERED = 100_000;
 

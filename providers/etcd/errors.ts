@@ -1,5 +1,5 @@
 /**
- * What etcd refuses, and what that says about a request.
+ * The refusals of etcd, and what they say about a request.
  *
  * @module
  */

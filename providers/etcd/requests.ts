@@ -8,7 +8,7 @@
 
 import { base64, type KeyRange } from "./keys.ts";
 
-/** What every answer begins with. */
+/** The fields that every answer begins with. */
 export interface Header {
   readonly revision?: string;
   /** The term of the last entry of the Raft log that the member had applied. */

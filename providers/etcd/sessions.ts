@@ -13,7 +13,7 @@ import { isLeaseGone } from "./errors.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { found, get, type LeaseAnswer, put, type TxnAnswer } from "./requests.ts";
 
-/** How long it may take to be granted one, in milliseconds. */
+/** The longest time until one is granted, in milliseconds. */
 const PATIENCE_MS = 5_000;
 
 /** A lease of etcd. */
@@ -43,7 +43,7 @@ export class Session {
   }
 }
 
-/** How to open sessions. */
+/** The settings to open sessions. */
 export interface SessionsOptions {
   readonly client: EtcdClient;
   readonly clock: Clock;

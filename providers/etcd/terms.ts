@@ -15,7 +15,7 @@ export interface Term {
   readonly electionGroup: string;
   readonly key: string;
   readonly session: Session;
-  /** What was asked for, and since renewed. */
+  /** The record that was asked for, and since renewed. */
   record: TermRecord;
   /** Null as long as nobody knows that it was granted. */
   token: bigint | null;
@@ -31,13 +31,13 @@ export interface Term {
   ending: Promise<boolean> | null;
 }
 
-/** Who is to lead next, and the key under which those who watch are told. */
+/** The participant that is to lead next, and the key under which those who watch are told. */
 export interface Heir {
   readonly key: string;
   readonly participantId: string;
 }
 
-/** How long one attempt to delete a key may take, and the pause before the next, in milliseconds. */
+/** The longest time that one attempt to delete a key may take, and the pause before the next, in milliseconds. */
 const ATTEMPT_MS = 5_000;
 const PAUSE_MS = 1_000;
 

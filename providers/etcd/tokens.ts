@@ -8,7 +8,7 @@ import { abortable, permanently } from "../../src/call.ts";
 import { Code, EtcdError } from "./errors.ts";
 import type { Credentials } from "./target.ts";
 
-/** How long it may take to get one, in milliseconds. */
+/** The longest time to get one, in milliseconds. */
 const PATIENCE_MS = 5_000;
 
 /** Gets a token when one is needed, once for all who wait for it. */

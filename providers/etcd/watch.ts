@@ -14,7 +14,7 @@ import { EtcdError } from "./errors.ts";
 import { fromBase64, type Keys } from "./keys.ts";
 import { type WatchMessage, watchOf } from "./requests.ts";
 
-/** How long one stream is listened to, and how long it may take to begin, in milliseconds. */
+/** The time for which one stream is listened to, and the longest that it may take to begin, in milliseconds. */
 const STREAM_MS = 10_000;
 const OPEN_MS = 5_000;
 
@@ -37,7 +37,7 @@ class Watcher {
   }
 }
 
-/** What a subscription works with. */
+/** The needs of a subscription. */
 export interface WatchOptions {
   readonly client: EtcdClient;
   readonly clock: Clock;
@@ -118,7 +118,7 @@ class Subscription {
       }
     } catch (error) {
       if (!isOver) throw stream.signal.aborted ? stream.signal.reason : error;
-      // What had happened when it began has come long since. A prefix in which nothing happens must not fall behind
+      // The events from before it began have come long since. A prefix in which nothing happens must not fall behind
       // what the cluster remembers.
       if (this.#next !== null && this.#next <= begunAt) this.#next = begunAt + 1n;
     } finally {

@@ -1,6 +1,6 @@
 /**
- * Who may use how many connections of a pool. A heartbeat must not wait for a follower that waits for a row, so the two
- * never wait in one queue, and never use the last connection of the other.
+ * The shares of a pool's connections. A heartbeat must not wait for a follower that waits for a row, so the two never
+ * wait in one queue, and never use the last connection of the other.
  *
  * @module
  */

@@ -30,11 +30,11 @@ type RawAnswer = Awaited<ReturnType<KubernetesRequest>>;
 /** The verbs of roles. */
 export type Verb = "get" | "list" | "watch" | "create" | "patch";
 
-/** How many requests are under way at a time, beside the watch. */
+/** The most requests that are under way at a time, beside the watch. */
 const MAX_REQUESTS = 32;
 /** The longest that the server's wish to be left alone is granted, in milliseconds: leases run out meanwhile. */
 const MAX_WAIT_MS = 10_000;
-/** How much of an answer that is an error is read, in characters. */
+/** The longest part that is read of an answer that is an error, in characters. */
 const SHOWN = 300;
 
 /** The object is larger than the server takes. */
@@ -57,7 +57,7 @@ export interface ApiAnswer<T> {
   readonly json: T;
 }
 
-/** What the client is told of its server. */
+/** The parts of a client that depend on its server. */
 export interface ClientParts {
   readonly request: KubernetesRequest;
   readonly token: TokenFile | null;
@@ -213,8 +213,8 @@ export class ApiClient {
     if (status === 422 && /Too long/i.test(said) || status === 413) return new TooLargeError(told);
     const seconds = Number(headers.get("retry-after") ?? NaN);
     if ((status !== 429 && status !== 503) || !(seconds > 0)) return new Error(told);
-    // Whether it was done is as unknown as with any other error. What comes next waits, or the server would be asked by
-    // every election at once.
+    // The request may or may not have been carried out, as with any other error. The next ones wait, or the server
+    // would be asked by every election at once.
     this.#quietUntil = this.#parts.clock.monotonic() + Math.min(seconds * 1_000, MAX_WAIT_MS);
     return new Error(`${told}: the server wants to be left alone for ${seconds} s`);
   }

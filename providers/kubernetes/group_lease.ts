@@ -23,7 +23,7 @@ export interface LeaseParts {
   onTooLarge(electionGroup: string, error: TooLargeError): void;
 }
 
-/** How often a call tries again when the Lease has changed under it. */
+/** The most attempts of a call, when the Lease changes under it. */
 export const ATTEMPTS = 10;
 
 /** Returns the path of the Leases of a namespace. */

@@ -18,7 +18,7 @@ const METADATA = "multilock/metadata";
 /** The label of every Lease that was an election's. */
 export const LABEL = "multilock/election";
 
-/** What an API server answers. */
+/** A Lease, as an API server answers it. */
 export interface LeaseObject {
   readonly metadata: {
     readonly name: string;

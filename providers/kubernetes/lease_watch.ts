@@ -15,7 +15,7 @@ import type { LeaseObject } from "./lease_object.ts";
 import type { Look, Looks } from "./looks.ts";
 import { groupOf, nameOf } from "./names.ts";
 
-/** How long the server keeps a watch at most, in seconds. */
+/** The longest time that the server keeps a watch, in seconds. */
 const WATCH_SECONDS = 300;
 /**
  * A watch on which nothing has come for half of a lease is made again, which shows whether the server is still there:
@@ -23,12 +23,12 @@ const WATCH_SECONDS = 300;
  * sends a bookmark every minute.
  */
 const [MIN_SILENCE_MS, MAX_SILENCE_MS] = [1_000, 75_000];
-/** How long the server may take to begin one, in milliseconds: a quarter of a lease, and no longer than this. */
+/** The server may take this long to begin one, in milliseconds: a quarter of a lease, and no longer than this. */
 const MAX_OPENING_MS = 10_000;
 /** A watch that the server ends sooner than this, in milliseconds, is broken: made again at once, it would spin. */
 const MIN_WATCH_MS = 1_000;
 
-/** What the watch needs of its provider. */
+/** The parts of its provider that the watch needs. */
 export interface WatchParts {
   readonly client: ApiClient;
   readonly looks: Looks;
@@ -42,7 +42,7 @@ class Follower {
   readonly electionGroup: string;
   /** The state of the group that the last hint was about. */
   state = "";
-  /** Whether the stream that runs now is known to show the group. */
+  /** True if the stream that runs now is known to show the group. */
   isLive = false;
   readonly #pending = new PendingHint();
   #failure: { readonly error: unknown } | null = null;
@@ -101,7 +101,7 @@ export class LeaseWatch {
   #stream: AbortController | null = null;
   /** The one group that the stream shows; null if it shows all. */
   #only: string | null = null;
-  /** Whether it is there. */
+  /** True if it is there. */
   #isOpen = false;
   #isRunning = false;
   /** The version behind which the next stream begins; null where it begins with what there is. */
@@ -159,7 +159,7 @@ export class LeaseWatch {
   async #run(): Promise<void> {
     this.#isRunning = true;
     try {
-      // Those that come together share a stream from the beginning.
+      // Followers that come together share a stream from the beginning.
       await setImmediate();
       while (this.#followers.size > 0) await this.#followOnce();
     } catch (error) {

@@ -12,9 +12,9 @@ export const GROUP = "multilock/group";
 
 /** The names that objects may have: a domain name in lower case (RFC 1123). */
 const OBJECT_NAME = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-/** What `nameOf` makes of other names. No group keeps a name that looks like this. */
+/** The form of the names that `nameOf` makes of others. No group keeps a name that looks like this. */
 const WRITTEN = /^(.*-)?multilock-[0-9a-f]{40}$/;
-/** How much of a group name people get to read, in characters. */
+/** The longest part of a group name that people get to read, in characters. */
 const READABLE = 150;
 
 /**

@@ -101,7 +101,7 @@ export function podNamespace(): () => Promise<string> {
   };
 }
 
-/** What a file system says, without the path: somebody may have given a token where a file was asked for. */
+/** Returns what a file system says, without the path: somebody may have given a token where a file was asked for. */
 export function codeOf(error: unknown): string {
   const { code, name } = error as { code?: unknown; name?: unknown };
   return String(code ?? name ?? "unknown");

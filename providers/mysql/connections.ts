@@ -12,7 +12,7 @@ import { Dialer, type DialerSettings } from "./dialer.ts";
 import { inspectPool, type MysqlPool } from "./driver.ts";
 import { isFit } from "./failures.ts";
 
-/** How to connect. */
+/** The settings to connect. */
 export interface ConnectionSettings extends Omit<DialerSettings, "target"> {
   /** Where to, unless there is a pool. */
   readonly target: DialerSettings["target"] | undefined;
@@ -36,7 +36,7 @@ export class Connections {
         connect: () => GuestClient.take(callbacks, statementTimeout),
         close() {},
         destroy() {},
-        // What the session was set to for the call has not been set back.
+        // The settings that the session was given for the call have not been set back.
         isFit: () => false,
       };
       this.#laned = new LanedConnections(source, lanes, statementTimeout);

@@ -12,13 +12,13 @@ import { type Client, query } from "./client.ts";
 import { type Driver, type DriverConnection, loadMysql2 } from "./driver.ts";
 import { readTls, type Target } from "./target.ts";
 
-/** What a dialer needs to know. */
+/** The settings of a dialer. */
 export interface DialerSettings {
   /** Where to connect, and as whom. */
   readonly target: Target;
-  /** How long making a connection may take, in milliseconds. */
+  /** The longest time that making a connection may take, in milliseconds. */
   readonly connectTimeout: number;
-  /** How long a statement may take, in milliseconds. */
+  /** The longest time that a statement may take, in milliseconds. */
   readonly statementTimeout: number;
 }
 
@@ -46,9 +46,9 @@ export class OwnClient extends PooledClient implements Client {
 }
 
 /**
- * What a session is, whatever the server's defaults are. A wait for a locked row, or for a table that is being changed,
- * must not come to life long after its caller has given up; a second is the shortest that MySQL knows. MariaDB, which
- * alone reads the comment, then waits at a node of a Galera cluster for what others have committed.
+ * Builds the settings of a session, whatever the server's defaults are. A wait for a locked row, or for a table that is
+ * being changed, must not come to life long after its caller has given up; a second is the shortest that MySQL knows.
+ * MariaDB, which alone reads the comment, then waits at a node of a Galera cluster for what others have committed.
  */
 function sessionSql(statementTimeout: number): readonly string[] {
   return [

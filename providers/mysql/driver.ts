@@ -1,12 +1,12 @@
 /**
- * What the provider needs of the npm package `mysql2`, and of pools that are made with it.
+ * The parts that the provider needs of the npm package `mysql2`, and of pools that are made with it.
  *
  * @module
  */
 
 import { loadDriver } from "../kit/driver.ts";
 
-/** What a pool must offer; those of `mysql2` and of `mysql2/promise` do. */
+/** The part of a pool that the provider needs; those of `mysql2` and of `mysql2/promise` have it. */
 export interface MysqlPool {
   /** Hands out a connection. */
   getConnection(...callback: never[]): unknown;
@@ -19,7 +19,7 @@ export interface DriverQuery {
   readonly nestTables: false;
   /** Reads each value as its text, whatever the pool has set. */
   readonly typeCast: (field: { string(): string | null }) => string | null;
-  /** How long to wait for the answer, in milliseconds. */
+  /** The longest time to wait for the answer, in milliseconds. */
   readonly timeout: number;
 }
 
@@ -54,7 +54,7 @@ export async function loadMysql2(): Promise<Driver> {
   return driver as Driver;
 }
 
-/** What a pool of `mysql2` allows if it is not told otherwise. */
+/** The most connections that a pool of `mysql2` allows if it is not told otherwise. */
 const DEFAULT_LIMIT = 10;
 
 /** The settings of somebody's pool, as far as they can be seen. */

@@ -1,5 +1,5 @@
 /**
- * What the errors of MySQL, MariaDB and Galera mean for leases, for a connection and for a statement.
+ * The meaning of the errors of MySQL, MariaDB and Galera for leases, for a connection and for a statement.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Statements } from "./statements.ts";
 /** Returns the number that the server gave an error, or 0. */
 export function errorNumber(error: unknown): number {
   const number = error instanceof Error && "errno" in error ? error.errno : 0;
-  // Those of the operating system are negative.
+  // The numbers of the operating system are negative.
   return typeof number === "number" && number > 0 ? number : 0;
 }
 
@@ -29,34 +29,34 @@ const SYNTAX = 1064;
 /** The server is read-only, by its settings or by those of the transaction. */
 const READ_ONLY = [1290, 1792, 1836];
 /**
- * What ends with the connection, or should: the server closes it, is not the right one, or has not joined its
+ * Errors with which the connection ends, or should: the server closes it, is not the right one, or has not joined its
  * cluster.
  */
 const UNFIT = [...READ_ONLY, IN_TRANSACTION, OUT_OF_RANGE, 1047, 1053, 1077, 1079, 1153, 1317, 1927, 3169];
 
-/** Whether the connection is fit for the next statement. */
+/** Returns true if the connection is fit for the next statement. */
 export function isFit(error: unknown): boolean {
   const number = errorNumber(error);
   const isFatal = error instanceof Error && "fatal" in error && error.fatal === true;
   return number !== 0 && !isFatal && !UNFIT.includes(number);
 }
 
-/** Whether the table was missing, or its schema. */
+/** Returns true if the table was missing, or its schema. */
 export function isNoTable(error: unknown): boolean {
   return [NO_TABLE, UNKNOWN_DATABASE].includes(errorNumber(error));
 }
 
-/** Whether the schema was missing. */
+/** Returns true if the schema was missing. */
 export function isNoSchema(error: unknown): boolean {
   return errorNumber(error) === UNKNOWN_DATABASE;
 }
 
-/** Whether a row, or the table, stayed locked for longer than the statement would wait. */
+/** Returns true if a row, or the table, stayed locked for longer than the statement would wait. */
 export function isLocked(error: unknown): boolean {
   return errorNumber(error) === LOCK_WAIT_TIMEOUT;
 }
 
-/** Whether the statement was undone because another one won, here or on another node of a cluster. */
+/** Returns true if the statement was undone because another one won, here or on another node of a cluster. */
 export function isBeaten(error: unknown): boolean {
   return BEATEN.includes(errorNumber(error));
 }
@@ -64,7 +64,7 @@ export function isBeaten(error: unknown): boolean {
 /** Too long, out of range, or refused by a constraint or trigger of the user's. */
 const ABOUT_ROWS = [1062, 1264, 1366, 1406, 1644, 3819, 4025];
 
-/** Whether an error is about the values of one row, or a conflict over one: the others may fare better alone. */
+/** Returns true if an error is about one row's values, or a conflict over one: the others may fare better alone. */
 export function isAboutRows(error: unknown): boolean {
   return isBeaten(error) || ABOUT_ROWS.includes(errorNumber(error));
 }

@@ -48,8 +48,8 @@ export function sendRenewals(
     return new Map(sent.map((renewal) => {
       const { electionGroup, termId, heartbeatTimeout } = renewal.lease;
       const leftMs = left.get(`${electionGroup} ${termId}`);
-      // What has not become as long as it was asked to be was not renewed: it had expired, by a clock that may have
-      // been stepped.
+      // A lease that has not become as long as it was asked to be was not renewed: it had expired, by a clock that may
+      // have been stepped.
       if (leftMs !== undefined && leftMs >= heartbeatTimeout) return [renewal, "renewed"];
       return [renewal, leftMs !== undefined && isFirst ? "unsure" : "lost"];
     }));

@@ -65,7 +65,7 @@ export class LeaseTable {
   }
 }
 
-/** What a value was before the server wrote it in hexadecimal digits. */
+/** Returns a value as it was before the server wrote it in hexadecimal digits. */
 export function fromHex(text: string | null | undefined): string {
   return Buffer.from(text ?? "", "hex").toString("utf8");
 }

@@ -12,7 +12,7 @@ import type { ConnectionSettings } from "./connections.ts";
 import type { MysqlPool } from "./driver.ts";
 import { parseTarget } from "./target.ts";
 
-/** How to open the provider: by `url` or by `pool`. All but these and `clock` can be given in the URL, too. */
+/** The settings to open the provider: by `url` or by `pool`. All but these and `clock` can be given in the URL, too. */
 export interface MysqlOptions {
   /** `mysql://user:password@host:port/database`, with the settings of `docs/backends/mysql.md`. */
   readonly url?: string | URL | undefined;
@@ -25,9 +25,9 @@ export interface MysqlOptions {
   readonly schema?: string | undefined;
   /** The table, of at most 64 characters. @default "multilock_leases" */
   readonly table?: string | undefined;
-  /** Whether to create the schema and the table if they are not there. @default true */
+  /** True to create the schema and the table if they are not there. @default true */
   readonly autoCreate?: boolean | undefined;
-  /** How long the statements of a call may take. The wait for a row that is locked is shorter. @default "5s" */
+  /** The longest time for the statements of a call. The wait for a row that is locked is shorter. @default "5s" */
   readonly statementTimeout?: Duration | undefined;
   /** The most connections for calls. Heartbeats have two beside them. A `pool` has its own limit. @default 4 */
   readonly poolSize?: number | undefined;

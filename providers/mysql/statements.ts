@@ -33,7 +33,7 @@
  * @module
  */
 
-/** What an `acquire` says. Times in milliseconds. */
+/** The values of `acquire`. Times in milliseconds. */
 export interface AcquireValues {
   readonly group: string;
   readonly term: string;
@@ -42,7 +42,7 @@ export interface AcquireValues {
   readonly metadata: Written;
   /** A random id. */
   readonly call: string;
-  /** Who asks, for the term, and how often it had by then; see `release`. */
+  /** The asker, for the term, and the number of its calls by then; see `release`. */
   readonly asker: string;
   readonly calls: number;
   readonly evidence: Bounds & { readonly stale: string | null };
@@ -69,7 +69,7 @@ export interface RenewValues extends Bounds {
   readonly metadata: Written | null;
 }
 
-/** What a `release` says. No `acquire` of the same `asker` that it had sent before `calls` takes the lease again. */
+/** The values of `release`. No `acquire` of the same `asker` that it had sent before `calls` takes the lease again. */
 export interface ReleaseValues {
   readonly group: string;
   readonly term: string;
@@ -154,7 +154,7 @@ const FREE = "@multilock_free";
 /** The server that answers. */
 const SERVER = "CONCAT(@@GLOBAL.hostname, X'3a', @@GLOBAL.port)";
 
-/** Whether the server is for writing: the setting is a number, or from MariaDB 12 on a word. */
+/** True if the server is for writing: the setting is a number, or from MariaDB 12 on a word. */
 const MAY_WRITE = "CONCAT(@@GLOBAL.read_only) IN (X'30', X'4f4646')";
 /** Out of range, and so an error, where autocommit is off. */
 const COMMITS = "~0 + (1 - @@SESSION.autocommit)";
@@ -166,7 +166,7 @@ function begin(more: Readonly<Record<string, string>> = {}): string {
 }
 
 /**
- * Whether a lease is over at `now`. Within both bounds a take-over believes the clock (`believed` is `now`); a renewal
+ * True if a lease is over at `now`. Within both bounds a take-over believes the clock (`believed` is `now`); a renewal
  * of its own lease is only refused what had expired by the latest time that is believed.
  */
 function overdue(now: string, believed: string, { earliest, latest }: Bounds, isOwn: boolean): string {
@@ -174,7 +174,7 @@ function overdue(now: string, believed: string, { earliest, latest }: Bounds, is
   return `(server = ${SERVER} AND expires_at <= ${believed} AND ${now} >= ${lowest(earliest)}${tooLate})`;
 }
 
-/** What a row must be for a call to take it. */
+/** True if a call may take the row. */
 function free(now: string, { term, asker, calls, evidence }: AcquireValues): string {
   const late = `(term_id = X'' AND released_by = ${bytes(asker)} AND released_call >= ${calls})`;
   const stale = evidence.stale === null ? "" : ` OR version = ${bytes(evidence.stale)}`;
@@ -183,7 +183,7 @@ function free(now: string, { term, asker, calls, evidence }: AcquireValues): str
   }) AND NOT ${late})`;
 }
 
-/** What becomes a record, in this order. What is left counts from when the row is read. */
+/** The columns of a record, in this order. The time that is left counts from when the row is read. */
 const RECORD = `${NOW} / 1000, HEX(version), lease_us / 1000, HEX(participant_id), HEX(term_id), token,
   acquired_at / 1000, heartbeat_at / 1000, HEX(metadata),
   IF(server = ${SERVER}, expires_at - ${CLOCK}, lease_us) / 1000`;

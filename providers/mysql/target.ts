@@ -22,7 +22,7 @@ const SETTINGS = {
   ...TLS_PARAMETERS,
 } as const;
 
-/** How to encrypt, by the names that MySQL has for it. */
+/** The mode of encryption, by the names that MySQL has for it. */
 type SslMode = "DISABLED" | "REQUIRED" | "VERIFY_CA" | "VERIFY_IDENTITY";
 
 const MODES: readonly SslMode[] = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
@@ -41,7 +41,7 @@ export interface Target {
   readonly tls: TlsFiles;
 }
 
-/** What a URL says about the provider. */
+/** The settings of the provider in a URL. */
 export type OwnParameters = Pick<
   Parameters<typeof SETTINGS>,
   "schema" | "table" | "statementTimeout" | "autoCreate" | "poolSize"
@@ -51,7 +51,7 @@ export type OwnParameters = Pick<
 export interface ParsedTarget {
   readonly target: Target;
   readonly parameters: OwnParameters;
-  /** How long a connection may take to be made, in milliseconds, where it is said. */
+  /** The longest time that making a connection may take, in milliseconds, where it is said. */
   readonly connectTimeout: number | undefined;
 }
 

@@ -104,7 +104,8 @@ const RECORD = `${NOW_MS}::text, version, timeout_ms::text, participant_id::text
 
 /**
  * True if the lease has expired, by a server clock that is believed from `earliest` to `latest` (null: for no bound).
- * What had expired by `latest` is over, also when the statement was so long on its way that the clock is beyond that.
+ * A lease that had expired by `latest` is over, also when the statement was so long on its way that the clock is beyond
+ * that.
  */
 const overdue = (earliest: string, latest: string) =>
   `(${epochMs("lease.expires_at")} <= least(${NOW_MS}, ${latest}::float8)
@@ -236,11 +237,11 @@ WHERE NOT EXISTS (SELECT FROM renewed) AND lease.election_group = $1::text AND l
  * has locked, so that one such row cannot hold up the others, and so that no two batches ever wait for each other. The
  * update then meets only rows that are ours. If some were not renewed, those among them that their term held as of the
  * start of the statement are named too: they were passed over, or have expired by a clock that may have been stepped.
- * That means unknown. The rest are lost.
+ * Their outcome is unknown. The rest are lost.
  *
- * Those few are asked for again without `SKIP LOCKED`: mostly it was a participant that lost the race for the lease,
- * and holds its lock until its transaction ends. Only the holder of a lease gets as far as locking its row here, so two
- * statements never want the same two rows, and cannot deadlock.
+ * The unknown few are asked for again without `SKIP LOCKED`: mostly it was a participant that lost the race for the
+ * lease, and holds its lock until its transaction ends. Only the holder of a lease gets as far as locking its row here,
+ * so two statements never want the same two rows, and cannot deadlock.
  */
 function renewSql(table: string, settings: string, ifLocked: string): string {
   const { heartbeat, timeout, expiry } = prolonged("mine.timeout_ms");

@@ -60,7 +60,7 @@ async function setUp(link: Link, { credentials, database, mustBePrimary }: Setup
   if (database !== 0) await expectOk(link, "SELECT", String(database));
   if (!mustBePrimary) return;
   const answer = await link.send("ROLE").catch((error: unknown) => {
-    // Whoever may not ask finds out at the first write.
+    // A user that may not ask finds out at the first write.
     if (/^NOPERM/.test(messageOf(error))) return ["master"];
     throw error;
   });

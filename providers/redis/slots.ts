@@ -27,7 +27,7 @@ function crc16(bytes: Uint8Array): number {
   return crc & 0xffff;
 }
 
-/** Who has the slots. */
+/** The owners of the slots. */
 export interface SlotMap {
   /** The primary of each slot, as `host:port`. */
   readonly primaryOf: (string | undefined)[];

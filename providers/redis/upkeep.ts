@@ -82,7 +82,7 @@ export async function checkServers(router: Router, prefix: string, signal: Abort
 
 /** Keys without an expiry are evicted by the policies of all keys alone. */
 async function checkMemory(link: Link): Promise<void> {
-  // Who may not ask for information may still lead.
+  // A user that may not ask for information may still lead.
   const memory = await link.send("INFO", "memory").then(String, () => "");
   const [, limit] = /^maxmemory:(\d+)/m.exec(memory) ?? [];
   const [, policy = "noeviction"] = /^maxmemory_policy:(\S+)/m.exec(memory) ?? [];

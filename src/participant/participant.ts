@@ -183,7 +183,7 @@ export class Participant {
 
   /** Waits for a term, to run something in it. */
   termToRunIn(signal: AbortSignal | undefined): Promise<LeaseTerm> {
-    // Whoever waits may yet start it; whoever runs would wait for ever.
+    // A caller that waits may yet start it; one that runs would wait for ever.
     if (this.#phase.name === "idle") return Promise.reject(this.refusal("run", "it was never started; call start()"));
     return this.waitForTerm(signal);
   }
