@@ -313,7 +313,9 @@ async function runTests(
   if (!ok && failed.length === 0) {
     return report(what, runtime, { ...counts, failed: 1 }, `${argv.join(" ")}\n${lastLines(output, 100)}`);
   }
-  const failures = failed.map(({ name, failure }) => `${name}\n${failure.replaceAll(/^/gm, "    ")}`).join("\n");
+  // A test that was cancelled has no reason of its own: an error that nobody caught ended its file.
+  const whyOf = ({ failure }: TestCase) => (failure || lastLines(output, 60)).replaceAll(/^/gm, "    ");
+  const failures = failed.map((each) => `${each.name}\n${whyOf(each)}`).join("\n");
   if (!mayBeDueToMachine(failed, files)) return report(what, runtime, counts, failures);
   console.log(`again  ${what} on ${runtime}: ${failures}`);
   late.push(`${what} on ${runtime}: ${failures}`);
