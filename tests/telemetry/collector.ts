@@ -53,7 +53,8 @@ export class Collector implements AsyncDisposable {
   readonly metrics: Metric[] = [];
   readonly spans: Span[] = [];
   readonly #server = createServer(async (request, response) => {
-    const { resourceMetrics = [], resourceSpans = [] } = await json(request) as Payload;
+    // A process that ends gives up what it was sending.
+    const { resourceMetrics = [], resourceSpans = [] } = await json(request).catch(() => ({})) as Payload;
     for (const { metrics } of resourceMetrics.flatMap(({ scopeMetrics }) => scopeMetrics)) {
       for (const { name, unit, gauge, sum, histogram } of metrics) {
         const points = (gauge ?? sum ?? histogram)?.dataPoints ?? [];
