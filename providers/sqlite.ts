@@ -11,7 +11,7 @@
  *   lease; so one who has just started waits that long. Stepping the wall clock of the host moves nothing.
  * - **Locks** of other processes are waited for without blocking: up to `busyTimeout`, in tries that fail at once.
  * - **Not promised**: anything between hosts. A network file system breaks the locks and the log of SQLite, and with
- *   them the promise that there is one leader.
+ *   them the promise that there is one leader. It is refused where Linux names it; Deno asks with `--allow-sys=statfs`.
  * - **Foreign files** are refused, and left as they are: the database must be one that this provider has made.
  * - **A heartbeat** costs a look at the file's name and one statement, which does not wait for the disk, but holds up
  *   the process while it runs: some tens of microseconds. A grant waits for the disk, and holds up the process for that
@@ -22,30 +22,14 @@
 
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { callBackend, providerError } from "../src/call.ts";
-import type { ProviderOperation } from "../src/errors.ts";
-import type {
-  Acquired,
-  AcquireRequest,
-  CallOptions,
-  Held,
-  LeaderInfo,
-  Lease,
-  Provider,
-  ProviderCapabilities,
-  ReleaseCallOptions,
-  RenewOptions,
-  TransferHint,
-} from "../src/provider.ts";
+import type { Provider } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
 import { registerProvider } from "../src/registry.ts";
 import { type Clock, systemClock } from "../src/time/clock.ts";
 import { type Duration, parseDuration } from "../src/time/duration.ts";
 import { CATALOG } from "./catalog.ts";
 import { checkOptions, readParameters } from "./kit/parameters.ts";
-import { type Connection, Database, explain } from "./sqlite/database.ts";
-import { Hints } from "./sqlite/hints.ts";
-import { Leases } from "./sqlite/leases.ts";
+import { SqliteProvider } from "./sqlite/provider.ts";
 
 /** The settings of the provider: by `url` or by `path`. */
 export interface SqliteOptions {
@@ -98,83 +82,6 @@ function readUrl(url: string): { readonly path: string; readonly busyTimeout?: n
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TypeError(redact(`Cannot open sqlite provider "${url}": ${why}`), { cause });
-  }
-}
-
-class SqliteProvider implements Provider {
-  readonly name = "sqlite";
-  readonly capabilities: ProviderCapabilities = {
-    watch: true,
-    transfer: true,
-    timeAuthority: "host",
-    minTimeout: 100,
-    durability: "Tokens survive crashes and power failures, which may cost leases; removing the file forgets them.",
-  };
-  readonly #database: Database;
-  readonly #leases: Leases;
-  readonly #hints: Hints;
-  readonly #closing = new AbortController();
-
-  constructor(path: string, clock: Clock, busyTimeout: number) {
-    this.#database = new Database(path, clock, busyTimeout);
-    this.#leases = new Leases(clock);
-    this.#hints = new Hints(clock, (electionGroups) => this.#look(electionGroups));
-  }
-
-  acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
-    const step = (connection: Connection) => this.#leases.acquire(connection, request);
-    return this.#call("acquire", signal, () => this.#database.writeOrCreate(signal, step));
-  }
-
-  renew({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
-    const step = (connection: Connection) => this.#leases.renew(connection, electionGroup, termId, metadata);
-    return this.#call("renew", signal, async () => await this.#database.write(signal, step) ?? "lost");
-  }
-
-  release(
-    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
-    { signal, transferTo = "" }: ReleaseCallOptions,
-  ): Promise<"released" | "notHolder"> {
-    const step = (connection: Connection) => this.#leases.release(connection, electionGroup, termId, transferTo);
-    return this.#call("release", signal, async () => await this.#database.write(signal, step) ?? "notHolder");
-  }
-
-  read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
-    const step = (connection: Connection) => this.#leases.read(connection, electionGroup);
-    return this.#call("read", signal, () => this.#database.read(signal, step));
-  }
-
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
-    try {
-      yield* this.#hints.watch(electionGroup, signal);
-    } catch (cause) {
-      throw providerError(this.name, "watch", this.#database.path, cause);
-    }
-  }
-
-  groups({ signal }: CallOptions): Promise<string[]> {
-    const step = (connection: Connection) => this.#leases.groups(connection);
-    return this.#call("groups", signal, async () => await this.#database.read(signal, step) ?? []);
-  }
-
-  healthCheck({ signal }: CallOptions): Promise<void> {
-    return this.#call("healthCheck", signal, () => this.#database.probe(signal));
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort(new Error("the provider is closed"));
-    this.#hints.close();
-    this.#database.close();
-    return Promise.resolve();
-  }
-
-  #call<T>(operation: ProviderOperation, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return callBackend(this.name, operation, this.#database.path, signal, () => explain(work()));
-  }
-
-  async #look(electionGroups: readonly string[]): Promise<readonly string[]> {
-    const step = (connection: Connection) => this.#leases.states(connection, electionGroups);
-    return await this.#database.read(this.#closing.signal, step) ?? electionGroups.map(() => "");
   }
 }
 

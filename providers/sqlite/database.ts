@@ -11,6 +11,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { permanently } from "../../src/call.ts";
 import { type Clock, sleep } from "../../src/time/clock.ts";
 import { explainFile, hasCode } from "../kit/file_failure.ts";
+import { refuseNetwork, type Statfs } from "./network.ts";
 
 /** Marks a file as ours, where SQLite has a place for that: "ELCT". */
 const APPLICATION_ID = 0x454c_4354;
@@ -104,15 +105,17 @@ export class Database {
   readonly path: string;
   readonly #clock: Clock;
   readonly #busyTimeout: number;
+  readonly #statfs: Statfs | undefined;
   #connection: Connection | null = null;
   #lastWrite: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   /** Does no I/O. `busyTimeout` is how long a call waits for the locks of others, in milliseconds. */
-  constructor(path: string, clock: Clock, busyTimeout: number) {
+  constructor(path: string, clock: Clock, busyTimeout: number, statfs?: Statfs) {
     this.path = path;
     this.#clock = clock;
     this.#busyTimeout = busyTimeout;
+    this.#statfs = statfs;
   }
 
   /**
@@ -185,7 +188,12 @@ export class Database {
 
   async #connect(): Promise<Connection | null> {
     const Sqlite = await loadSqlite();
-    const id = await identify(this.path);
+    let id = await identify(this.path);
+    if (id === null || this.#connection?.id !== id) {
+      // A file is made with a hard link, so it is where its directory is.
+      await refuseNetwork(id === null ? dirname(this.path) : this.path, this.#statfs);
+      id = await identify(this.path);
+    }
     if (this.#closed) throw new Error("the provider is closed");
     if (id !== null && this.#connection?.id === id) return this.#connection;
     this.#forget();

@@ -4,6 +4,7 @@ import type { ProviderMutant } from "../provider_mutant.ts";
 
 const LEASES = "providers/sqlite/leases.ts";
 const TEST = "tests/providers/sqlite_test.ts";
+const REFUSALS = "tests/providers/sqlite/refusals_test.ts";
 
 /** Each must be noticed by the tests of the provider. */
 export const MUTANTS: readonly ProviderMutant[] = [
@@ -23,7 +24,13 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "const RENEW = `UPDATE elections SET heartbeat_at",
   ),
   mutant("a heartbeat that moves back", "heartbeat_at = max(heartbeat_at, ?)", "heartbeat_at = ?"),
-  mutant("tokens start anew", "const token = (this.#tokens.get(electionGroup) ?? 0n) + 1n;", "const token = 1n;"),
+  {
+    name: "tokens start anew",
+    file: LEASES,
+    find: "const token = (this.#tokens.get(electionGroup) ?? 0n) + 1n;",
+    replace: "const token = 1n;",
+    test: { file: TEST, filter: "a file that is removed" },
+  },
   mutant(
     "a lease is free after half its time",
     "return row.termId === null || asOf - since >= lasts(row);",
@@ -45,6 +52,34 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "const json = metadata === undefined ? null : JSON.stringify(metadata);",
     "const json = metadata === undefined ? null : null;",
   ),
+  {
+    name: "a network file system is let through",
+    file: "providers/sqlite/network.ts",
+    find: "if (name === undefined) return;",
+    replace: "if (name !== null) return;",
+    test: { file: REFUSALS, filter: "network" },
+  },
+  {
+    name: "negative numbers of network file systems are let through",
+    file: "providers/sqlite/network.ts",
+    find: "NETWORK.get((found?.type ?? 0) >>> 0)",
+    replace: "NETWORK.get(found?.type ?? 0)",
+    test: { file: REFUSALS, filter: "network" },
+  },
+  {
+    name: "a file system that cannot be asked is refused",
+    file: "providers/sqlite/network.ts",
+    find: "await ask?.(path).catch(() => null);",
+    replace: "await ask?.(path);",
+    test: { file: REFUSALS, filter: "cannot be asked" },
+  },
+  {
+    name: "the file system of the directory is asked, wherever the file is",
+    file: "providers/sqlite/database.ts",
+    find: "refuseNetwork(id === null ? dirname(this.path) : this.path,",
+    replace: "refuseNetwork(dirname(this.path),",
+    test: { file: REFUSALS, filter: "network" },
+  },
 ];
 
 function mutant(name: string, find: string, replace: string): ProviderMutant {
