@@ -11,6 +11,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { fileProvider } from "../../providers/file.ts";
 import { ownHolder } from "../../providers/file/host.ts";
+import { mounted } from "./mounted.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 
@@ -337,25 +338,8 @@ test("acquire() passes over truncated and foreign records that processes find", 
   }
 });
 
-/** Mounts a file system of its own for a test, where this user may. */
-async function mounted(
-  t: { skip(why: string): void },
-  options: string,
-): Promise<{ directory: string; done(): void } | null> {
-  const directory = newDirectory();
-  await mkdir(directory);
-  const mount = process.platform === "linux" && process.getuid?.() === 0
-    ? spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", directory])
-    : null;
-  if (mount?.status !== 0) {
-    t.skip("only root on Linux may mount a file system");
-    return null;
-  }
-  return { directory, done: () => void spawnSync("umount", ["-l", directory]) };
-}
-
 test("acquire() says that the disk is full, leaves nothing half written, and a leader goes on renewing, also with metadata", async (t) => {
-  const disk = await mounted(t, "size=16k,mode=700");
+  const disk = await mounted(t, newDirectory(), "size=16k,mode=700");
   if (disk === null) return;
   try {
     const provider = fileProvider({ directory: disk.directory });
@@ -388,7 +372,7 @@ test("acquire() says that the disk is full, leaves nothing half written, and a l
 });
 
 test("acquire() says that the file system is read-only, and read() reads on", async (t) => {
-  const disk = await mounted(t, "size=64k,mode=700");
+  const disk = await mounted(t, newDirectory(), "size=64k,mode=700");
   if (disk === null) return;
   try {
     const provider = fileProvider({ directory: disk.directory });

@@ -53,6 +53,20 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "const json = metadata === undefined ? null : null;",
   ),
   {
+    name: "a full disk is for good",
+    file: "providers/sqlite/database.ts",
+    find: "readonly database|unable",
+    replace: "readonly database|disk is full|unable",
+    test: { file: "tests/providers/sqlite/full_disk_test.ts" },
+  },
+  {
+    name: "a part of a new database stays",
+    file: "providers/sqlite/database.ts",
+    find: "await rm(draft + end, { force: true });",
+    replace: "if (end !== '') await rm(draft + end, { force: true });",
+    test: { file: "tests/providers/sqlite/full_disk_test.ts" },
+  },
+  {
     name: "a network file system is let through",
     file: "providers/sqlite/network.ts",
     find: "if (name === undefined) return;",
