@@ -36,7 +36,7 @@ export const CATALOG = {
     module: "sqlite",
     protocols: ["sqlite:"],
     sample: "sqlite:///var/lib/app/elections.db",
-    permissions: ["--allow-read=DIR", "--allow-write=DIR", "--allow-sys=statfs"],
+    permissions: ["--allow-read=DIR,/proc", "--allow-write=DIR", "--allow-sys=statfs"],
   },
   postgres: {
     name: "postgres",

@@ -9,6 +9,7 @@
  *   have seen, but among processes that start afterwards tokens begin at 1 again.
  * - **Clock**: each observer's own monotonic one. A lease has expired when its row was seen to stand still for a whole
  *   lease; so one who has just started waits that long. Stepping the wall clock of the host moves nothing.
+ * - **Dead holders**: on Linux the lease of a process that has ended is free at once, unless another has renewed it.
  * - **Locks** of other processes are waited for without blocking: up to `busyTimeout`, in tries that fail at once.
  * - **Not promised**: anything between hosts. A network file system breaks the locks and the log of SQLite, and with
  *   them the promise that there is one leader. It is refused where Linux names it; Deno asks with `--allow-sys=statfs`.
@@ -44,6 +45,13 @@ export interface SqliteOptions {
   readonly busyTimeout?: Duration | undefined;
   /** Measures how long a row stands still. @default the clock of the machine */
   readonly clock?: Clock | undefined;
+  /**
+   * Returns the ids of processes on this host, beside this one, that act for the holder of a lease, such as one that
+   * ends a command when this process dies. Asked for at each claim. A lease is free at once only when all of them are
+   * dead too; if one cannot be found in `/proc`, the lease is not free before it is released or expires.
+   * @default nobody else
+   */
+  readonly heldBy?: (() => readonly number[]) | undefined;
 }
 
 /**
@@ -62,13 +70,13 @@ export interface SqliteOptions {
  * ```
  */
 export function sqliteProvider(options: SqliteOptions): Provider {
-  const given = checkOptions("sqlite", options, ["url", "path", "busyTimeout", "clock"]);
+  const given = checkOptions("sqlite", options, ["url", "path", "busyTimeout", "clock", "heldBy"]);
   if ((given.url === undefined) === (given.path === undefined) || given.path === "") {
     throw new TypeError("Cannot open sqlite provider: give either a url or a path");
   }
   const inUrl = given.url === undefined ? {} : readUrl(String(given.url));
   const { path = "", busyTimeout = "5s", clock = systemClock } = { ...inUrl, ...given };
-  return new SqliteProvider(resolve(path), clock, parseDuration(busyTimeout, "busyTimeout"));
+  return new SqliteProvider(resolve(path), clock, parseDuration(busyTimeout, "busyTimeout"), { heldBy: given.heldBy });
 }
 
 function readUrl(url: string): { readonly path: string; readonly busyTimeout?: number } {
@@ -87,5 +95,5 @@ function readUrl(url: string): { readonly path: string; readonly busyTimeout?: n
 
 registerProvider({
   ...CATALOG.sqlite,
-  open: (url, { clock }) => sqliteProvider({ url, clock }),
+  open: (url, { clock, heldBy }) => sqliteProvider({ url, clock, heldBy }),
 });

@@ -23,7 +23,7 @@ import process from "node:process";
 import { hasCode } from "../kit/file_failure.ts";
 import { directoryName, type Listing, parseListing } from "./names.ts";
 import { parseRecord, type TermRecord } from "./record.ts";
-import type { Slots } from "./slots.ts";
+import type { Slots } from "../kit/slots.ts";
 
 /** The calls that the provider makes; a test can come between any two of them. */
 export const nodeFiles = { link, lstat, mkdir, open, readdir, readFile, rename, stat, unlink, utimes };

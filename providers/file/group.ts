@@ -19,11 +19,11 @@
 import type { Clock } from "../../src/time/clock.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease } from "../../src/provider.ts";
 import { type Files, GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
-import type { Processes } from "./host.ts";
+import type { Processes } from "../kit/host_process.ts";
 import { MAX_NUMBER } from "./names.ts";
 import { type Look, Observer, TRANSFER_TO } from "./observer.ts";
 import type { Predecessor, TermRecord } from "./record.ts";
-import type { Slots } from "./slots.ts";
+import type { Slots } from "../kit/slots.ts";
 import { sweep } from "./sweep.ts";
 
 /** The parts that the groups of a provider share. */

@@ -8,7 +8,7 @@ import { parseMetadata } from "../../src/call.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import type { LeaderInfo } from "../../src/provider.ts";
 import { type GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
-import type { Processes } from "./host.ts";
+import type { Processes } from "../kit/host_process.ts";
 import type { Listing } from "./names.ts";
 import type { Predecessor, TermRecord } from "./record.ts";
 

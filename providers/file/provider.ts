@@ -25,8 +25,8 @@ import { explainFile } from "../kit/file_failure.ts";
 import { Group, type GroupSurroundings } from "./group.ts";
 import { groupNames } from "./groups.ts";
 import { Hints } from "./hints.ts";
-import { hostProcesses, type Processes } from "./host.ts";
-import { Slots } from "./slots.ts";
+import { hostProcesses, type Processes } from "../kit/host_process.ts";
+import { Slots } from "../kit/slots.ts";
 
 /** The number of files that one provider has open at once for heartbeats, and as many for everything else. */
 const MAX_OPEN_FILES = 16;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Holder } from "./host.ts";
+import type { Holder } from "../kit/host_process.ts";
 
 /** The content of a term's file. It never changes; the file's modification time counts the heartbeats. */
 export interface TermRecord {

@@ -16,7 +16,7 @@ import { refuseNetwork, type Statfs } from "./network.ts";
 /** Marks a file as ours, where SQLite has a place for that: "ELCT". */
 const APPLICATION_ID = 0x454c_4354;
 /** The layout of the file. Another number is another layout, and is refused. */
-const LAYOUT = 1;
+const LAYOUT = 2;
 /** The longest pause between two tries, in milliseconds. */
 const MAX_PAUSE_MS = 25;
 const NOT_OURS = "the file is not a database of elections; it is left as it is";
@@ -39,7 +39,8 @@ const SCHEMA = `
     acquired_at INTEGER NOT NULL,
     heartbeat_at INTEGER NOT NULL,
     heartbeat_timeout INTEGER NOT NULL,
-    metadata TEXT NOT NULL
+    metadata TEXT NOT NULL,
+    holders TEXT NOT NULL
   ) STRICT;
   COMMIT;
   PRAGMA journal_mode = WAL;
@@ -131,9 +132,13 @@ export class Database {
     return this.#inTurn(() => this.#run(() => this.#connect(), signal, step));
   }
 
-  /** As {@linkcode write}, and makes the file where there is none. */
-  writeOrCreate<T>(signal: AbortSignal, step: (connection: Connection) => T): Promise<T> {
-    return this.#inTurn(() => this.#run(() => this.#connectOrCreate(), signal, step));
+  /** As {@linkcode write}, and makes the file where there is none. `prepare` gives the step, when it is its turn. */
+  writeOrCreate<T>(signal: AbortSignal, prepare: () => Promise<(connection: Connection) => T>): Promise<T> {
+    return this.#inTurn(async () => {
+      signal.throwIfAborted();
+      const step = await prepare();
+      return await this.#run(() => this.#connectOrCreate(), signal, step);
+    });
   }
 
   #inTurn<T>(run: () => Promise<T>): Promise<T> {

@@ -7,6 +7,7 @@
 import { parseMetadata } from "../../src/call.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import type { Holder, Processes } from "../kit/host_process.ts";
 import { CLOCK_RATE_ERROR } from "../kit/lease_evidence.ts";
 import type { Connection } from "./database.ts";
 
@@ -27,6 +28,8 @@ interface Row {
   readonly heartbeatAt: bigint;
   readonly heartbeatTimeout: bigint;
   readonly metadata: string;
+  /** The processes that act for the term, as JSON; empty where nobody is known, or somebody else has acted for it. */
+  readonly holders: string;
 }
 
 /** The outcome of a look. */
@@ -40,14 +43,16 @@ interface Sight {
 }
 
 const LOOK = `SELECT token, version, term_id AS termId, leader_id AS leaderId, acquired_at AS acquiredAt,
-  heartbeat_at AS heartbeatAt, heartbeat_timeout AS heartbeatTimeout, metadata FROM elections WHERE election_group = ?`;
+  heartbeat_at AS heartbeatAt, heartbeat_timeout AS heartbeatTimeout, metadata, holders
+  FROM elections WHERE election_group = ?`;
 const GRANT = `UPDATE elections SET token = ?, version = version + 1, term_id = ?, leader_id = ?, acquired_at = ?,
-  heartbeat_at = ?, heartbeat_timeout = ?, metadata = ? WHERE election_group = ? AND version = ?`;
+  heartbeat_at = ?, heartbeat_timeout = ?, metadata = ?, holders = ? WHERE election_group = ? AND version = ?`;
 const FIRST = `INSERT INTO elections (token, version, term_id, leader_id, acquired_at, heartbeat_at, heartbeat_timeout,
-  metadata, election_group) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
+  metadata, holders, election_group) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
 // A renewal that waited for a lock must not move the heartbeat back.
 const RENEW = `UPDATE elections SET version = version + 1, heartbeat_at = max(heartbeat_at, ?),
-  heartbeat_timeout = coalesce(?, heartbeat_timeout), metadata = coalesce(?, metadata)
+  heartbeat_timeout = coalesce(?, heartbeat_timeout), metadata = coalesce(?, metadata),
+  holders = CASE holders WHEN ? THEN holders ELSE '' END
   WHERE election_group = ? AND term_id = ?`;
 const RELEASE = `UPDATE elections SET version = version + 1, term_id = NULL, metadata = ?
   WHERE election_group = ? AND term_id = ?`;
@@ -59,9 +64,21 @@ const RELEASE = `UPDATE elections SET version = version + 1, term_id = NULL, met
  * seen; the holder counts its time from before that. A whole lease later, on the observer's monotonic clock and with a
  * margin for its rate, the holder's time is over. The grant is conditional on the version, so a renewal in between
  * makes it fail; and a renewal is conditional on the term, so that it fails after the grant.
+ *
+ * A dead holder's lease need not stand still. The row names all processes that act for the term; one that is not among
+ * them and renews it, or asks for it again, wipes the names with the same statement, and then only time decides. So
+ * where the names stand, nobody else has ever written for the term, and when all of them have ended, nobody leads under
+ * it: a process that has ended runs no code, and is never taken for another. Death is judged before the row is read for
+ * the grant; that is no gap, since the dead stay dead, and the grant is conditional on the version, which changes with
+ * whoever wipes the names.
  */
 export class Leases {
   readonly #clock: Clock;
+  readonly #processes: Processes;
+  /** The last term that was granted from here in each group, and the names that its row got. */
+  readonly #own = new Map<string, { readonly termId: string; readonly holders: string }>();
+  /** The names in the row of each group of which all are dead. */
+  readonly #dead = new Map<string, string>();
   /**
    * The largest token of each group that was ever seen: those who live through the loss of the file go on from there.
    */
@@ -72,12 +89,31 @@ export class Leases {
   #writes = 0;
 
   /** Makes one that has seen nothing. */
-  constructor(clock: Clock) {
+  constructor(clock: Clock, processes: Processes) {
     this.#clock = clock;
+    this.#processes = processes;
+  }
+
+  /** Finds out which holders of the leases that were seen have died. The other calls go by that. */
+  async bury(electionGroups: readonly string[]): Promise<void> {
+    const looks = new Map<string, Promise<boolean>>();
+    await Promise.all(electionGroups.map(async (electionGroup) => {
+      const { termId = null, holders = "" } = this.#sights.get(electionGroup)?.row ?? {};
+      if (termId === null || holders === "" || this.#dead.get(electionGroup) === holders) return;
+      // One process may lead thousands of groups.
+      const look = looks.get(holders) ?? this.#areDead(holders);
+      looks.set(holders, look);
+      if (await look) this.#dead.set(electionGroup, holders);
+    }));
+  }
+
+  async #areDead(holders: string): Promise<boolean> {
+    for (const each of JSON.parse(holders) as Holder[]) if (!(await this.#processes.isDead(each))) return false;
+    return true;
   }
 
   /** See {@linkcode Provider.acquire}. */
-  acquire(connection: Connection, request: AcquireRequest): Acquired | Held {
+  acquire(connection: Connection, request: AcquireRequest, holders: string): Acquired | Held {
     const { electionGroup, participantId, termId, heartbeatTimeout } = request;
     const metadata = JSON.stringify(request.metadata);
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
@@ -86,21 +122,22 @@ export class Leases {
       const { row } = sight;
       const now = Math.trunc(this.#clock.wall());
       if (row?.termId === termId) {
-        const isRenewed = this.#write(connection, RENEW, now, heartbeatTimeout, metadata, electionGroup, termId);
+        const isRenewed = this.#renew(connection, electionGroup, termId, now, heartbeatTimeout, metadata);
         if (isRenewed) return acquired(request, row.token, Number(row.acquiredAt));
         continue;
       }
-      if (row !== null && !isFree(row, sight.since, asOf)) {
+      if (row !== null && !this.#isFree(electionGroup, row, sight.since, asOf)) {
         return { acquired: false, leader: this.#describe(row, sight.since) };
       }
       const token = (this.#tokens.get(electionGroup) ?? 0n) + 1n;
-      const values = [token, termId, participantId, now, now, heartbeatTimeout, metadata, electionGroup];
+      const values = [token, termId, participantId, now, now, heartbeatTimeout, metadata, holders, electionGroup];
       this.#writes++;
       const changed = row === null
         ? connection.writeThrough(FIRST, ...values)
         : connection.writeThrough(GRANT, ...values, row.version);
       if (changed === 0) continue;
       this.#tokens.set(electionGroup, token);
+      this.#own.set(electionGroup, { termId, holders });
       return acquired(request, token, now);
     }
     throw new Error("others were faster, again and again");
@@ -115,7 +152,7 @@ export class Leases {
   ): "renewed" | "lost" {
     const json = metadata === undefined ? null : JSON.stringify(metadata);
     const now = Math.trunc(this.#clock.wall());
-    return this.#write(connection, RENEW, now, null, json, electionGroup, termId) ? "renewed" : "lost";
+    return this.#renew(connection, electionGroup, termId, now, null, json) ? "renewed" : "lost";
   }
 
   /** See {@linkcode Provider.release}. */
@@ -133,7 +170,7 @@ export class Leases {
   read(connection: Connection, electionGroup: string): LeaderInfo | null {
     const asOf = this.#clock.monotonic();
     const { row, since } = this.#look(connection, electionGroup);
-    return row === null || isFree(row, since, asOf) ? null : this.#describe(row, since);
+    return row === null || this.#isFree(electionGroup, row, since, asOf) ? null : this.#describe(row, since);
   }
 
   /** See {@linkcode Provider.groups}. */
@@ -155,7 +192,7 @@ export class Leases {
       const { row, since } = seen?.epoch === epoch ? seen : this.#look(connection, electionGroup, epoch);
       if (row === null) return "";
       const transferTo = row.termId === null ? parseMetadata(row.metadata)[TRANSFER_TO] ?? "" : "";
-      return `${row.token} ${isFree(row, since, asOf)} ${transferTo}`.trimEnd();
+      return `${row.token} ${this.#isFree(electionGroup, row, since, asOf)} ${transferTo}`.trimEnd();
     });
   }
 
@@ -170,6 +207,25 @@ export class Leases {
     const highest = this.#tokens.get(electionGroup) ?? 0n;
     this.#tokens.set(electionGroup, row !== null && row.token > highest ? row.token : highest);
     return sight;
+  }
+
+  #renew(
+    connection: Connection,
+    electionGroup: string,
+    termId: string,
+    now: number,
+    heartbeatTimeout: number | null,
+    metadata: string | null,
+  ): boolean {
+    const own = this.#own.get(electionGroup);
+    const holders = own?.termId === termId ? own.holders : "";
+    return this.#write(connection, RENEW, now, heartbeatTimeout, metadata, holders, electionGroup, termId);
+  }
+
+  /** Returns whether the lease of `row` was released, is of the dead, or had stood still at the moment `asOf`. */
+  #isFree(electionGroup: string, row: Row, since: number, asOf: number): boolean {
+    if (row.holders !== "" && this.#dead.get(electionGroup) === row.holders) return true;
+    return row.termId === null || asOf - since >= lasts(row);
   }
 
   #write(connection: Connection, sql: string, ...values: (string | number | null)[]): boolean {
@@ -188,11 +244,6 @@ export class Leases {
       expiresIn: Math.max(1, since + lasts(row) - this.#clock.monotonic()),
     };
   }
-}
-
-/** Returns whether the lease of `row` was released, or had stood still for all of its time at the moment `asOf`. */
-function isFree(row: Row, since: number, asOf: number): boolean {
-  return row.termId === null || asOf - since >= lasts(row);
 }
 
 function lasts(row: Row): number {

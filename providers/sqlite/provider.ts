@@ -20,10 +20,21 @@ import type {
   TransferHint,
 } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { hostProcesses, type Processes } from "../kit/host_process.ts";
 import { type Connection, Database, explain } from "./database.ts";
 import { Hints } from "./hints.ts";
 import { Leases } from "./leases.ts";
 import type { Statfs } from "./network.ts";
+
+/** The host, as far as it is not the file. Tests have another. */
+export interface Surroundings {
+  /** See {@linkcode Processes}. */
+  readonly processes: Processes;
+  /** The ids of processes beside this one that act for the holder of a lease. */
+  readonly heldBy: (() => readonly number[]) | undefined;
+  /** See {@linkcode Statfs}. */
+  readonly statfs: Statfs | undefined;
+}
 
 /** The provider: see `sqliteProvider`. */
 export class SqliteProvider implements Provider {
@@ -38,18 +49,28 @@ export class SqliteProvider implements Provider {
   readonly #database: Database;
   readonly #leases: Leases;
   readonly #hints: Hints;
+  readonly #identify: () => Promise<string>;
   readonly #closing = new AbortController();
 
-  /** Does no I/O. `busyTimeout` is in milliseconds; tests give a `statfs` of their own. */
-  constructor(path: string, clock: Clock, busyTimeout: number, statfs?: Statfs) {
+  /** Does no I/O. `busyTimeout` is in milliseconds. */
+  constructor(path: string, clock: Clock, busyTimeout: number, surroundings: Partial<Surroundings> = {}) {
+    const { processes = hostProcesses, heldBy = () => [], statfs } = surroundings;
     this.#database = new Database(path, clock, busyTimeout, statfs);
-    this.#leases = new Leases(clock);
+    this.#leases = new Leases(clock, processes);
+    this.#identify = async () => {
+      const holders = await processes.identify(heldBy());
+      return holders === null ? "" : JSON.stringify(holders);
+    };
     this.#hints = new Hints(clock, (electionGroups) => this.#look(electionGroups));
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
-    const step = (connection: Connection) => this.#leases.acquire(connection, request);
-    return this.#call("acquire", signal, () => this.#database.writeOrCreate(signal, step));
+    const prepare = async () => {
+      await this.#judge(request.electionGroup, signal);
+      const holders = await this.#identify();
+      return (connection: Connection) => this.#leases.acquire(connection, request, holders);
+    };
+    return this.#call("acquire", signal, () => this.#database.writeOrCreate(signal, prepare));
   }
 
   renew({ electionGroup, termId }: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
@@ -67,7 +88,10 @@ export class SqliteProvider implements Provider {
 
   read(electionGroup: string, { signal }: CallOptions): Promise<LeaderInfo | null> {
     const step = (connection: Connection) => this.#leases.read(connection, electionGroup);
-    return this.#call("read", signal, () => this.#database.read(signal, step));
+    return this.#call("read", signal, async () => {
+      await this.#judge(electionGroup, signal);
+      return await this.#database.read(signal, step);
+    });
   }
 
   async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
@@ -98,8 +122,16 @@ export class SqliteProvider implements Provider {
     return callBackend(this.name, operation, this.#database.path, signal, () => explain(work()));
   }
 
+  /** Looks at a group, and then for its holder. */
+  async #judge(electionGroup: string, signal: AbortSignal): Promise<void> {
+    await this.#database.read(signal, (connection) => this.#leases.states(connection, [electionGroup]));
+    await this.#leases.bury([electionGroup]);
+  }
+
   async #look(electionGroups: readonly string[]): Promise<readonly string[]> {
     const step = (connection: Connection) => this.#leases.states(connection, electionGroups);
+    // A death changes no file. It shows in the states of this look where the row was seen before, else of the next.
+    await this.#leases.bury(electionGroups);
     return await this.#database.read(this.#closing.signal, step) ?? electionGroups.map(() => "");
   }
 }

@@ -12,7 +12,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { fileProvider } from "../../providers/file.ts";
 import { nodeFiles } from "../../providers/file/directory.ts";
-import { hostProcesses, isDead, ownHolder, parseStat, type Processes } from "../../providers/file/host.ts";
+import { hostProcesses, isDead, ownHolder, parseStat, type Processes } from "../../providers/kit/host_process.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { systemClock } from "../../src/time/clock.ts";
 import { openProvider } from "../../src/registry.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileProvider } from "../../providers/file.ts";
 import { type Files, nodeFiles } from "../../providers/file/directory.ts";
-import { ownHolder } from "../../providers/file/host.ts";
+import { ownHolder } from "../../providers/kit/host_process.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { fileProvider } from "../../providers/file.ts";
 import { type Files, nodeFiles } from "../../providers/file/directory.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
-import { Slots } from "../../providers/file/slots.ts";
+import { Slots } from "../../providers/kit/slots.ts";
 import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";

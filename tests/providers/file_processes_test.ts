@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { fileProvider } from "../../providers/file.ts";
-import { ownHolder } from "../../providers/file/host.ts";
+import { ownHolder } from "../../providers/kit/host_process.ts";
 import { mounted } from "./mounted.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";

@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { type FileOptions, fileProvider } from "../../providers/file.ts";
 import { type Files, nodeFiles } from "../../providers/file/directory.ts";
-import { isDead, ownHolder } from "../../providers/file/host.ts";
+import { isDead, ownHolder } from "../../providers/kit/host_process.ts";
 import { directoryName, parseListing } from "../../providers/file/names.ts";
 import { FileProvider } from "../../providers/file/provider.ts";
 import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";

@@ -72,7 +72,7 @@ test("looking makes no file; acquire() makes one that is complete, and of its us
 });
 
 test("a file that is not ours, or that is broken, is refused, and left as it is", async () => {
-  const [text, empty, foreign, broken] = [newPath(), newPath(), newPath(), newPath()];
+  const [text, empty, foreign, broken, earlier] = [newPath(), newPath(), newPath(), newPath(), newPath()];
   await writeFile(text, "no database at all\n".repeat(500));
   await writeFile(empty, "");
   const db = new DatabaseSync(foreign);
@@ -82,7 +82,14 @@ test("a file that is not ours, or that is broken, is refused, and left as it is"
   await win(ours, request("g"));
   await ours[Symbol.asyncDispose]();
   await writeFile(broken, (await readFile(broken)).fill(0x55, 100));
-  for (const path of [text, empty, foreign, broken]) {
+  {
+    await using provider = sqliteProvider({ path: earlier });
+    await win(provider, request("g"));
+  }
+  const old = new DatabaseSync(earlier);
+  old.exec("PRAGMA user_version = 1");
+  old.close();
+  for (const path of [text, empty, foreign, broken, earlier]) {
     const before = await readFile(path);
     await using provider = sqliteProvider({ path });
     const isOurs = (error: unknown) => error instanceof ProviderError && error.message.includes(path);

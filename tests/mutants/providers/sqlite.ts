@@ -4,6 +4,7 @@ import type { ProviderMutant } from "../provider_mutant.ts";
 
 const LEASES = "providers/sqlite/leases.ts";
 const TEST = "tests/providers/sqlite_test.ts";
+const DEAD = "tests/providers/sqlite/dead_holder_test.ts";
 const REFUSALS = "tests/providers/sqlite/refusals_test.ts";
 
 /** Each must be noticed by the tests of the provider. */
@@ -52,6 +53,48 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "const json = metadata === undefined ? null : JSON.stringify(metadata);",
     "const json = metadata === undefined ? null : null;",
   ),
+  {
+    name: "a process that renews for another leaves its name",
+    file: LEASES,
+    find: "holders = CASE holders WHEN ? THEN holders ELSE '' END",
+    replace: "holders = CASE ? WHEN '' THEN holders ELSE holders END",
+    test: { file: DEAD, filter: "another process has renewed" },
+  },
+  {
+    name: "the holder's own renewal wipes its name",
+    file: LEASES,
+    find: 'const holders = own?.termId === termId ? own.holders : "";',
+    replace: 'const holders = own?.termId === "" ? own.holders : "";',
+    test: { file: DEAD, filter: "own renewals" },
+  },
+  {
+    name: "one dead process of several is enough",
+    file: LEASES,
+    find: "if (!(await this.#processes.isDead(each))) return false;\n    return true;",
+    replace: "if (await this.#processes.isDead(each)) return true;\n    return false;",
+    test: { file: DEAD, filter: "while one of the processes" },
+  },
+  {
+    name: "a death is not noticed",
+    file: LEASES,
+    find: "if (await look) this.#dead.set(electionGroup, holders);",
+    replace: "await look;",
+    test: { file: DEAD, filter: "own renewals" },
+  },
+  {
+    name: "a death is no hint",
+    file: "providers/sqlite/provider.ts",
+    find: "await this.#leases.bury(electionGroups);",
+    replace: "",
+    test: { file: DEAD, filter: "at once" },
+  },
+  {
+    name: "who has followed a dead holder is judged dead too",
+    file: LEASES,
+    find: "this.#dead.get(electionGroup) === row.holders) return true;",
+    replace: "this.#dead.has(electionGroup)) return true;",
+    test: { file: DEAD, filter: "own renewals" },
+  },
   {
     name: "a full disk is for good",
     file: "providers/sqlite/database.ts",

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { FileProvider } from "../../../providers/file/provider.ts";
-import type { Holder, Processes } from "../../../providers/file/host.ts";
+import type { Holder, Processes } from "../../../providers/kit/host_process.ts";
 import type { AcquireRequest, Lease } from "../../../src/provider.ts";
 import { VirtualClock } from "../../../testing/virtual_clock.ts";
 import { GatedFiles } from "./gated_files.ts";

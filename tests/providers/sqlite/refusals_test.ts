@@ -33,7 +33,7 @@ test("elect() rejects, when the file is on a network file system, or would be, a
     const path = join(directory, "elections.db");
     let [type, asked] = [0, ""];
     const statfs = (path: string) => Promise.resolve({ type, asked: asked = path });
-    const open = (at = path) => new SqliteProvider(at, systemClock, 5_000, statfs);
+    const open = (at = path) => new SqliteProvider(at, systemClock, 5_000, { statfs });
     const types = [0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x5346414f, 0x6b414653, 0xc36400, 0xbd00bd0, 0x1021997];
     for (type of [...types, 0xff534d42 | 0]) {
       await using none = open();
@@ -62,7 +62,7 @@ test("a file system that cannot be asked refuses nothing", async () => {
   const directory = await mkdtemp(join(tmpdir(), "elect-sqlite-"));
   try {
     const failing = () => Promise.reject(new Error('Requires sys access to "statfs"'));
-    await using provider = new SqliteProvider(join(directory, "elections.db"), systemClock, 5_000, failing);
+    await using provider = new SqliteProvider(join(directory, "elections.db"), systemClock, 5_000, { statfs: failing });
     await win(provider);
   } finally {
     await rm(directory, { recursive: true });

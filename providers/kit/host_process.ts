@@ -6,7 +6,7 @@
  */
 
 import { readFile, readlink } from "node:fs/promises";
-import { hasCode } from "../kit/file_failure.ts";
+import { hasCode } from "./file_failure.ts";
 import process from "node:process";
 import { Slots } from "./slots.ts";
 
