@@ -64,7 +64,8 @@ export function testCases(xml: string): TestCase[] {
  * wrong.
  */
 export function isByClock({ failure }: TestCase): boolean {
-  return /time(d|-)? ?out|TimeoutError|within [\d.,]+ ?m?s\b|took [\d.,]+ ?m?s\b|silent for [\d.,]+ ?ms/i.test(failure);
+  const bounds = /waited in vain|time(d|-)? ?out|TimeoutError|(within|took) [\d.,]+ ?m?s\b|silent for [\d.,]+ ?ms/i;
+  return bounds.test(failure);
 }
 
 /** Resolves the entities of a text in XML. */

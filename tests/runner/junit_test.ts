@@ -47,6 +47,7 @@ test("isByClock() tells a bound of time from anything else that is wrong", () =>
   for (
     const late of [
       "AssertionError: the leader: not within 20000 ms",
+      "AssertionError: waited in vain for the leader",
       "TimeoutError: Signal timed out.",
       "error: Test timed out after 180000ms",
       "it took 2041.5 ms",
