@@ -99,9 +99,13 @@ function isPermanent(cause: unknown, depth = 0): boolean {
   // Before errors had a cause, drivers gave it a name of their own.
   const { code, originalError } = cause as { code?: unknown; originalError?: unknown };
   if (PERMANENT.has(cause) || (typeof code === "string" && PERMANENT_CODES.test(code))) return true;
+  // An error that stands for several has the words of each in its text: they are asked themselves.
+  const several = cause instanceof AggregateError ? cause : cause.cause;
+  if (several instanceof AggregateError) {
+    return several.errors.length > 0 && several.errors.every((each) => isPermanent(each, depth + 1));
+  }
   if (cause.name === "NotCapable" || PERMANENT_WORDS.test(cause.message)) return true;
-  if (!(cause instanceof AggregateError)) return isPermanent(cause.cause ?? originalError, depth + 1);
-  return cause.errors.length > 0 && cause.errors.every((each) => isPermanent(each, depth + 1));
+  return isPermanent(cause.cause ?? originalError, depth + 1);
 }
 
 /** Anything can be thrown, also what cannot be made into text. */

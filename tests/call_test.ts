@@ -99,3 +99,15 @@ test("providerError() is permanent, when TLS or the runtime does not trust, or a
     assert.equal(providerError("p", "acquire", "g", cause).permanent, false);
   }
 });
+
+test("an error that stands for several is for good only if each is, whatever words its text repeats", () => {
+  const refused = new Error("write EPROTO: error:0A000412:SSL routines:ssl3_read_bytes:ssl/tls alert bad certificate");
+  const down = new Error("connect ECONNREFUSED 127.0.0.1:1");
+  const tried = (...errors: Error[]) =>
+    new Error(`no server could be reached: ${errors.map(({ message }) => message).join("; ")}`, {
+      cause: new AggregateError(errors),
+    });
+  assert.equal(providerError("p", "acquire", "g", tried(refused, down)).permanent, false);
+  assert.equal(providerError("p", "acquire", "g", tried(refused, refused)).permanent, true);
+  assert.equal(providerError("p", "acquire", "g", new AggregateError([refused, down])).permanent, false);
+});

@@ -87,7 +87,8 @@ async function checkPatience(url: string, admin: Redis, isCluster: boolean): Pro
     assert.equal(await provider.renew(leases[beats++ % 3] ?? assert.fail(), soon()), "renewed");
   }
   assert.equal((await listed)?.length, isCluster ? 3 : GROUPS + 3);
-  assert.ok(beats >= 5, `only ${beats} heartbeats came through`);
+  // One and the next: a list that held up the connection would let one through, sent before it.
+  assert.ok(beats >= 2, `only ${beats} heartbeats came through`);
 
   const giveUp = new AbortController();
   const aborted = provider.groups?.({ signal: giveUp.signal });
