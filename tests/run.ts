@@ -15,7 +15,7 @@
 import process from "node:process";
 import type { Measurement } from "../bench/measurement.ts";
 import { table } from "../bench/table.ts";
-import { attack } from "./mutants/attack.ts";
+import { attack, type AttackReport } from "./mutants/attack.ts";
 import { draw, listNames, loadList } from "./mutants/lists.ts";
 import { BACKENDS, EMBEDDED, testFlags } from "./permissions.ts";
 import { findVariants, prepareBackend, type ReadyBackend, stopBackends, type Variant } from "./runner/backends.ts";
@@ -90,7 +90,8 @@ async function main(args: readonly string[]): Promise<void> {
   // Without a server they belong to the unit tests, unless they are asked for by name.
   const embedded = EMBEDDED.filter((name) => args.includes(name) && !wanted("unit"));
   const portable = args.includes("portable") && !wanted("unit");
-  const expectsTests = servers.some(({ name }) => wanted(name)) || embedded.length > 0 || portable || wanted("unit");
+  const tested = servers.filter(({ name, byNameOnly }) => byNameOnly ? args.includes(name) : wanted(name));
+  const expectsTests = tested.length > 0 || embedded.length > 0 || portable || wanted("unit");
   if (expectsTests) await findRuntimes();
   const jobs: (() => Promise<void>)[] = [];
   // Those that take longest come first.
@@ -102,7 +103,7 @@ async function main(args: readonly string[]): Promise<void> {
       ...RUNTIMES.map((runtime) => () => runTests(name, runtime, own.filter((each) => runsOn(each, runtime)), ["-A"])),
     );
   }
-  const [quick, slow] = await beginSlow(servers.filter(({ name }) => wanted(name)));
+  const [quick, slow] = await beginSlow(tested);
   for (const server of quick) jobs.push(() => backendTests(server, files));
   if (wanted("unit")) {
     // Those of the command line plant defects in what kills process groups: by hand, where nothing else runs.
@@ -278,11 +279,14 @@ async function sampleMutants(list: string, backend?: ReadyBackend): Promise<void
   try {
     const drawn = draw(await loadList(list), SAMPLE.count, seed);
     const reports = await attack(drawn, { backend, limitMs: SAMPLE.limitMs });
-    // Without a server most tests do not exist; what is skipped is named already.
-    const skipped = backend || !BACKENDS.includes(list)
-      ? 0
-      : reports.filter(({ verdict }) => verdict === "unfit").length;
-    const alive = reports.filter(({ verdict }) => verdict !== "killed" && (skipped === 0 || verdict !== "unfit"));
+    // Without a server most tests do not exist; what is skipped is named already. A test that fails without the mutant
+    // has had its own run, and says nothing here.
+    const isServerless = !backend && BACKENDS.includes(list);
+    const isSkipped = ({ verdict, by }: AttackReport) =>
+      verdict === "unfit" && (isServerless || by.startsWith("fails without the mutant"));
+    const skipped = reports.filter(isSkipped).length;
+    const alive = reports.filter((each) => each.verdict !== "killed" && !isSkipped(each));
+    if (!isServerless) for (const { mutant, by } of reports.filter(isSkipped)) console.log(`skip   ${mutant.name}: ${by}`);
     const lines = alive.map(({ mutant, verdict, by }) => `${verdict}: ${mutant.name} ${by}`);
     const counts = { passed: reports.length - alive.length - skipped, failed: alive.length, skipped };
     report(`${list} mutants`, "deno", counts, [again, ...lines].join("\n"));

@@ -11,6 +11,8 @@ import type { ServerKind, TestServer } from "../servers/server.ts";
 export interface Variant {
   readonly name: string;
   readonly provider: string;
+  /** True if its tests run only when it is asked for by its name. */
+  readonly byNameOnly?: boolean | undefined;
 }
 
 /** A server that is there, for as long as its tests run. */
@@ -33,7 +35,9 @@ const started = new Set<() => Promise<void>>();
 
 /** Lists the servers that are not the first one of their provider. */
 export async function findVariants(): Promise<Variant[]> {
-  return (await serverKinds()).flatMap(({ name, provider }) => provider === undefined ? [] : [{ name, provider }]);
+  return (await serverKinds()).flatMap(({ name, provider, byNameOnly }) =>
+    provider === undefined ? [] : [{ name, provider, byNameOnly }]
+  );
 }
 
 /**

@@ -16,6 +16,7 @@ const NAME = "mysql-9";
 export const mysql9Server: ServerKind = {
   name: "mysql9",
   provider: "mysql",
+  byNameOnly: true,
   async install() {
     if (await program() !== null) return;
     await fillCache(NAME, (directory) => unpackDebianWhole("sid", ["mysql-server-core"], directory));

@@ -8,6 +8,8 @@ export interface ServerKind {
   readonly name: string;
   /** The provider whose tests run against it, too. @default that of its name */
   readonly provider?: string;
+  /** True if its tests run only when it is asked for by its name. */
+  readonly byNameOnly?: boolean;
   /** A directory of its programs: first on the search path of those tests. */
   readonly path?: string;
   /** Its service in `docker-compose.yml`, which `deno task sync` writes: for machines with Docker, and without it. */
