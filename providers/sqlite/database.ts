@@ -17,6 +17,8 @@ import { refuseNetwork, type Statfs } from "./network.ts";
 const APPLICATION_ID = 0x454c_4354;
 /** The layout of the file. Another number is another layout, and is refused. */
 const LAYOUT = 2;
+/** The number of times that a file is made which then is not there. */
+const MAX_CREATIONS = 5;
 /** The longest pause between two tries, in milliseconds. */
 const MAX_PAUSE_MS = 25;
 const NOT_OURS = "the file is not a database of elections; it is left as it is";
@@ -184,11 +186,14 @@ export class Database {
   }
 
   async #connectOrCreate(): Promise<Connection> {
-    for (;;) {
+    for (let attempt = 0; attempt < MAX_CREATIONS; attempt++) {
       const connection = await this.#connect();
       if (connection !== null) return connection;
       await create(this.path, await loadSqlite());
     }
+    throw new Error(
+      "the file is not there when it has been made: its name is a link that leads nowhere, or others remove it",
+    );
   }
 
   async #connect(): Promise<Connection | null> {

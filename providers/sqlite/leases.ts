@@ -108,8 +108,9 @@ export class Leases {
   }
 
   async #areDead(holders: string): Promise<boolean> {
-    for (const each of JSON.parse(holders) as Holder[]) if (!(await this.#processes.isDead(each))) return false;
-    return true;
+    const known = parseHolders(holders);
+    for (const each of known) if (!(await this.#processes.isDead(each))) return false;
+    return known.length > 0;
   }
 
   /** See {@linkcode Provider.acquire}. */
@@ -243,6 +244,16 @@ export class Leases {
       metadata: parseMetadata(row.metadata),
       expiresIn: Math.max(1, since + lasts(row) - this.#clock.monotonic()),
     };
+  }
+}
+
+/** Nobody is known of a row that somebody has edited: then only a standstill decides. */
+function parseHolders(text: string): readonly Holder[] {
+  try {
+    const holders: unknown = JSON.parse(text);
+    return Array.isArray(holders) ? holders : [];
+  } catch {
+    return [];
   }
 }
 

@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type Holder, ownHolder, type Processes } from "../../../providers/kit/host_process.ts";
@@ -53,6 +54,28 @@ test("the next leads at once when a process that led is killed", async (t) => {
   assert.equal((await win(next)).token, 2n);
   leaving.abort();
   await watching;
+});
+
+test("a holder that somebody has edited is nobody's, and only a standstill decides", async () => {
+  for (const holders of ["no JSON", "[]", "{}", "[{}]"]) {
+    const [path, time] = [newPath(), new VirtualClock()];
+    const clock = { ...time.skewed({}), setTimer: systemClock.setTimer };
+    await using leader = sqliteProvider({ path, clock });
+    await using next = sqliteProvider({ path, clock });
+    await win(leader);
+    const database = new DatabaseSync(path);
+    database.prepare("UPDATE elections SET holders = ?").run(holders);
+    database.close();
+    await lose(next);
+    assert.notEqual(await next.read("g", soon()), null, holders);
+  }
+});
+
+test("a name that leads nowhere is an error, and no endless search", async () => {
+  const path = newPath();
+  await symlink(`${path}.nowhere/file.db`, path);
+  await using provider = sqliteProvider({ path });
+  await assert.rejects(provider.acquire(request("g"), soon()), /leads nowhere|ENOENT/);
 });
 
 test("a lease is held while one of the processes that act for it lives", async () => {
