@@ -70,7 +70,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "one dead process of several is enough",
     file: LEASES,
-    find: "if (!(await this.#processes.isDead(each))) return false;\n    return true;",
+    find: "if (!(await this.#processes.isDead(each))) return false;\n    return known.length > 0;",
     replace: "if (await this.#processes.isDead(each)) return true;\n    return false;",
     test: { file: DEAD, filter: "while one of the processes" },
   },
