@@ -286,7 +286,9 @@ async function sampleMutants(list: string, backend?: ReadyBackend): Promise<void
       verdict === "unfit" && (isServerless || by.startsWith("fails without the mutant"));
     const skipped = reports.filter(isSkipped).length;
     const alive = reports.filter((each) => each.verdict !== "killed" && !isSkipped(each));
-    if (!isServerless) for (const { mutant, by } of reports.filter(isSkipped)) console.log(`skip   ${mutant.name}: ${by}`);
+    if (!isServerless) {
+      for (const { mutant, by } of reports.filter(isSkipped)) console.log(`skip   ${mutant.name}: ${by}`);
+    }
     const lines = alive.map(({ mutant, verdict, by }) => `${verdict}: ${mutant.name} ${by}`);
     const counts = { passed: reports.length - alive.length - skipped, failed: alive.length, skipped };
     report(`${list} mutants`, "deno", counts, [again, ...lines].join("\n"));
