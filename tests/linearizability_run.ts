@@ -105,10 +105,15 @@ class Actor {
   async #acquire(termId: string): Promise<void> {
     const { heartbeatTimeout } = this.#given;
     const request = { electionGroup: this.#group, participantId: this.#id, termId, heartbeatTimeout, metadata: {} };
+    // A term that asks again may begin anew, under another token: what it had is not relied on any more.
+    this.#lease = null;
+    this.#termId = termId;
+    if (this.#past.at(-1)?.termId === termId) this.#past.pop();
     const answer = await this.#call((signal) => this.#provider.acquire(request, { signal }));
     this.#termId = null;
-    this.#lease = answer.acquired ? answer.lease : null;
-    if (answer.acquired && this.#past.at(-1)?.termId !== termId) this.#past.push(answer.lease);
+    if (!answer.acquired) return;
+    this.#lease = answer.lease;
+    this.#past.push(answer.lease);
   }
 
   /** Bounds a call, now and then so tightly that it has hardly left. */
