@@ -1,51 +1,6 @@
 /** The command line over ZooKeeper, across processes, with a restart of the server in between. */
 
-import assert from "node:assert/strict";
-import { elect, eventually, type Running, start } from "../cli/elect.ts";
 import { zookeeperServer } from "../servers/zookeeper.ts";
+import { testElectRun } from "./elect_run.ts";
 
-const TIMING = ["--heartbeat-timeout", "5s", "--heartbeat-interval", "500ms"];
-
-function leaderOf(contenders: readonly Running[]): Promise<{ leader: Running; token: bigint }> {
-  return eventually(() => {
-    for (const leader of contenders) {
-      const token = leader.stdout.match(/leader (\d+)/)?.[1];
-      if (token !== undefined) return { leader, token: BigInt(token) };
-    }
-    return null;
-  }, "a leader");
-}
-
-Deno.test("elect run keeps and hands on leadership over ZooKeeper, when the server is killed and restarted", async () => {
-  try {
-    await zookeeperServer.install();
-  } catch (error) {
-    console.error(`SKIPPED: ZooKeeper cannot be had: ${error}`);
-    return;
-  }
-  const server = await zookeeperServer.start();
-  const env = { ELECT_PROVIDER: server.url };
-  const run = () =>
-    start(["run", "nightly", ...TIMING, "--", "sh", "-c", 'echo "leader $ELECT_TOKEN"; sleep 1000'], { env });
-  try {
-    await using one = run();
-    await using two = run();
-    const first = await leaderOf([one, two]);
-    const other = first.leader === one ? two : one;
-    await server.kill();
-    await server.restart();
-    const seen = await elect(["leader", "nightly", "--json"], { env });
-    assert.equal(JSON.parse(seen.stdout).token, String(first.token), "the term outlives the restart");
-    assert.equal(other.stdout, "", "one leads");
-    assert.match((await elect(["groups"], { env })).stdout, /nightly/);
-    first.leader.kill("SIGKILL");
-    const second = await leaderOf([other]);
-    assert.ok(second.token > first.token, `token must grow: ${second.token} came after ${first.token}`);
-    assert.equal((await elect(["evict", "nightly", "--yes"], { env })).code, 0);
-    assert.equal((await other.finished()).code, 75);
-    assert.equal((await elect(["leader", "nightly"], { env })).code, 1, "nobody leads");
-    assert.equal((await elect(["check"], { env })).code, 0);
-  } finally {
-    await server.stop();
-  }
-});
+testElectRun("ZooKeeper", zookeeperServer);
