@@ -13,33 +13,14 @@ import { mysqlServer } from "../../servers/mysql.ts";
 import type { TestServer } from "../../servers/server.ts";
 import { acquire, Gate, lead, newTable, Providers, soon, sql } from "./support.ts";
 import { until } from "../../until.ts";
+import { testWithServer } from "../own_server.ts";
 
 /** Runs `work` with a server of its own, if MariaDB can be had here. */
 function withServer(
   name: string,
   work: (server: TestServer, providers: Providers, t: Deno.TestContext) => Promise<void>,
 ): void {
-  Deno.test({
-    name,
-    sanitizeOps: false,
-    sanitizeResources: false,
-    async fn(t) {
-      try {
-        await mysqlServer.install();
-      } catch (error) {
-        console.error(`SKIPPED: ${name}: ${error}`);
-        return;
-      }
-      const server = await mysqlServer.start();
-      const providers = new Providers();
-      try {
-        await work(server, providers, t);
-      } finally {
-        await providers.close();
-        await server.stop();
-      }
-    },
-  });
+  testWithServer(mysqlServer, () => new Providers(), name, work);
 }
 
 /** A proxy that counts the commands that clients send: each is a packet whose number is 0. */

@@ -12,33 +12,14 @@ import { certificateOf, postgresServer, startStandby } from "../../servers/postg
 import type { TestServer } from "../../servers/server.ts";
 import { acquire, Gate, lead, newClient, newPool, newTable, Providers, soon, sql, took, wait } from "./support.ts";
 import { until } from "../../until.ts";
+import { testWithServer } from "../own_server.ts";
 
 /** Runs `work` with a server of its own, if PostgreSQL can be had here. */
 function withServer(
   name: string,
   work: (server: TestServer, providers: Providers, t: Deno.TestContext) => Promise<void>,
 ): void {
-  Deno.test({
-    name,
-    sanitizeOps: false,
-    sanitizeResources: false,
-    async fn(t) {
-      try {
-        await postgresServer.install();
-      } catch (error) {
-        console.error(`SKIPPED: ${name}: ${error}`);
-        return;
-      }
-      const server = await postgresServer.start();
-      const providers = new Providers();
-      try {
-        await work(server, providers, t);
-      } finally {
-        await providers.close();
-        await server.stop();
-      }
-    },
-  });
+  testWithServer(postgresServer, () => new Providers(), name, work);
 }
 
 const FLAGS = { deno: ["run", "-A", "--no-check"], bun: ["run"], node: [] } as const;
