@@ -162,7 +162,7 @@ function testServer(url: string): void {
       seen++;
       const server = connect(Number(port), address);
       client.pipe(server).pipe(client);
-      for (const socket of [client, server]) socket.on("error", () => {});
+      for (const socket of [client, server]) socket.setNoDelay(true).on("error", () => {});
       client.on("close", () => {
         open--;
         server.destroy();

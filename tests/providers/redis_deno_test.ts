@@ -151,7 +151,7 @@ async function startProxy(url: string): Promise<Proxy> {
     const upstream = connect(Number(port), hostname);
     for (const socket of [client, upstream]) {
       sockets.add(socket);
-      socket.on("error", () => {});
+      socket.setNoDelay(true).on("error", () => {});
     }
     client.on("data", (data) => {
       chunks++;

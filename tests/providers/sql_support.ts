@@ -138,7 +138,7 @@ export class Gate {
     server.on("data", (chunk) => {
       if (!pair.dead && !client.destroyed) client.write(chunk);
     });
-    for (const socket of [client, server]) socket.on("error", () => {});
+    for (const socket of [client, server]) socket.setNoDelay(true).on("error", () => {});
     client.on("close", () => server.destroy());
     server.on("close", () => pair.dead || client.destroy());
   }

@@ -151,7 +151,7 @@ class Door {
       else server.write(chunk);
     });
     server.on("data", (chunk: Uint8Array) => client.destroyed || client.write(chunk));
-    for (const socket of [client, server]) socket.on("error", () => {});
+    for (const socket of [client, server]) socket.setNoDelay(true).on("error", () => {});
     client.on("close", () => {
       this.#pairs.delete(client);
       server.destroy();

@@ -77,7 +77,7 @@ export async function startProxy(url: string): Promise<Proxy> {
     const pair: Pair = { client, sent: "", isSilent: proxy.silent };
     pairs.add(pair);
     const upstream = connect(proxy.target);
-    for (const socket of [client, upstream]) socket.on("error", () => {});
+    for (const socket of [client, upstream]) socket.setNoDelay(true).on("error", () => {});
     client.on("data", (data) => {
       pair.sent += data.toString("latin1").slice(0, 10_000);
       if (!pair.isSilent) upstream.write(data);

@@ -26,6 +26,7 @@ export async function startProxy(target: number): Promise<Proxy> {
     };
     for (const socket of [client, upstream]) {
       sockets.add(socket);
+      socket.setNoDelay(true);
       socket.on("error", cut);
       socket.on("close", () => (sockets.delete(socket), cut()));
     }
