@@ -19,7 +19,8 @@
  *   no lock and writes nothing.
  *
  * Every operation is one statement, one round trip and one transaction. Only the first start adds to that: it creates
- * the table, if it is not there and we may. Released leases are told to the others by `NOTIFY`.
+ * the table, if it is not there and we may. Releases, winners and the renewals of leases below 7.5 s are told to the
+ * others by `NOTIFY`: hints, left out while the server's queue of notifications is half full.
  *
  * Behind a pooler such as PgBouncer in transaction mode everything works without session state: statements are not
  * prepared by name, and instead of listening, followers poll. The provider notices by itself; where it cannot, because
@@ -36,6 +37,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   Inspection,
   LeaderInfo,
   Lease,
@@ -43,7 +45,6 @@ import type {
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
@@ -210,7 +211,7 @@ class PostgresProvider implements Provider {
     await this.#connections.close();
   }
 
-  async *#watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint, void> {
+  async *#watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
     try {
       yield* this.#listener.watch(electionGroup, signal);
     } catch (error) {

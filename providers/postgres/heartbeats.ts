@@ -6,8 +6,8 @@
 
 import type { Renewal, RenewalOutcome, SendRenewals } from "../kit/renewals.ts";
 import type { Answers } from "../kit/answers.ts";
+import { TELL_RENEWALS_BELOW_MS } from "../kit/hint_stream.ts";
 import type { LeaseTable } from "./lease_table.ts";
-
 import type { Statements } from "./statements.ts";
 
 /**
@@ -26,7 +26,10 @@ export function sendRenewals(table: LeaseTable, statements: Statements, answers:
   return async (due, manner, signal) => {
     const first = manner === "first";
     const options = manner === "patient" ? { urgent: true } : { lane: "heartbeats" } as const;
-    const alone = first && due().length === 1;
+    // Short leases are told of, and those who tell commit one after another: that wait is no reason to give up.
+    const isAlone = (renewals: readonly Renewal[]) =>
+      renewals.length === 1 && renewals.every(({ lease }) => lease.heartbeatTimeout >= TELL_RENEWALS_BELOW_MS);
+    const alone = first && isAlone(due());
     let sent: readonly Renewal[] = [];
     let sentAt = 0;
     const values = () => {

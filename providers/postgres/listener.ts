@@ -6,34 +6,14 @@
  */
 
 import { abortable } from "../../src/call.ts";
-import type { TransferHint } from "../../src/provider.ts";
+import type { Hint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { PendingHint } from "../kit/pending_hint.ts";
+import { HintStream } from "../kit/hint_stream.ts";
 import type { Connections, PostgresClient } from "./connections.ts";
+import { parseNotification } from "./messages.ts";
 
 /** Raised when the connection does not reach one server session, so that `LISTEN` would be heard by somebody else. */
 export class CannotListenError extends Error {}
-
-/** Waits for hints about one group. */
-class Watcher {
-  readonly pending = new PendingHint(true);
-  broken: { readonly cause: unknown } | null = null;
-  #resume = () => {};
-
-  wake(transferTo?: string): void {
-    this.pending.add(transferTo);
-    this.#resume();
-  }
-
-  break(cause: unknown): void {
-    this.broken = { cause };
-    this.#resume();
-  }
-
-  wait(): Promise<void> {
-    return new Promise((resolve) => this.#resume = resolve);
-  }
-}
 
 /** The settings of a listener. */
 export interface ListenerSettings {
@@ -45,20 +25,26 @@ export interface ListenerSettings {
   readonly openTimeout: number;
 }
 
-/** The most milliseconds between two questions: two of them are less than the default lease. */
+/**
+ * The most milliseconds to wait for an answer. A connection is asked when it has been silent for that and half as long
+ * again: both together are less than the default lease.
+ */
 const MAX_QUESTION_INTERVAL = 5_000;
+/** The heartbeats of a lease come at about such intervals, and what is heard in time needs no question. */
+const SILENT_INTERVALS = 1.5;
 /** The least: where leases are shorter than three of them, looks are frequent anyway. */
 const MIN_QUESTION_INTERVAL = 250;
 
 /** The connection that listens, from its first watcher to its last or until it breaks. */
 class Subscription {
-  readonly watchers = new Map<string, Set<Watcher>>();
+  readonly watchers = new Map<string, Set<HintStream>>();
   readonly live: Promise<void>;
   readonly #settings: ListenerSettings;
   readonly #interval: () => number;
   readonly #closed = new AbortController();
   #client: PostgresClient | null = null;
   #cancelTimer = () => {};
+  #heardAt = -Infinity;
 
   /** `interval` says how long to wait before the next question. */
   constructor(connections: Connections, settings: ListenerSettings, interval: () => number) {
@@ -83,7 +69,7 @@ class Subscription {
     this.#client?.removeListener("notification", this.#onNotification);
     // Never given back: its next user would go on listening.
     this.#client?.release(true);
-    for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.break(cause);
+    for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.fail(cause);
   }
 
   async #open(connections: Connections): Promise<void> {
@@ -105,6 +91,7 @@ class Subscription {
       }
       await this.#ask(client, `LISTEN "${this.#settings.channel}"`);
       this.#cancelTimer();
+      this.#heardAt = this.#settings.clock.monotonic();
       this.#scheduleQuestion(client);
     } catch (error) {
       this.end(error);
@@ -118,17 +105,21 @@ class Subscription {
     return rows[0] as readonly unknown[] ?? [];
   }
 
-  /** A question that has no answer when the next one is due ends the subscription. So does one that fails. */
+  /** A question that has no answer in time ends the subscription. So does one that fails. */
   #scheduleQuestion(client: PostgresClient): void {
-    this.#cancelTimer = this.#settings.clock.setTimer(() => {
+    const { clock } = this.#settings;
+    const silentAt = this.#heardAt + this.#interval() * SILENT_INTERVALS;
+    this.#cancelTimer = clock.setTimer(() => {
       const interval = this.#interval();
+      if (clock.monotonic() < this.#heardAt + interval * SILENT_INTERVALS) return this.#scheduleQuestion(client);
       const silent = () => this.end(new Error(`the connection that listens has not answered for ${interval} ms`));
-      this.#cancelTimer = this.#settings.clock.setTimer(silent, interval);
+      this.#cancelTimer = clock.setTimer(silent, interval);
       this.#ask(client, "SELECT 1").then(() => {
         this.#cancelTimer();
+        this.#heardAt = clock.monotonic();
         if (!this.ended) this.#scheduleQuestion(client);
       }, (error) => this.end(error));
-    }, this.#interval());
+    }, silentAt - clock.monotonic());
   }
 
   readonly #onBroken = (error?: unknown): void => this.end(error ?? new Error("the connection was closed"));
@@ -136,8 +127,9 @@ class Subscription {
   readonly #onNotification = (message: unknown): void => {
     const { channel, payload } = message as { channel: string; payload?: string };
     if (channel !== this.#settings.channel) return;
-    const [group = "", transferTo] = (payload ?? "").split(">");
-    for (const watcher of this.watchers.get(group) ?? []) watcher.wake(transferTo);
+    this.#heardAt = this.#settings.clock.monotonic();
+    const { group, hint } = parseNotification(payload ?? "");
+    for (const watcher of this.watchers.get(group) ?? []) watcher.push(hint);
   };
 }
 
@@ -168,23 +160,16 @@ export class Listener {
   /**
    * Yields once the subscription is live, and for every notification about `group`. Rejects when the connection breaks.
    */
-  async *watch(group: string, signal: AbortSignal): AsyncGenerator<void | TransferHint, void> {
+  async *watch(group: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
     if (signal.aborted) return;
-    const watcher = new Watcher();
+    const watcher = new HintStream();
     const subscription = this.#join(group, watcher);
-    const wake = () => watcher.wake();
-    signal.addEventListener("abort", wake);
     try {
       await abortable(subscription.live, signal);
-      while (!signal.aborted) {
-        if (watcher.broken !== null) throw watcher.broken.cause;
-        if (watcher.pending.isPending) yield watcher.pending.take();
-        else await watcher.wait();
-      }
+      yield* watcher.read(signal);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
-      signal.removeEventListener("abort", wake);
       this.#leave(subscription, group, watcher);
     }
   }
@@ -194,7 +179,7 @@ export class Listener {
     this.#subscription?.end(new Error("the provider is closed"));
   }
 
-  #join(group: string, watcher: Watcher): Subscription {
+  #join(group: string, watcher: HintStream): Subscription {
     if (this.#subscription === null || this.#subscription.ended) {
       this.#subscription = new Subscription(this.#connections, this.#settings, () => this.#questionInterval);
     }
@@ -205,7 +190,7 @@ export class Listener {
     return this.#subscription;
   }
 
-  #leave(subscription: Subscription, group: string, watcher: Watcher): void {
+  #leave(subscription: Subscription, group: string, watcher: HintStream): void {
     const { watchers } = subscription;
     const ofGroup = watchers.get(group);
     ofGroup?.delete(watcher);

@@ -8,6 +8,8 @@
  */
 
 import { createHash } from "node:crypto";
+import { MOST_TOLD_BYTES, TELL_RENEWALS_BELOW_MS } from "../kit/hint_stream.ts";
+import { notifySql } from "./messages.ts";
 
 /** One statement, and the name it is prepared under. */
 export interface Statement {
@@ -31,7 +33,8 @@ export interface Statements {
    * One row
    * `["won" | "held", ...RECORD]`, or none: a race was lost. */
   readonly acquire: Statement;
-  /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. Rows as those of `renew`. */
+  /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. Rows as those of `renew`. Tells nobody.
+   */
   readonly renewOne: Statement;
   /** $1 groups, $2 terms, $3 timeouts in ms, $4 metadata or null, $5 the earliest and $6 the latest server times that
    * are believed or null. Rows `[ordinal, "renewed" | "unsure", server time]`: unsure is what its term still held when
@@ -102,6 +105,11 @@ const RECORD = `${NOW_MS}::text, version, timeout_ms::text, participant_id::text
   epochMs("expires_at")
 } - ${NOW_MS})::text`;
 
+/** The row `won` as a message has it. */
+const LEADER = `concat_ws(' ', won.timeout_ms, won.participant_id, won.term_id, won.token, ${
+  epochMs("won.acquired_at")
+}, ${epochMs("won.heartbeat_at")}, won.metadata)`;
+
 /**
  * True if the lease has expired, by a server clock that is believed from `earliest` to `latest` (null: for no bound).
  * A lease that had expired by `latest` is over, also when the statement was so long on its way that the clock is beyond
@@ -151,10 +159,10 @@ export function buildStatements(schema: string, table: string): Statements {
     table: name,
     title: `${schema}.${table}`,
     channel,
-    acquire: statement(acquireSql(name)),
+    acquire: statement(acquireSql(name, channel)),
     renewOne: statement(renewOneSql(name)),
-    renew: statement(renewSql(name, DURABLE, "SKIP LOCKED")),
-    renewLocked: statement(renewSql(name, `${DURABLE}, ${bounded("$7")}`, "")),
+    renew: statement(renewSql(name, channel, DURABLE, "SKIP LOCKED")),
+    renewLocked: statement(renewSql(name, channel, `${DURABLE}, ${bounded("$7")}`, "")),
     release: statement(releaseSql(name, channel)),
     read: statement(`SELECT ${RECORD} FROM (SELECT) AS always LEFT JOIN
   (SELECT *, ${VERSION} AS version FROM ${name} AS lease WHERE election_group = $1 AND term_id <> '') AS held ON true`),
@@ -180,8 +188,12 @@ export function buildStatements(schema: string, table: string): Statements {
  * A term that holds the lease already renews it and keeps its token. A call that arrives after its asker has released
  * the lease, because it was given up on its way or overtaken on another connection, gets nothing: nobody would renew
  * that lease.
+ *
+ * 3. `told` tells those who listen of the winner, so that they need not look: not where the lease has been free for
+ *    longer than it lasted, for then nobody waits for it. Transactions that notify commit one after another, and ten
+ *    thousand elections that start at once should not.
  */
-function acquireSql(table: string): string {
+function acquireSql(table: string, channel: string): string {
   const again = `lease.term_id = excluded.term_id AND lease.expires_at > clock_timestamp()`;
   const { heartbeat, timeout, expiry } = prolonged("$4");
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$6")}), look AS MATERIALIZED (
@@ -207,8 +219,13 @@ function acquireSql(table: string): string {
   WHERE (lease.term_id IN ('', excluded.term_id) OR ${OVERDUE} OR ${VERSION} = $7::text)
     AND NOT (lease.term_id = '' AND lease.released_by = $9::text AND lease.released_call >= $10::bigint)
   RETURNING *, ${VERSION} AS version
+), told AS MATERIALIZED (
+  SELECT ${notifySql(channel, "won.election_group", `'leads ' || ${LEADER}`)}
+  FROM won JOIN ${table} AS before USING (election_group)
+  WHERE before.term_id <> won.term_id AND octet_length(won.metadata) <= ${MOST_TOLD_BYTES}
+    AND before.expires_at + ${ms("before.timeout_ms")} > clock_timestamp()
 )
-SELECT 'won', ${RECORD} FROM won UNION ALL SELECT 'held', ${RECORD} FROM look`;
+SELECT 'won', ${RECORD} FROM won LEFT JOIN told ON true UNION ALL SELECT 'held', ${RECORD} FROM look`;
 }
 
 /**
@@ -242,9 +259,12 @@ WHERE NOT EXISTS (SELECT FROM renewed) AND lease.election_group = $1::text AND l
  * The unknown few are asked for again without `SKIP LOCKED`: mostly it was a participant that lost the race for the
  * lease, and holds its lock until its transaction ends. Only the holder of a lease gets as far as locking its row here,
  * so two statements never want the same two rows, and cannot deadlock.
+ *
+ * Renewals of short leases are told to those who listen, who would otherwise ask so often.
  */
-function renewSql(table: string, settings: string, ifLocked: string): string {
+function renewSql(table: string, channel: string, settings: string, ifLocked: string): string {
   const { heartbeat, timeout, expiry } = prolonged("mine.timeout_ms");
+  const renewed = `concat_ws(' ', 'renewed', lease.term_id, ${epochMs("lease.heartbeat_at")}, mine.timeout_ms)`;
   return `WITH settings AS MATERIALIZED (SELECT ${settings}), due AS MATERIALIZED (
   SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[], $5::float8[], $6::float8[])
     WITH ORDINALITY AS due (election_group, term_id, timeout_ms, metadata, earliest, latest, ordinal)
@@ -259,7 +279,8 @@ function renewSql(table: string, settings: string, ifLocked: string): string {
   FROM mine
   WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id
     AND NOT ${overdue("mine.earliest", "mine.latest")}
-  RETURNING mine.ordinal
+  RETURNING mine.ordinal, CASE WHEN mine.timeout_ms < ${TELL_RENEWALS_BELOW_MS}
+    THEN ${notifySql(channel, "lease.election_group", renewed)} END AS told
 )
 SELECT ordinal::text, 'renewed', ${NOW_MS}::text FROM renewed UNION ALL
 SELECT due.ordinal::text, 'unsure', ${NOW_MS}::text FROM due JOIN ${table} AS lease USING (election_group)
@@ -267,10 +288,9 @@ WHERE (SELECT count(*) FROM renewed) < cardinality($1) AND lease.term_id = due.t
 }
 
 /**
- * Empties the lease, if the term holds it, and tells those that listen: the group, and after a `>`, which no name
- * holds, who is to lead next. The row stays: it keeps the token. Whether the
- * lease has expired does not matter: nobody else has taken it, and a clock that was stepped must not leave it to its
- * successors to find out.
+ * Empties the lease, if the term holds it, and tells those that listen, and who is to lead next. The row stays: it
+ * keeps the token. Whether the lease has expired does not matter: nobody else has taken it, and a clock that was
+ * stepped must not leave it to its successors to find out.
  */
 function releaseSql(table: string, channel: string): string {
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$3")}), released AS (
@@ -278,7 +298,7 @@ function releaseSql(table: string, channel: string): string {
   WHERE lease.election_group = $1::text AND lease.term_id = $2::text
   RETURNING lease.election_group
 )
-SELECT pg_notify('${channel}', election_group || '>' || $6::text)::text FROM released`;
+SELECT ${notifySql(channel, "election_group", "'free  ' || $6::text")} FROM released`;
 }
 
 function checkSql(schema: string, table: string): string {

@@ -468,7 +468,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a release tells nobody",
       ...[
         STATEMENTS,
-        "SELECT pg_notify('${channel}', election_group || '>' || $6::text)::text FROM released",
+        'SELECT ${notifySql(channel, "election_group", "\'free  \' || $6::text")} FROM released',
         "SELECT election_group || $6::text FROM released",
       ] as const,
       "watch\\(\\) yields when another",
