@@ -347,6 +347,11 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
       ...[CLIENT, "typeCast: AS_TEXT, timeout };", "typeCast: AS_TEXT, timeout: 0 };"] as const,
       "is not pressed upon",
     ],
+    [
+      "a connection to a server that hangs is never closed",
+      ...[DIALER, "destroy: () => socket.destroy(),", "destroy() {},"] as const,
+      "closed, both ways",
+    ],
   ],
   "tests/providers/mysql_tls_test.ts": [
     [

@@ -183,6 +183,40 @@ withServer("a connection for heartbeats that dies without a word costs one heart
   }
 });
 
+withServer(
+  "a connection to a server that hangs is closed, both ways, when its call is given up",
+  async (server, providers) => {
+    const clients: Socket[] = [];
+    let hangs = false;
+    const { port } = new URL(server.url);
+    const proxy = createServer({ allowHalfOpen: true }, (client) => {
+      clients.push(client.on("error", () => {}));
+      const upstream = connect({ port: Number(port), host: "127.0.0.1" }).on("error", () => {});
+      upstream.on("data", (chunk) => client.write(chunk));
+      client.on("data", (chunk) => hangs || upstream.write(chunk)).on("close", () => upstream.destroy());
+    });
+    try {
+      await once(proxy.listen(0, "127.0.0.1"), "listening");
+      const address = proxy.address();
+      assert.ok(address !== null && typeof address === "object");
+      const url = server.url.replace(`:${port}/`, `:${address.port}/`);
+      const provider = providers.open({ url, table: newTable(), poolSize: 1 });
+      await provider.release(await lead(provider, "g"), soon());
+      hangs = true;
+      const before = clients.length;
+      await assert.rejects(provider.read("g", { signal: AbortSignal.timeout(300) }));
+      assert.equal(clients.length, before, "the call had a connection");
+      // One that has only said farewell takes what is still sent, here the beginning of a long packet; one that is
+      // closed answers with a reset.
+      const beginning = Uint8Array.of(0xff, 0xff, 0x7f, 1);
+      await until("closed", () => clients.some((client) => client.destroyed || void client.write(beginning)), 5_000);
+    } finally {
+      for (const client of clients) client.destroy();
+      proxy.close();
+    }
+  },
+);
+
 withServer("connections that the server closes are replaced", async (server, providers) => {
   const provider = providers.open({ url: server.url, table: newTable() });
   const lease = await lead(provider, "g");
