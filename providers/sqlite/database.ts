@@ -4,10 +4,12 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { link, open, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { pathToFileURL } from "node:url";
 import { permanently } from "../../src/call.ts";
 import { type Clock, sleep } from "../../src/time/clock.ts";
 import { explainFile, hasCode } from "../kit/file_failure.ts";
@@ -299,12 +301,33 @@ async function syncDirectory(path: string): Promise<void> {
  * @throws {Error} if it is not ours
  */
 function refuseForeign(path: string, Sqlite: typeof DatabaseSync): void {
-  const db = new Sqlite(path, { readOnly: true });
+  const [id, layout] = marksOf(path, Sqlite);
+  if (id !== APPLICATION_ID) throw permanently(new Error(NOT_OURS));
+  if (layout === LAYOUT) return;
+  throw permanently(new Error(`the file has layout ${layout}, which this version does not know`));
+}
+
+/**
+ * As `immutable` SQLite reads the file alone, and makes nothing beside it; a log that is left there, or about to be
+ * written back, has no say about marks that are older than it. A file half of which was written back is read with its
+ * log.
+ */
+function marksOf(path: string, Sqlite: typeof DatabaseSync): readonly unknown[] {
+  const alone = pathToFileURL(path);
+  alone.search = "immutable=1";
   try {
-    const [id, layout] = ["application_id", "user_version"].map((name) => db.prepare(`PRAGMA ${name}`).get()?.[name]);
-    if (id !== APPLICATION_ID) throw permanently(new Error(NOT_OURS));
-    if (layout === LAYOUT) return;
-    throw permanently(new Error(`the file has layout ${layout}, which this version does not know`));
+    return read(new Sqlite(alone, { readOnly: true }));
+  } catch (error) {
+    // Deno takes a URL for a path, which only `--allow-read` without a list allows.
+    const isRefused = error instanceof Error && error.name === "NotCapable";
+    if (isRefused || existsSync(`${path}-wal`)) return read(new Sqlite(path, { readOnly: true }));
+    throw error;
+  }
+}
+
+function read(db: DatabaseSync): readonly unknown[] {
+  try {
+    return ["application_id", "user_version"].map((name) => db.prepare(`PRAGMA ${name}`).get()?.[name]);
   } finally {
     db.close();
   }

@@ -1,7 +1,8 @@
 /** Leases in a SQLite database. */
 
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { copyFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -71,32 +72,76 @@ test("looking makes no file; acquire() makes one that is complete, and of its us
   for (const name of names) assert.equal((await stat(join(parent, name))).mode & 0o777, 0o600, name);
 });
 
-test("a file that is not ours, or that is broken, is refused, and left as it is", async () => {
-  const [text, empty, foreign, broken, earlier] = [newPath(), newPath(), newPath(), newPath(), newPath()];
-  await writeFile(text, "no database at all\n".repeat(500));
-  await writeFile(empty, "");
-  const db = new DatabaseSync(foreign);
-  db.exec("CREATE TABLE elections (election_group TEXT)");
-  db.close();
-  await using ours = sqliteProvider({ path: broken });
-  await win(ours, request("g"));
-  await ours[Symbol.asyncDispose]();
-  await writeFile(broken, (await readFile(broken)).fill(0x55, 100));
-  {
-    await using provider = sqliteProvider({ path: earlier });
+test("a file that is not ours, or that is broken, is refused, and left as it is, with all that is beside it", async () => {
+  const directory = await mkdtemp(join(parent, "foreign-"));
+  const at = (name: string) => join(directory, name);
+  await writeFile(at("text"), "no database at all\n".repeat(500));
+  await writeFile(at("empty"), "");
+  const foreign = (name: string, sql: string) => {
+    const db = new DatabaseSync(at(name));
+    db.exec(`${sql}; CREATE TABLE elections (election_group TEXT); INSERT INTO elections VALUES ('g')`);
+    return db;
+  };
+  foreign("foreign", "PRAGMA journal_mode = DELETE").close();
+  // With nothing beside it; with a log, as of a process that was killed; and with a transaction to be rolled back.
+  foreign("logged", "PRAGMA journal_mode = WAL").close();
+  const killed = foreign("killed", "PRAGMA journal_mode = WAL");
+  for (const end of ["", "-wal"]) await copyFile(at(`killed${end}`), at(`left${end}`));
+  killed.close();
+  const hot = foreign("hot", "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1");
+  hot.exec(`BEGIN; CREATE TABLE t (v); ${"INSERT INTO t VALUES (randomblob(9000)); ".repeat(50)}`);
+  for (const end of ["", "-journal"]) await copyFile(at(`hot${end}`), at(`half${end}`));
+  hot.close();
+  const ours = async (name: string) => {
+    await using provider = sqliteProvider({ path: at(name) });
     await win(provider, request("g"));
-  }
-  const old = new DatabaseSync(earlier);
+  };
+  await ours("broken");
+  await writeFile(at("broken"), (await readFile(at("broken"))).fill(0x55, 100));
+  await ours("cut");
+  await truncate(at("cut"), 5_000);
+  await ours("earlier");
+  const old = new DatabaseSync(at("earlier"));
   old.exec("PRAGMA user_version = 1");
   old.close();
-  for (const path of [text, empty, foreign, broken, earlier]) {
-    const before = await readFile(path);
-    await using provider = sqliteProvider({ path });
-    const isOurs = (error: unknown) => error instanceof ProviderError && error.message.includes(path);
-    await assert.rejects(provider.acquire(request("g"), soon()), isOurs);
-    await assert.rejects(provider.read("g", soon()), isOurs);
-    assert.deepEqual(await readFile(path), before, path);
+  const before = await contents(directory);
+  for (
+    const name of ["text", "empty", "foreign", "logged", "killed", "left", "hot", "half", "broken", "cut", "earlier"]
+  ) {
+    await using provider = sqliteProvider({ path: at(name) });
+    const isOurs = (error: unknown) =>
+      error instanceof ProviderError && error.message.includes(at(name)) && error.permanent;
+    await assert.rejects(provider.acquire(request("g"), soon()), isOurs, name);
+    await assert.rejects(provider.read("g", soon()), isOurs, name);
+    await assert.rejects(provider.healthCheck(soon()), isOurs, name);
+    assert.deepEqual(await contents(directory), before, name);
   }
+});
+
+/** The hash of each file of a directory. */
+async function contents(directory: string): Promise<Record<string, string>> {
+  const all: Record<string, string> = {};
+  for (const name of (await readdir(directory)).sort()) {
+    all[name] = createHash("sha256").update(await readFile(join(directory, name))).digest("hex");
+  }
+  return all;
+}
+
+test("a database whose log was being written back, when its process was killed, is read with its log", async () => {
+  const [path, left] = [newPath(), newPath()];
+  await using provider = sqliteProvider({ path });
+  const metadata = { text: "x".repeat(60_000) };
+  const lease = await win(provider, request("g", { metadata }));
+  const log = await readFile(`${path}-wal`);
+  const other = new DatabaseSync(path);
+  other.exec("PRAGMA wal_checkpoint");
+  other.close();
+  // The first page, which says how many there are, has been written back, and the others have not.
+  await writeFile(left, (await readFile(path)).subarray(0, 8_192));
+  await writeFile(`${left}-wal`, log);
+  await using successor = sqliteProvider({ path: left });
+  assert.deepEqual((await successor.read("g", soon()))?.metadata, metadata);
+  assert.equal((await successor.read("g", soon()))?.token, lease.token);
 });
 
 test("acquire() takes over after a whole lease on its own clock, whatever its wall clock does", async () => {

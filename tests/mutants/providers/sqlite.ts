@@ -137,6 +137,20 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "refuseNetwork(dirname(this.path),",
     test: { file: REFUSALS, filter: "network" },
   },
+  {
+    name: "a look at a foreign database leaves files beside it",
+    file: "providers/sqlite/database.ts",
+    find: 'alone.search = "immutable=1";',
+    replace: "",
+    test: { file: TEST, filter: "left as it is" },
+  },
+  {
+    name: "a database that was killed while its log was written back is taken for broken",
+    file: "providers/sqlite/database.ts",
+    find: "if (isRefused || existsSync(`${path}-wal`))",
+    replace: "if (isRefused)",
+    test: { file: TEST, filter: "written back" },
+  },
 ];
 
 function mutant(name: string, find: string, replace: string): ProviderMutant {
