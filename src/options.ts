@@ -4,8 +4,6 @@
  * @module
  */
 
-import { hostname } from "node:os";
-import process from "node:process";
 import { type Clock, systemClock } from "./time/clock.ts";
 import { type Duration, parseDuration } from "./time/duration.ts";
 import { ConfigError } from "./errors.ts";
@@ -342,7 +340,7 @@ function show(value: unknown): string {
 function defaultParticipantId(): string {
   const random = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const host = hostName().replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 200);
-  return `${host}-${process.pid}-${random.toString(16).padStart(8, "0")}`;
+  return `${host}-${globalThis.process.pid}-${random.toString(16).padStart(8, "0")}`;
 }
 
 /**
@@ -350,7 +348,7 @@ function defaultParticipantId(): string {
  */
 function hostName(): string {
   try {
-    return hostname();
+    return globalThis.process.getBuiltinModule("node:os").hostname();
   } catch {
     return "host";
   }

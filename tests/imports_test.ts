@@ -65,6 +65,19 @@ test("drivers load on first use, by a literal import()", () => {
   assert.deepEqual(wrong.map(show), []);
 });
 
+test("mod.ts loads few modules at once, all of them ours", () => {
+  const loaded = new Set(["mod.ts"]);
+  for (const file of loaded) {
+    for (const { to } of imports.filter((each) => each.from === file && !each.isTypeOnly && !each.isLazy)) {
+      loaded.add(to);
+    }
+  }
+  // Each takes Deno about 0.2 ms, and its first of node: 5 to 25 ms.
+  assert.ok(loaded.size >= 30 && loaded.size <= 48, `${loaded.size} modules`);
+  const others = [...loaded].filter((each) => !/^(mod|src\/.+|providers\/(catalog|memory|kit\/.+))\.ts$/.test(each));
+  assert.deepEqual(others, []);
+});
+
 test("what serves over HTTP is imported late, by the command that does so", () => {
   const entries = imports.filter(({ from, to }) => to.startsWith("cli/serve/") && !from.startsWith("cli/serve/"));
   assert.deepEqual(entries.map((each) => `${show(each)} ${each.isLazy ? "late" : "at once"}`), [
