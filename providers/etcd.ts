@@ -32,6 +32,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -44,10 +45,11 @@ import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
 import { EtcdClient } from "./etcd/client.ts";
 import { Elections } from "./etcd/elections.ts";
+import { inspectCluster } from "./etcd/inspection.ts";
 import { fromBase64, Keys } from "./etcd/keys.ts";
 import { keysIn, never, put, type RangeAnswer } from "./etcd/requests.ts";
 import { Sessions } from "./etcd/sessions.ts";
-import { parseTarget } from "./etcd/target.ts";
+import { type EtcdTarget, parseTarget } from "./etcd/target.ts";
 import { Terms } from "./etcd/terms.ts";
 import { Watches } from "./etcd/watch.ts";
 import { JoinedRenewals } from "./kit/joined_renewals.ts";
@@ -101,6 +103,7 @@ class EtcdProvider implements Provider {
     maxTimeout: 12 * 3_600_000,
     durability: "Leases and tokens are in etcd's Raft log, on the disks of a majority of its members.",
   };
+  readonly #target: EtcdTarget;
   readonly #client: EtcdClient;
   readonly #keys: Keys;
   readonly #elections: Elections;
@@ -110,7 +113,7 @@ class EtcdProvider implements Provider {
   readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor({ url = "etcd://127.0.0.1:2379", clock = systemClock, logger }: EtcdOptions) {
-    const target = parseTarget(String(url));
+    const target = this.#target = parseTarget(String(url));
     const [client, keys] = [new EtcdClient(target), new Keys(target.prefix)];
     const sessions = new Sessions({ client, clock, logger, fenceOf: (id) => keys.ofFence(id) });
     this.#client = client;
@@ -174,6 +177,12 @@ class EtcdProvider implements Provider {
       // It cannot succeed, and so writes nothing. But it takes the permission to write, a leader, a majority, and room.
       const key = `${this.#keys.prefix}/health-check`;
       await this.#client.request("kv/txn", { compare: [never(key)], success: [put(key, "")] }, signal);
+    });
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    return this.#call("healthCheck", this.#keys.prefix, signal, () => {
+      return inspectCluster(this.#client, this.#target, this.#keys, signal);
     });
   }
 

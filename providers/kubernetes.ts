@@ -31,6 +31,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -48,6 +49,7 @@ import { JoinedRenewals } from "./kit/joined_renewals.ts";
 import { checkOptions } from "./kit/parameters.ts";
 import { ApiClient, type KubernetesRequest } from "./kubernetes/client.ts";
 import { ATTEMPTS, GroupLease, type LeaseParts, pathOf } from "./kubernetes/group_lease.ts";
+import { inspectServer } from "./kubernetes/inspection.ts";
 import { LABEL, type LeaseObject } from "./kubernetes/lease_object.ts";
 import { LeaseWatch } from "./kubernetes/lease_watch.ts";
 import { leaseIn, Looks } from "./kubernetes/looks.ts";
@@ -246,6 +248,13 @@ class KubernetesProvider implements Provider {
     const { client, namespace } = this.#parts;
     return this.#call("healthCheck", "API server", signal, async () => {
       await checkPermissions(client, await namespace(), signal);
+    });
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    const { client, namespace } = this.#parts;
+    return this.#call("healthCheck", "API server", signal, async () => {
+      return await inspectServer(client, await namespace(), signal);
     });
   }
 

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Finding, Inspection } from "../../src/provider.ts";
+import type { Inspection } from "../../src/provider.ts";
+import { judgeServers } from "../kit/servers.ts";
 import type { ConsulClient } from "./http.ts";
 
 /** Asks for the version, which needs `agent:read`, and for the servers, which everybody may ask for. */
@@ -16,15 +17,6 @@ export async function inspectCluster(client: Pick<ConsulClient, "request">, sign
   const version: unknown = self?.Config?.Version;
   return {
     version: typeof version === "string" ? `Consul ${version}` : null,
-    findings: [serversOf(Array.isArray(peers) ? peers.length : 0)],
+    findings: [judgeServers("servers", Array.isArray(peers) ? peers.length : 0)],
   };
-}
-
-function serversOf(count: number): Finding {
-  const about = "servers";
-  if (count >= 3) return { about, level: "ok", text: `${count} servers: leases survive the loss of a minority` };
-  const text = count <= 1
-    ? "one server alone: nobody can lead while it is down, and its disk has all leases and tokens"
-    : "two servers: the loss of either ends all elections";
-  return { about, level: "warning", text, remedy: "three servers, or five" };
 }

@@ -85,7 +85,9 @@ export class GroupLease {
   ): Promise<Look | null> {
     const { term } = look;
     if (term === null) return null;
-    const next = { ...term, token: term.token ?? token ?? tokenOf(look), beat: term.beat + 1 };
+    // A term that expired, and asked again, has begun anew: a token of before then is that of no term any more.
+    const isCurrent = token !== undefined && token > term.after;
+    const next = { ...term, token: term.token ?? (isCurrent ? token : tokenOf(look)), beat: term.beat + 1 };
     // Metadata for which there is no room beside the annotations of others must not cost the lease: it then keeps what
     // it had, or, if that has become too much by others, none.
     for (const carried of new Set([metadata, undefined, {}])) {

@@ -5,6 +5,7 @@
  */
 
 import type { Finding, Inspection } from "../../src/provider.ts";
+import { judgeServers } from "../kit/servers.ts";
 import type { ZooKeeperClient } from "./client.ts";
 import { getData } from "./protocol.ts";
 
@@ -27,9 +28,5 @@ function membersOf(config: string | null): Finding {
     return { about, level: "warning", text };
   }
   const voters = [...config.matchAll(/^server\.\d+=.*$/gm)].filter(([line]) => !/:observer\b/.test(line)).length;
-  if (voters >= 3) return { about, level: "ok", text: `${voters} members: leases survive the loss of a minority` };
-  const text = voters <= 1
-    ? "one server alone: nobody can lead while it is down, and its disk has all leases and tokens"
-    : "two members: the loss of either ends all elections";
-  return { about, level: "warning", text, remedy: "three members, or five" };
+  return judgeServers(about, voters);
 }

@@ -5,17 +5,15 @@ import { test } from "node:test";
 import { etcdProvider } from "../../providers/etcd.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { backend } from "../servers/backend.ts";
-import { etcdProgram, type EtcdVersion, startEtcd } from "../servers/etcd.ts";
-import { run } from "../servers/process.ts";
+import { etcdProgram, startEtcd } from "../servers/etcd.ts";
 import type { TestServer } from "../servers/server.ts";
 import { patience } from "../slowness.ts";
 import { lose, request, soon, win } from "./asking.ts";
+import { enableAuth, type Etcdctl } from "./etcd/auth.ts";
 import { newGroup } from "./etcd/support.ts";
 import { until } from "../until.ts";
 
 const isThere = backend("etcd") !== null && await etcdProgram("etcd").catch(() => null) !== null;
-
-type Etcdctl = (...args: string[]) => Promise<string>;
 
 function authTest(
   name: string,
@@ -33,25 +31,6 @@ function authTest(
       }
     });
   }
-}
-
-/** As the documentation has it: a role that may do everything below the prefix, and nothing else. */
-async function enableAuth({ url }: TestServer, version: EtcdVersion): Promise<Etcdctl> {
-  const command = await etcdProgram("etcdctl", version);
-  const etcdctl: Etcdctl = (...args) => run(command, [`--endpoints=${url.replace("etcd:", "http:")}`, ...args]);
-  await etcdctl("user", "add", "root:root-secret");
-  await etcdctl("user", "grant-role", "root", "root").catch(async () => {
-    await etcdctl("role", "add", "root");
-    await etcdctl("user", "grant-role", "root", "root");
-  });
-  for (const [name, right] of [["elect", "readwrite"], ["reader", "read"]] as const) {
-    await etcdctl("role", "add", name);
-    await etcdctl("role", "grant-permission", name, right, "--prefix=true", "multilock/");
-    await etcdctl("user", "add", `${name}:hunter%2`);
-    await etcdctl("user", "grant-role", name, name);
-  }
-  await etcdctl("auth", "enable");
-  return etcdctl;
 }
 
 async function refused(call: Promise<unknown>, why: RegExp, permanent = true): Promise<void> {

@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { patience } from "../slowness.ts";
+import { until } from "../until.ts";
 import { etcdProgram, type EtcdVersion, healthy } from "./etcd.ts";
 import { freePorts, removeDirectory, type ServerProcess, startProcess, temporaryDirectory } from "./process.ts";
 
@@ -24,6 +25,8 @@ export interface EtcdCluster {
   readonly members: readonly EtcdMember[];
   /** Returns the member that leads, when those of `among` agree on one. */
   leader(among?: readonly EtcdMember[]): Promise<EtcdMember>;
+  /** Adds a member without a vote, and returns its address. Once. */
+  learner(): Promise<string>;
   /** Ends them all and removes their data. */
   stop(): Promise<void>;
 }
@@ -37,31 +40,32 @@ export async function startEtcdCluster(version: EtcdVersion = "3.5"): Promise<Et
   const root = await temporaryDirectory("etcd-cluster");
   const cut = new Set<number>();
   const raftIds: string[] = [];
+  const beside: ServerProcess[] = [];
   const isShut = (i: number) => (raftId: string) => cut.has(i) || cut.has(raftIds.indexOf(raftId));
   // The others reach a member through a door of its own, which tells who comes by what a member sends first.
   const doors = await Promise.all(Array.from({ length: SIZE }, (_, i) => Door.open(isShut(i))));
   const ports = await freePorts(SIZE * 3);
   const peers = doors.map(({ port }, i) => `m${i}=http://127.0.0.1:${port}`).join(",");
-  const members = await Promise.all(doors.map(async (door, i): Promise<EtcdMember> => {
-    const [client = 0, peer = 0, metrics = 0] = ports.slice(i * 3);
-    door.target = peer;
-    const directory = join(root, `member-${i}`);
+  /** Starts one that others reach at `door`, as one of `peers`. */
+  const startMember = async (name: string, own: number[], door: number, peers: string, more: string[] = []) => {
+    const [client = 0, peer = 0, metrics = 0] = own;
+    const directory = join(root, name);
     await mkdir(directory);
+    const url = `http://127.0.0.1:${client}`;
     const args = [
-      ...["--name", `m${i}`, "--data-dir", join(directory, "data"), "--logger", "zap", "--log-level", "warn"],
-      ...[
-        "--listen-client-urls",
-        `http://127.0.0.1:${client}`,
-        "--advertise-client-urls",
-        `http://127.0.0.1:${client}`,
-      ],
+      ...["--name", name, "--data-dir", join(directory, "data"), "--logger", "zap", "--log-level", "warn", ...more],
+      ...["--listen-client-urls", url, "--advertise-client-urls", url, "--initial-cluster", peers],
       ...["--listen-peer-urls", `http://127.0.0.1:${peer}`, "--listen-metrics-urls", `http://127.0.0.1:${metrics}`],
-      ...["--initial-advertise-peer-urls", `http://127.0.0.1:${door.port}`, "--initial-cluster", peers],
+      ...["--initial-advertise-peer-urls", `http://127.0.0.1:${door}`],
     ];
     const server = await startProcess({ command, args, directory, ready: () => healthy(metrics) });
+    return { ...server, address: `127.0.0.1:${client}` };
+  };
+  const members = await Promise.all(doors.map(async (door, i): Promise<EtcdMember> => {
+    const own = ports.slice(i * 3, i * 3 + 3);
+    door.target = own[1] ?? 0;
     return {
-      ...server,
-      address: `127.0.0.1:${client}`,
+      ...await startMember(`m${i}`, own, door.port, peers),
       cutOff() {
         cut.add(i);
         for (const door of doors) door.shut();
@@ -85,8 +89,21 @@ export async function startEtcdCluster(version: EtcdVersion = "3.5"): Promise<Et
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     },
+    async learner() {
+      const own = await freePorts(3);
+      const [, peer = 0] = own;
+      const added = { peerURLs: [`http://127.0.0.1:${peer}`], isLearner: true };
+      // A cluster takes none before its members have known each other for five seconds.
+      await until("a learner is taken", () => {
+        return ask(members[0]?.address ?? "", "cluster/member/add", added).then(() => true, () => false);
+      });
+      const state = ["--initial-cluster-state", "existing"];
+      const learner = await startMember("m3", own, peer, `${peers},m3=http://127.0.0.1:${peer}`, state);
+      beside.push(learner);
+      return learner.address;
+    },
     async stop() {
-      await Promise.all(members.map((member) => member.kill()));
+      await Promise.all([...members, ...beside].map((member) => member.kill()));
       for (const door of doors) door.close();
       await removeDirectory(root);
     },
@@ -95,13 +112,24 @@ export async function startEtcdCluster(version: EtcdVersion = "3.5"): Promise<Et
 
 /** Asks a member who it is, and who leads: "0" if nobody. */
 async function statusOf(address: string): Promise<{ readonly id: string; readonly leader: string }> {
-  const answer = await fetch(`http://${address}/v3/maintenance/status`, {
+  interface Status {
+    // deno-lint-ignore camelcase -- etcd's name
+    readonly header: { readonly member_id: string };
+    readonly leader?: string;
+  }
+  const { header, leader = "0" } = await ask<Status>(address, "maintenance/status", {});
+  return { id: header.member_id, leader };
+}
+
+async function ask<T>(address: string, path: string, body: object): Promise<T> {
+  const answer = await fetch(`http://${address}/v3/${path}`, {
     method: "POST",
-    body: "{}",
+    body: JSON.stringify(body),
     signal: AbortSignal.timeout(2_000),
   });
-  const { header, leader = "0" } = await answer.json() as { header: { member_id: string }; leader?: string };
-  return { id: header.member_id, leader };
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${text}`);
+  return JSON.parse(text) as T;
 }
 
 /** A TCP proxy in front of the peer port of a member, closed to some of the others. */

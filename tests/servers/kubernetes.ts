@@ -44,6 +44,8 @@ export interface KubernetesServer extends TestServer {
   readonly address: string;
   /** Its directory, for files of the tests. */
   readonly directory: string;
+  /** The etcd behind it alone. */
+  readonly store: TestServer;
   /** Files in PEM: the authority of the server, and what a client that may do everything shows. */
   readonly files: { readonly ca: string; readonly cert: string; readonly key: string };
   /** Asks it as somebody who may do everything. */
@@ -132,6 +134,7 @@ export async function startKubernetes(args: readonly string[] = []): Promise<Kub
     url: `k8s://127.0.0.1:${port}/${NAMESPACE}?ca=${at("ca.pem")}&token=${token}`,
     address: `127.0.0.1:${port}`,
     directory,
+    store,
     files: { ca: at("ca.pem"), cert: at("admin.pem"), key: at("admin.key") },
     ask,
     user,

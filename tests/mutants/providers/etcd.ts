@@ -10,6 +10,7 @@ const main = tests("");
 const terms = tests("_terms");
 const renewals = tests("_renewals");
 const members = tests("_members");
+const inspection = tests("_inspection");
 const watch = tests("_watch");
 const auth = tests("_auth");
 const elect = tests("_elect_deno");
@@ -294,6 +295,30 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "client",
     [', "grpc-metadata-hasleader": "true" }', " }"],
     cluster("a member that is cut off"),
+  ),
+  mutant(
+    "an inspection hears no alarm",
+    "inspection",
+    ["if (names.size === 0)", "if (names.size >= 0)"],
+    inspection("no space"),
+  ),
+  mutant(
+    "an inspection takes two clusters for one",
+    "inspection",
+    ["if (size <= 1)", "if (size >= 1)"],
+    inspection("what an old version risks"),
+  ),
+  mutant(
+    "an inspection takes a learner for a member",
+    "inspection",
+    ["if (status.isLearner !== true)", "if (status.isLearner !== null)"],
+    inspection("a learner"),
+  ),
+  mutant(
+    "an inspection lets a user without the right to write pass",
+    "inspection",
+    ['judgeRight("writing", writing.why, keys)', 'judgeRight("writing", reading.why, keys)'],
+    inspection("which right a user lacks"),
   ),
 ];
 

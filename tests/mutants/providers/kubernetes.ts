@@ -4,6 +4,7 @@ import type { MutantTest, ProviderMutant } from "../provider_mutant.ts";
 
 const TESTS = "tests/providers/kubernetes";
 const [MAIN, WATCH, LIMITS] = [`${TESTS}_test.ts`, `${TESTS}_watch_test.ts`, `${TESTS}_limits_test.ts`];
+const INSPECTION = `${TESTS}_inspection_test.ts`;
 const [ROLES, ELECTORS, POD] = [`${TESTS}_roles_test.ts`, `${TESTS}_electors_test.ts`, `${TESTS}_pod_deno_test.ts`];
 
 export const MUTANTS: readonly ProviderMutant[] = [
@@ -505,6 +506,27 @@ export const MUTANTS: readonly ProviderMutant[] = [
     ["look.releasedBy === by ? look : null", "null"],
     MAIN,
     "takes no call for undone",
+  ),
+  mutant(
+    "a late heartbeat of a term that has begun anew brings its old token back",
+    "group_lease.ts",
+    ["token !== undefined && token > term.after", "token !== undefined"],
+    MAIN,
+    "asks again gets the version",
+  ),
+  mutant(
+    "a role that names its Leases is taken for one that allows all",
+    "permissions.ts",
+    ["(resourceNames ?? []).length === 0", "resourceNames !== null"],
+    INSPECTION,
+    "names its Leases",
+  ),
+  mutant(
+    "an inspection tries nothing out",
+    "inspection.ts",
+    ["tryOut(client, namespace, signal).then(() => null", "Promise.resolve().then(() => null"],
+    INSPECTION,
+    "a quota",
   ),
 ];
 
