@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readFileSync } from "node:fs";
+import { constants as files, readFileSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
 
@@ -110,16 +110,29 @@ async function closeInspector(): Promise<void> {
 }
 
 /**
- * Reads it from /proc, where there is one. Node forgets, as it starts, which signals were ignored; so there the parent
- * has to do, which tells of a script under `nohup`, but not of `nohup node`.
+ * Reads it from /proc, where there is one. A runtime that catches the signal has forgotten whether it was ignored: Node
+ * always, Deno where loading took long. Two signs are left then: a parent that ignores it, as a script under `nohup`
+ * does, and the standard input that `nohup` gives to a process of a terminal, /dev/null opened for writing.
  */
 function isHangUpIgnored(): boolean {
-  const forgets = !("Deno" in globalThis) && !("Bun" in globalThis);
   try {
-    const status = readFileSync(`/proc/${forgets ? process.ppid : "self"}/status`, "utf8");
-    const ignored = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0"}`);
-    return (ignored & 1n << BigInt(constants.signals.SIGHUP - 1)) !== 0n;
+    if (isIn("SigIgn", "self")) return true;
+    const isForgotten = !("Deno" in globalThis || "Bun" in globalThis) || isIn("SigCgt", "self");
+    return isForgotten && (isIn("SigIgn", process.ppid) || hasInputOfNohup());
   } catch {
     return false;
   }
+}
+
+/** Returns whether SIGHUP is in a set of signals of a process: those it ignores, or those it catches. */
+function isIn(name: "SigIgn" | "SigCgt", pid: number | "self"): boolean {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const [, bits = "0"] = new RegExp(`^${name}:\\s*([0-9a-f]+)$`, "m").exec(status) ?? [];
+  return (BigInt(`0x${bits}`) & 1n << BigInt(constants.signals.SIGHUP - 1)) !== 0n;
+}
+
+function hasInputOfNohup(): boolean {
+  const [, flags = "0"] = /^flags:\s*([0-7]+)$/m.exec(readFileSync("/proc/self/fdinfo/0", "utf8")) ?? [];
+  const accessMode = Number.parseInt(flags, 8) & 3;
+  return accessMode === files.O_WRONLY && readlinkSync("/proc/self/fd/0") === "/dev/null";
 }

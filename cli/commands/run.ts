@@ -39,9 +39,9 @@ runs as root: put sudo before elect, not behind it.
 
 Every signal that elect may hear is passed on to COMMAND: SIGINT, SIGTERM, SIGHUP and SIGQUIT, SIGUSR1, SIGUSR2,
 SIGALRM, SIGWINCH, SIGCONT, SIGTSTP and others. While waiting, the first four end elect, with 128 and the number of the
-signal; a second one ends it at once; the others mean nothing. Under nohup a hang-up stays ignored (Node forgets
-that as it starts; put nohup before the shell there). Without --repeat, elect ends with COMMAND. As process 1 of a
-container, elect needs an init that buries orphans (docker run --init).
+signal; a second one ends it at once; the others mean nothing. Under nohup a hang-up stays ignored (Node, and Deno at
+times, forget that as they start: without a terminal, put nohup before the shell there). Without --repeat, elect ends
+with COMMAND. As process 1 of a container, elect needs an init that buries orphans (docker run --init).
 
 A job of cron on several hosts: --no-wait, so that those who lose give up at once (--wait TIME: after that time), and
 --at-least with a time longer than their clocks differ, so that a host that comes late does not run it again.

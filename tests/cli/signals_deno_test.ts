@@ -77,22 +77,27 @@ onEachRuntime("elect run goes on waiting, when signals come that do not ask it t
   assert.deepEqual([code, stdout], [0, "led\n"]);
 });
 
-onEachRuntime("elect run and its command outlive a hang-up, when nohup has had it ignored", async (runtime) => {
-  await using place = await temporary();
-  const env = { ELECT_PROVIDER: place.url, DONE: `${place.path}/done` };
-  const script = 'echo "command $$"; while ! [ -e "$DONE" ]; do sleep 0.05; done; exit 7';
-  // Node forgets that a signal was ignored, and looks at its parent instead.
-  const under = runtime === "node" ? ["nohup", "sh", "-c", '"$@" & echo "pid $!"; wait $!', "sh"] : ["nohup"];
-  await using running = await startOn(["run", "nightly", "--", "sh", "-c", script], { env, runtime, under });
-  const command = Number((await running.said(/command (\d+)/))[1]);
-  const elect = Number(/pid (\d+)/.exec(running.stdout)?.[1] ?? running.pid);
-  for (const pid of [command, elect]) {
-    Deno.kill(pid, "SIGHUP");
-    await eventually(() => hasTakenAll(pid), "the signal to be taken");
-  }
-  await Deno.writeTextFile(env.DONE, "");
-  assert.equal((await running.finished()).code, 7);
-});
+const NOHUP: Record<string, readonly string[]> = {
+  // There nohup opens /dev/null for writing as the standard input.
+  "at a terminal": ["sh", "-c", 'exec nohup "$@" 0>/dev/null', "sh"],
+  "in a script": ["nohup", "sh", "-c", '"$@" & echo "pid $!"; wait $!', "sh"],
+};
+for (const [where, under] of Object.entries(NOHUP)) {
+  onEachRuntime(`elect run and its command outlive a hang-up, under nohup ${where}`, async (runtime) => {
+    await using place = await temporary();
+    const env = { ELECT_PROVIDER: place.url, DONE: `${place.path}/done` };
+    const script = 'echo "command $$"; while ! [ -e "$DONE" ]; do sleep 0.05; done; exit 7';
+    await using running = await startOn(["run", "nightly", "--", "sh", "-c", script], { env, runtime, under });
+    const command = Number((await running.said(/command (\d+)/))[1]);
+    const elect = Number(/pid (\d+)/.exec(running.stdout)?.[1] ?? running.pid);
+    for (const pid of [command, elect]) {
+      Deno.kill(pid, "SIGHUP");
+      await eventually(() => hasTakenAll(pid), "the signal to be taken");
+    }
+    await Deno.writeTextFile(env.DONE, "");
+    assert.equal((await running.finished()).code, 7);
+  });
+}
 
 onEachRuntime("elect leader ends with a signal that asks it to, also while its modules load", async (runtime) => {
   for (const delayMs of [0, 20, 60, 120, 250]) {
