@@ -31,6 +31,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   Inspection,
   LeaderInfo,
   Lease,
@@ -38,7 +39,6 @@ import type {
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { type Clock, systemClock } from "../src/time/clock.ts";
@@ -208,7 +208,7 @@ class KubernetesProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<Hint> {
     const hints = this.#watch.follow(electionGroup, signal);
     try {
       while (!signal.aborted) {

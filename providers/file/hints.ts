@@ -8,9 +8,9 @@
 import { type FSWatcher, watch } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import type { TransferHint } from "../../src/provider.ts";
+import type { Hint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { PendingHint } from "../kit/pending_hint.ts";
+import { HintStream } from "../kit/hint_stream.ts";
 import { directoryName } from "./names.ts";
 
 /** The interval at which a group is looked at. A killed leader is to be followed in under a second. */
@@ -21,16 +21,10 @@ const TICK_MS = 200;
  */
 const LOOKS_PER_TICK = 100;
 
-/** One who waits. */
-interface Waiter {
-  readonly pending: PendingHint;
-  wake: () => void;
-}
-
 /** A group that somebody watches. */
 interface Watched {
   readonly electionGroup: string;
-  readonly waiters: Set<Waiter>;
+  readonly watchers: Set<HintStream>;
   state: string | null;
 }
 
@@ -55,25 +49,17 @@ export class Hints {
   }
 
   /** See {@linkcode Provider.watch}. */
-  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
-    const waiter: Waiter = { pending: new PendingHint(), wake: () => {} };
-    const onAbort = () => waiter.wake();
+  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
     if (signal.aborted || this.#closed) return;
-    signal.addEventListener("abort", onAbort);
-    const watched = this.#add(electionGroup, waiter);
+    const watcher = new HintStream();
+    const watched = this.#add(electionGroup, watcher);
     try {
       await this.#watchRoot();
       // Changes from here on are noticed: by the watch, or by comparison with this look.
       await this.#lookAt(watched);
-      waiter.pending.add();
-      while (!signal.aborted && !this.#closed) {
-        if (!waiter.pending.isPending) await new Promise<void>((resolve) => waiter.wake = resolve);
-        if (signal.aborted || this.#closed) return;
-        yield waiter.pending.take();
-      }
+      yield* watcher.read(signal);
     } finally {
-      signal.removeEventListener("abort", onAbort);
-      this.#remove(watched, waiter);
+      this.#remove(watched, watcher);
     }
   }
 
@@ -81,21 +67,21 @@ export class Hints {
   close(): void {
     this.#closed = true;
     this.#rest();
-    for (const watched of this.#watched.values()) hint(watched);
+    for (const { watchers } of this.#watched.values()) for (const watcher of watchers) watcher.end();
   }
 
-  #add(electionGroup: string, waiter: Waiter): Watched {
+  #add(electionGroup: string, watcher: HintStream): Watched {
     const name = directoryName(electionGroup);
     let watched = this.#watched.get(name);
-    if (watched === undefined) this.#watched.set(name, watched = { electionGroup, waiters: new Set(), state: null });
-    watched.waiters.add(waiter);
+    if (watched === undefined) this.#watched.set(name, watched = { electionGroup, watchers: new Set(), state: null });
+    watched.watchers.add(watcher);
     this.#cancelTick ??= this.#clock.setTimer(this.#tick, TICK_MS);
     return watched;
   }
 
-  #remove(watched: Watched, waiter: Waiter): void {
-    watched.waiters.delete(waiter);
-    if (watched.waiters.size > 0) return;
+  #remove(watched: Watched, watcher: HintStream): void {
+    watched.watchers.delete(watcher);
+    if (watched.watchers.size > 0) return;
     this.#watched.delete(directoryName(watched.electionGroup));
     if (this.#watched.size === 0) this.#rest();
   }
@@ -159,13 +145,6 @@ export class Hints {
     // The first look may find a release of long ago.
     const transferTo = watched.state === null ? undefined : state?.split(" ")[2];
     watched.state = state;
-    hint(watched, transferTo);
-  }
-}
-
-function hint({ waiters }: Watched, transferTo?: string): void {
-  for (const waiter of waiters) {
-    waiter.pending.add(transferTo);
-    waiter.wake();
+    for (const watcher of watched.watchers) watcher.push(transferTo ? { transferTo } : {});
   }
 }

@@ -12,13 +12,13 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   LeaderInfo,
   Lease,
   Provider,
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../../src/provider.ts";
 import { type Files, probe } from "./directory.ts";
 import { explainFile } from "../kit/file_failure.ts";
@@ -81,7 +81,7 @@ export class FileProvider implements Provider {
     return this.#call("read", signal, () => this.#group(electionGroup).read());
   }
 
-  watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
+  watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<Hint> {
     return this.#hints.watch(electionGroup, signal);
   }
 

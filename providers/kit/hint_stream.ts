@@ -23,6 +23,7 @@ export const MOST_TOLD_BYTES = 4_096;
 export class HintStream {
   #hint: Hint | null;
   #failure: { readonly reason: unknown } | null = null;
+  #hasEnded = false;
   #resume = () => {};
 
   /** Begins with `first`, or with nothing. */
@@ -47,19 +48,23 @@ export class HintStream {
     this.#resume();
   }
 
+  /** Ends the stream: the reader is told nothing more. */
+  end(): void {
+    this.#hasEnded = true;
+    this.#resume();
+  }
+
   /** Yields the hints. Ends without an error when `signal` aborts; rejects when the stream breaks. */
   async *read(signal: AbortSignal): AsyncGenerator<Hint, void> {
     const wake = () => this.#resume();
     signal.addEventListener("abort", wake);
     try {
-      while (!signal.aborted) {
-        if (this.#failure !== null) throw this.#failure.reason;
-        if (this.#hint === null) await new Promise<void>((resolve) => this.#resume = resolve);
-        else {
-          const hint = this.#hint;
-          this.#hint = null;
-          yield hint;
-        }
+      while (!signal.aborted && !this.#hasEnded) {
+        const hint = this.#hint;
+        this.#hint = null;
+        if (hint !== null) yield hint;
+        else if (this.#failure !== null) throw this.#failure.reason;
+        else await new Promise<void>((resolve) => this.#resume = resolve);
       }
     } finally {
       signal.removeEventListener("abort", wake);

@@ -6,9 +6,9 @@
 
 import { setImmediate } from "node:timers/promises";
 import { permanently } from "../../src/call.ts";
-import type { TransferHint } from "../../src/provider.ts";
+import type { Hint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { PendingHint } from "../kit/pending_hint.ts";
+import { HintStream } from "../kit/hint_stream.ts";
 import type { ApiClient } from "./client.ts";
 import { pathOf } from "./group_lease.ts";
 import type { LeaseObject } from "./lease_object.ts";
@@ -38,47 +38,13 @@ export interface WatchParts {
 }
 
 /** Somebody who watches a group. */
-class Follower {
+interface Follower {
   readonly electionGroup: string;
+  readonly hints: HintStream;
   /** The state of the group that the last hint was about. */
-  state = "";
+  state: string;
   /** True if the stream that runs now is known to show the group. */
-  isLive = false;
-  readonly #pending = new PendingHint();
-  #failure: { readonly error: unknown } | null = null;
-  #wake = Promise.withResolvers<void>();
-
-  constructor(electionGroup: string) {
-    this.electionGroup = electionGroup;
-  }
-
-  /** `transferTo` is the participant that a release was for; empty where there is none. */
-  hint(transferTo = ""): void {
-    this.#pending.add(transferTo);
-    this.#wake.resolve();
-  }
-
-  fail(error: unknown): void {
-    this.#failure = { error };
-    this.#wake.resolve();
-  }
-
-  /** Resolves when there is a hint, with what to yield; or with null when `signal` aborts. */
-  async next(signal: AbortSignal): Promise<{ readonly hint: TransferHint | undefined } | null> {
-    const onAbort = () => this.#wake.resolve();
-    signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      while (!signal.aborted) {
-        if (this.#pending.isPending) return { hint: this.#pending.take() };
-        if (this.#failure !== null) throw this.#failure.error;
-        await this.#wake.promise;
-        this.#wake = Promise.withResolvers();
-      }
-      return null;
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
+  isLive: boolean;
 }
 
 /** An event of a watch. */
@@ -119,11 +85,11 @@ export class LeaseWatch {
    *
    * @throws what has broken the stream
    */
-  async *follow(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
-    const follower = new Follower(electionGroup);
+  async *follow(electionGroup: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
+    const follower: Follower = { electionGroup, hints: new HintStream(null), state: "", isLive: false };
     this.#enter(follower);
     try {
-      for (let next = await follower.next(signal); next !== null; next = await follower.next(signal)) yield next.hint;
+      yield* follower.hints.read(signal);
     } finally {
       this.#leave(follower);
     }
@@ -149,7 +115,7 @@ export class LeaseWatch {
 
   #open(follower: Follower): void {
     follower.isLive = true;
-    follower.hint();
+    follower.hints.push();
   }
 
   *#all(): Generator<Follower> {
@@ -163,7 +129,7 @@ export class LeaseWatch {
       await setImmediate();
       while (this.#followers.size > 0) await this.#followOnce();
     } catch (error) {
-      for (const follower of this.#all()) follower.fail(error);
+      for (const follower of this.#all()) follower.hints.fail(error);
       // They leave; whoever comes again begins anew.
       this.#followers.clear();
     } finally {
@@ -253,7 +219,7 @@ export class LeaseWatch {
     // At the beginning a stream shows what is there, which may have been given back long ago.
     const transferTo = type === "MODIFIED" ? look.transferTo : "";
     for (const follower of followers) {
-      if (follower.state !== state) follower.hint(transferTo);
+      if (follower.state !== state) follower.hints.push(transferTo === "" ? {} : { transferTo });
       follower.state = state;
     }
   }

@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { TransferHint } from "../../src/provider.ts";
+import type { Hint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { PendingHint } from "../kit/pending_hint.ts";
+import { HintStream } from "../kit/hint_stream.ts";
 
 /**
  * The interval between looks. A look at a database in which nothing changed is one statement, whatever the number of
@@ -14,15 +14,9 @@ import { PendingHint } from "../kit/pending_hint.ts";
  */
 const TICK_MS = 100;
 
-/** One who waits. */
-interface Waiter {
-  readonly pending: PendingHint;
-  wake(): void;
-}
-
 /** A group that somebody watches. */
 interface Watched {
-  readonly waiters: Set<Waiter>;
+  readonly watchers: Set<HintStream>;
   state: string | undefined;
 }
 
@@ -41,30 +35,22 @@ export class Hints {
   }
 
   /** See {@linkcode Provider.watch}. */
-  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<void | TransferHint> {
+  async *watch(electionGroup: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
     if (signal.aborted || this.#closed) return;
-    const waiter: Waiter = { pending: new PendingHint(), wake: () => {} };
-    const onAbort = () => waiter.wake();
-    const watched = this.#watched.get(electionGroup) ?? { waiters: new Set<Waiter>(), state: undefined };
+    const watcher = new HintStream();
+    const watched = this.#watched.get(electionGroup) ?? { watchers: new Set<HintStream>(), state: undefined };
     this.#watched.set(electionGroup, watched);
-    watched.waiters.add(waiter);
-    signal.addEventListener("abort", onAbort);
+    watched.watchers.add(watcher);
     try {
       // Changes from here on are noticed, by comparison with this look.
       await this.#compare([electionGroup]);
-      waiter.pending.add();
       this.#cancelTick ??= this.#clock.setTimer(this.#tick, TICK_MS);
-      while (!signal.aborted && !this.#closed) {
-        if (!waiter.pending.isPending) await new Promise<void>((resolve) => waiter.wake = resolve);
-        if (signal.aborted || this.#closed) return;
-        yield waiter.pending.take();
-      }
+      yield* watcher.read(signal);
     } catch (error) {
       if (!signal.aborted && !this.#closed) throw error;
     } finally {
-      signal.removeEventListener("abort", onAbort);
-      watched.waiters.delete(waiter);
-      if (watched.waiters.size === 0) this.#watched.delete(electionGroup);
+      watched.watchers.delete(watcher);
+      if (watched.watchers.size === 0) this.#watched.delete(electionGroup);
       if (this.#watched.size === 0) this.#rest();
     }
   }
@@ -73,7 +59,7 @@ export class Hints {
   close(): void {
     this.#closed = true;
     this.#rest();
-    for (const watched of this.#watched.values()) hint(watched);
+    for (const { watchers } of this.#watched.values()) for (const watcher of watchers) watcher.end();
   }
 
   #rest(): void {
@@ -97,14 +83,7 @@ export class Hints {
       // The first look may find a release of long ago.
       const transferTo = watched.state === undefined ? undefined : states[i]?.split(" ")[2];
       watched.state = states[i];
-      hint(watched, transferTo);
+      for (const watcher of watched.watchers) watcher.push(transferTo ? { transferTo } : {});
     }
-  }
-}
-
-function hint({ waiters }: Watched, transferTo?: string): void {
-  for (const waiter of waiters) {
-    waiter.pending.add(transferTo);
-    waiter.wake();
   }
 }

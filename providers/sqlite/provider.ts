@@ -11,13 +11,13 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   LeaderInfo,
   Lease,
   Provider,
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import { hostProcesses, type Processes } from "../kit/host_process.ts";
@@ -94,7 +94,7 @@ export class SqliteProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<Hint> {
     try {
       yield* this.#hints.watch(electionGroup, signal);
     } catch (cause) {

@@ -118,7 +118,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   mutant(
     "a heartbeat moves the token",
     "group_lease.ts",
-    ["token: term.token ?? token ?? tokenOf(look)", "token: BigInt(look.version)"],
+    ["token: term.token ?? (isCurrent ? token : tokenOf(look))", "token: BigInt(look.version)"],
     MAIN,
     "the token stays what the leader was told",
   ),
@@ -274,7 +274,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   mutant(
     "every heartbeat is a hint",
     "lease_watch.ts",
-    ["if (follower.state !== state) follower.hint(transferTo);", "follower.hint(transferTo);"],
+    ["if (follower.state !== state) follower.hints", "follower.hints"],
     WATCH,
     "hints at no heartbeat",
   ),

@@ -89,7 +89,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   mutant("a watch hints only when something has happened", "new HintStream()", "new HintStream(null)"),
   inStream("a watch leaves its listener", '      signal.removeEventListener("abort", wake);\n', ""),
   inStream("a watch that is aborted is not woken", '    signal.addEventListener("abort", wake);\n', ""),
-  inStream("a hint is handed over again and again", "          this.#hint = null;\n", ""),
+  inStream("a hint is handed over again and again", "        this.#hint = null;\n", ""),
   mutant("groups that were only looked at are listed", "filter(([, { token }]) => token > 0n)", "filter(() => true)"),
   mutant("aborted calls are made", "    signal.throwIfAborted();\n", ""),
   mutant(
