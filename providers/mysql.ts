@@ -33,6 +33,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -47,6 +48,7 @@ import type { Rows } from "./mysql/client.ts";
 import { Connections } from "./mysql/connections.ts";
 import { explain, isAboutRows, isBeaten, isLocked, NOT_WRITABLE } from "./mysql/failures.ts";
 import { sendRenewals } from "./mysql/heartbeats.ts";
+import { inspectServer } from "./mysql/inspection.ts";
 import { fromHex, LeaseTable } from "./mysql/lease_table.ts";
 import { type MysqlOptions, type ResolvedOptions, resolveOptions } from "./mysql/options.ts";
 import { buildStatements, type Statements } from "./mysql/statements.ts";
@@ -180,6 +182,11 @@ class MysqlProvider implements Provider {
 
   healthCheck({ signal }: CallOptions): Promise<void> {
     return this.#call("healthCheck", this.#statements.title, signal, () => this.#table.check(signal));
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    const ask = (sql: string) => this.#connections.run(() => [sql], signal);
+    return this.#call("healthCheck", this.#statements.title, signal, () => inspectServer(ask, this.#statements));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

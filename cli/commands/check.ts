@@ -13,7 +13,7 @@ import { CHECK_GROUP, tryPermissions } from "../check/permissions.ts";
 import { measureRoundTrip, timed } from "../check/round_trip.ts";
 import { PARTICIPANT } from "../options.ts";
 import { EXIT } from "../exit.ts";
-import { outputTo, printable } from "../output.ts";
+import { type Output, outputTo, printable } from "../output.ts";
 import type { Use } from "../scope.ts";
 import { electionOf, openTarget, patience, targetOf } from "../target.ts";
 
@@ -34,7 +34,23 @@ when the timing or a setting of the backend would not be safe.`,
 async function check(invocation: Invocation, use: Use): Promise<number> {
   const provider = use(await openTarget(invocation));
   const { config } = electionOf(provider, { ...invocation, group: CHECK_GROUP }, { observer: invocation.observe });
-  const first = await timed(() => provider.healthCheck(patience()));
+  const output = outputTo(process.stdout, invocation.json);
+  const at = redact(targetOf(invocation));
+  let first: number;
+  try {
+    first = await timed(() => provider.healthCheck(patience()));
+  } catch (error) {
+    // Where the backend says more about itself, that says why.
+    const { version, findings } = await inspect(provider);
+    if (findings.every(({ about, level }) => level === "ok" || about === SETTINGS)) throw error;
+    const health: Finding = { about: "health", level: "error", text: messageOf(error) };
+    output.print([titleOf(provider, at, version, output), "", ...[health, ...findings].flatMap(lines)].join("\n"), {
+      ...{ provider: provider.name, target: at, version, capabilities: provider.capabilities },
+      findings: [health, ...findings],
+      warnings: warningsOf(findings),
+    });
+    return EXIT.unavailable;
+  }
   const roundTrip = await measureRoundTrip(provider);
   const permissions = await tryPermissions(provider, config);
   const { version, findings: settings } = await inspect(provider);
@@ -45,23 +61,18 @@ async function check(invocation: Invocation, use: Use): Promise<number> {
     ...(clockOffsetMs === null || provider.capabilities.timeAuthority === "host" ? [] : [judgeClock(clockOffsetMs)]),
     ...settings,
   ];
-  const output = outputTo(process.stdout, invocation.json);
   const { timeAuthority, durability } = provider.capabilities;
   const { rounds, min, median, p95, max } = roundTrip;
-  const at = redact(targetOf(invocation));
   output.print(
     [
-      `provider    ${output.strong(provider.name)} at ${at}${version === null ? "" : `, ${printable(version)}`}`,
+      titleOf(provider, at, version, output),
       `connecting  and checking took ${ms(first)}`,
       `round trip  ${ms(median)} (median of ${rounds}; from ${ms(min)} to ${ms(max)}, 95 % within ${ms(p95)})`,
       `clock       the ${timeAuthority}'s decides when a lease has expired`,
       `durability  ${durability}`,
       ...explainTiming(config).map((line, index) => `${index === 0 ? "timing    " : "          "}  ${line}`),
       "",
-      ...findings.flatMap(({ about, level, text, remedy }) => [
-        `${level.padEnd(7)}  ${printable(about)}: ${printable(text)}`,
-        ...(level === "ok" || remedy === undefined ? [] : [`         remedy: ${remedy}`]),
-      ]),
+      ...findings.flatMap(lines),
     ].join("\n"),
     {
       provider: provider.name,
@@ -77,7 +88,7 @@ async function check(invocation: Invocation, use: Use): Promise<number> {
       requestTimeout: config.requestTimeout,
       validFor: config.validFor,
       findings,
-      warnings: findings.filter(({ level }) => level === "warning").map(({ about, text }) => `${about}: ${text}`),
+      warnings: warningsOf(findings),
     },
   );
   const isAny = (list: readonly Finding[], level: Finding["level"]) => list.some((each) => each.level === level);
@@ -86,12 +97,33 @@ async function check(invocation: Invocation, use: Use): Promise<number> {
   return invocation.strict && isAny(findings, "warning") ? EXIT.warned : EXIT.done;
 }
 
+/** The subject of the finding that the settings cannot be had. */
+const SETTINGS = "settings";
+
 /** Asks for the settings. That they cannot be had is no reason not to have the rest. */
 async function inspect(provider: Provider): ReturnType<NonNullable<Provider["inspect"]>> {
   try {
     return await provider.inspect?.(patience()) ?? { version: null, findings: [] };
   } catch (error) {
-    const text = redact(error instanceof Error ? error.message : String(error));
-    return { version: null, findings: [{ about: "settings", level: "warning", text }] };
+    return { version: null, findings: [{ about: SETTINGS, level: "warning", text: messageOf(error) }] };
   }
+}
+
+function messageOf(error: unknown): string {
+  return redact(error instanceof Error ? error.message : String(error));
+}
+
+function titleOf({ name }: Provider, at: string, version: string | null, output: Output): string {
+  return `provider    ${output.strong(name)} at ${at}${version === null ? "" : `, ${printable(version)}`}`;
+}
+
+function lines({ about, level, text, remedy }: Finding): string[] {
+  return [
+    `${level.padEnd(7)}  ${printable(about)}: ${printable(text)}`,
+    ...(level === "ok" || remedy === undefined ? [] : [`         remedy: ${printable(remedy)}`]),
+  ];
+}
+
+function warningsOf(findings: readonly Finding[]): string[] {
+  return findings.filter(({ level }) => level === "warning").map(({ about, text }) => `${about}: ${text}`);
 }

@@ -27,7 +27,7 @@ export function query(connection: DriverConnection, statements: readonly string[
       if (error) return reject(error);
       // One result for each statement: an array of rows, or how a statement without rows went.
       const all = statements.length === 1 ? [results] : results as readonly unknown[];
-      resolve((all.find(Array.isArray) ?? []) as Rows);
+      resolve((all.find((each) => Array.isArray(each) && each.length > 0) ?? []) as Rows);
     });
   });
 }

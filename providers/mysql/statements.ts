@@ -98,6 +98,10 @@ export interface Statements {
   readonly groups: readonly string[];
   /** One row: whether it may be written, how a commit is flushed, and the engine. Fails unless the rights are there. */
   readonly check: readonly string[];
+  /** The rights that elections need, each with a statement that needs no other and changes nothing. */
+  readonly privileges: readonly (readonly [privilege: string, sql: string])[];
+  /** One row: the engine of the table, in hexadecimal digits; null if the user sees no such table. */
+  readonly engine: string;
   /** Creates the table if it is not there. */
   readonly createTable: string;
   /** Creates the schema, if one was named. */
@@ -191,6 +195,9 @@ const RECORD = `${NOW} / 1000, HEX(version), lease_us / 1000, HEX(participant_id
 const COLUMNS = "election_group, token, term_id, participant_id, acquired_at, heartbeat_at, lease_us, expires_at, " +
   "server, version, metadata, written_by, written, released_by, released_call";
 
+/** The columns beside the group, in a row that nobody has led yet. */
+const NOBODY = "0, X'', X'', 0, 0, 0, 0, X'', X'', X'7b7d', X'', 0, X'', 0";
+
 /**
  * Builds the statements for `table` in `schema`, or in the database of the connection.
  *
@@ -200,6 +207,14 @@ export function buildStatements(schema: string | undefined, table: string): Stat
   const quotedSchema = schema === undefined ? null : quoteIdentifier("schema", schema);
   const quotedTable = quoteIdentifier("table", table);
   const name = quotedSchema === null ? quotedTable : `${quotedSchema}.${quotedTable}`;
+  const inSchema = schema === undefined ? "DATABASE()" : text(schema);
+  const engine = `HEX((SELECT ENGINE FROM information_schema.TABLES
+  WHERE TABLE_SCHEMA = ${inSchema} AND TABLE_NAME = ${text(table)} LIMIT 1))`;
+  const privileges = [
+    ["SELECT", `SELECT ${COLUMNS} FROM ${name} WHERE 1 = 0`],
+    ["INSERT", `INSERT INTO ${name} (${COLUMNS}) SELECT X'', ${NOBODY} FROM DUAL WHERE 1 = 0`],
+    ["UPDATE", `UPDATE ${name} SET token = 0 WHERE 1 = 0`],
+  ] as const;
   return {
     table: name,
     title: schema === undefined ? table : `${schema}.${table}`,
@@ -210,11 +225,11 @@ export function buildStatements(schema: string | undefined, table: string): Stat
     groups: [`SELECT HEX(election_group) FROM ${name}`],
     check: [
       begin(),
-      `INSERT INTO ${name} (${COLUMNS}) SELECT ${COLUMNS} FROM ${name} WHERE 1 = 0`,
-      `UPDATE ${name} SET token = token WHERE 1 = 0`,
-      `SELECT ${WRITABLE}, @@GLOBAL.innodb_flush_log_at_trx_commit, HEX((SELECT ENGINE FROM information_schema.TABLES
-  WHERE TABLE_SCHEMA = ${schema === undefined ? "DATABASE()" : text(schema)} AND TABLE_NAME = ${text(table)} LIMIT 1))`,
+      ...privileges.map(([, sql]) => sql),
+      `SELECT ${WRITABLE}, @@GLOBAL.innodb_flush_log_at_trx_commit, ${engine}`,
     ],
+    privileges,
+    engine: `SELECT ${engine}`,
     createTable: createTableSql(name),
     createSchema: quotedSchema === null ? null : `CREATE DATABASE IF NOT EXISTS ${quotedSchema}`,
   };
@@ -243,7 +258,7 @@ function acquireSql(table: string, values: AcquireValues): readonly string[] {
   return [
     begin({ [FREE]: `(SELECT IF(${free(CLOCK, values)}, 1, 0) FROM ${table} WHERE ${key})` }),
     `INSERT IGNORE INTO ${table} (${COLUMNS})
-SELECT ${bytes(group)}, 0, X'', X'', 0, 0, 0, 0, X'', X'', X'7b7d', X'', 0, X'', 0 FROM DUAL
+SELECT ${bytes(group)}, ${NOBODY} FROM DUAL
 WHERE ${FREE} IS NULL AND ${WRITABLE} = 1`,
     `UPDATE ${table} SET
   token = IF(${again}, token, GREATEST(token + 1, ${NOW})),

@@ -67,6 +67,25 @@ Deno.test("elect check exits 69, naming the permission that is missing, and goes
   assert.match(text, /^error {4}renew: .*may not be renewed\n {9}remedy: docs\/backends\/odd\.md/m);
 });
 
+Deno.test("elect check exits 69 when the backend is not fit, and says what the backend says of itself", async () => {
+  const sick = 'healthCheck: () => Promise.reject(new Error("not fit"))';
+  const saying = (level: string) =>
+    `inspect: () => Promise.resolve({ version: "Odd 1.2", findings: [{ about: "privilege", level: "${level}",
+      text: "lacking", remedy: "grant it" }] })`;
+  const { code, report, text } = await check(`${sick}, ${saying("error")}`);
+  assert.equal(code, 69);
+  assert.deepEqual([report.version, levels(report)], ["Odd 1.2", { health: "error", privilege: "error" }]);
+  assert.match(text, /^error {4}health: not fit\nerror {4}privilege: lacking\n {9}remedy: grant it$/m);
+  await using place = await temporary();
+  for (const methods of [sick, `${sick}, ${saying("ok")}`, `${sick}, inspect: () => Promise.reject(new Error("no"))`]) {
+    await Deno.writeTextFile(`${place.path}/odd.ts`, module(methods));
+    const told = await elect(["check", "--import", `${place.path}/odd.ts`, "--provider", "odd:"]);
+    assert.ok(told.code !== 0);
+    assert.equal(told.stdout, "");
+    assert.match(told.stderr, /not fit/);
+  }
+});
+
 Deno.test("elect check exits 1 for a warning with --strict, and 78 for a setting that is not safe", async () => {
   const saying = (level: string) =>
     `inspect: () => Promise.resolve({ version: "Odd 1.2\\u001b[31m", findings: [

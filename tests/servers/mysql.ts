@@ -53,7 +53,7 @@ export async function startMariadb({ args = [], env = {} }: MysqlSpec = {}): Pro
   if (command === null || install === null) throw new Error('Cannot start server "mysql": there is no mariadbd');
   const directory = await temporaryDirectory("mysql");
   await run(install, [
-    ...["--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, "--skip-test-db"],
+    ...["--no-defaults", ...asRoot(), ...placesIn(directory), "--skip-test-db"],
     "--auth-root-authentication-method=normal",
   ]);
   return await startOn([command], { args, env }, directory, await freePort());
@@ -77,7 +77,7 @@ GRANT ALL ON *.* TO ${USER}@'%' WITH GRANT OPTION;
   const server = await startProcess({
     command,
     args: [
-      ...[...first, "--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, `--init-file=${initial}`],
+      ...[...first, "--no-defaults", ...asRoot(), ...placesIn(directory), `--init-file=${initial}`],
       ...[`--port=${port}`, "--bind-address=127.0.0.1", `--socket=${join(directory, "socket")}`],
       ...[`--pid-file=${join(directory, "pid")}`, "--max-connections=400", "--innodb-buffer-pool-size=32M"],
       // The tests kill processes, not the machine: what was written survives in the page cache.
@@ -96,6 +96,11 @@ GRANT ALL ON *.* TO ${USER}@'%' WITH GRANT OPTION;
       await removeDirectory(directory);
     },
   };
+}
+
+/** Where it keeps what it has. One that starts removes the temporary tables of all who share their place with it. */
+export function placesIn(directory: string): readonly string[] {
+  return [`--datadir=${join(directory, "data")}`, `--tmpdir=${directory}`];
 }
 
 /** Says that the server may run as root, which it refuses otherwise. */

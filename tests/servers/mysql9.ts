@@ -6,7 +6,7 @@
 import { access, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheDirectory, fillCache, unpackDebianWhole } from "./debian.ts";
-import { asRoot, startOn } from "./mysql.ts";
+import { asRoot, placesIn, startOn } from "./mysql.ts";
 import { freePort, run, temporaryDirectory } from "./process.ts";
 import type { ServerKind, TestServer } from "./server.ts";
 
@@ -34,8 +34,7 @@ export async function startMysql9(): Promise<TestServer> {
   const places = [`--basedir=${usr}`, `--lc-messages-dir=${join(usr, "share/mysql")}`, "--secure-file-priv=NULL"];
   const [command = "", ...first] = mysqld;
   await run(command, [
-    ...[...first, "--no-defaults", ...asRoot(), `--datadir=${join(directory, "data")}`, ...places],
-    "--initialize-insecure",
+    ...[...first, "--no-defaults", ...asRoot(), ...placesIn(directory), ...places, "--initialize-insecure"],
   ]);
   const args = [...places, `--plugin-dir=${join(usr, "lib/mysql/plugin")}`, "--mysqlx=OFF"];
   return await startOn(mysqld, { args }, directory, await freePort());

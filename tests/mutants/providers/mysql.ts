@@ -8,6 +8,7 @@ const CLIENT = "providers/mysql/client.ts";
 const DIALER = "providers/mysql/dialer.ts";
 const DRIVER = "providers/mysql/driver.ts";
 const FAILURES = "providers/mysql/failures.ts";
+const INSPECTION = "providers/mysql/inspection.ts";
 const HEARTBEATS = "providers/mysql/heartbeats.ts";
 const TABLE = "providers/mysql/lease_table.ts";
 const TARGET = "providers/mysql/target.ts";
@@ -200,7 +201,7 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "rights that are missing are not asked for",
-      ...[STATEMENTS, "`UPDATE ${name} SET token = token WHERE 1 = 0`,", ""] as const,
+      ...[STATEMENTS, "      ...privileges.map(([, sql]) => sql),\n", ""] as const,
       "a user without CREATE",
     ],
     [
@@ -256,6 +257,32 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
         "return isBeaten(error);",
       ] as const,
       "fails alone",
+    ],
+  ],
+  "tests/providers/mysql/inspection_test.ts": [
+    [
+      "a right that is missing is not told from a table that is",
+      ...[INSPECTION, "const REFUSED = [1044, 1142, 1143];", "const REFUSED = [1044, 1143];"] as const,
+      "names each right",
+    ],
+    [
+      "asking for the right to insert needs another",
+      ...[
+        STATEMENTS,
+        "SELECT X'', ${NOBODY} FROM DUAL WHERE 1 = 0`],",
+        "SELECT ${COLUMNS} FROM ${name} WHERE 1 = 0`],",
+      ] as const,
+      "names each right",
+    ],
+    [
+      "the binary log is taken for written through",
+      ...[INSPECTION, "isLogged ? syncOf(syncLog)", "!isLogged ? syncOf(syncLog)"] as const,
+      "what a server could forget",
+    ],
+    [
+      "a primary that waits for no replica is taken for one that does",
+      ...[INSPECTION, "text: waits\n", "text: !waits\n"] as const,
+      "what a server could forget",
     ],
   ],
   "tests/providers/mysql/sessions_test.ts": [
