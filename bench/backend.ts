@@ -4,7 +4,9 @@
  * @module
  */
 
+import { CARDS } from "../providers/catalog.ts";
 import type { AcquireRequest, Lease, Provider } from "../src/provider.ts";
+import { cardFor } from "../src/registry.ts";
 
 /** A provider, and the cheapest single call of the same weight that its driver can make, on a connection of its own. */
 export interface BenchBackend {
@@ -21,18 +23,32 @@ export interface BenchBackend {
     /** Gives the lock back. */
     release(): Promise<unknown>;
   };
+  /** Asks the server for its version, where the provider's `inspect` does not. */
+  version?(): Promise<string>;
   /** The `heartbeatTimeout` of the leases, in milliseconds. */
   readonly heartbeatTimeout: number;
   /** Closes the provider and the bare connection. */
   close(): Promise<void>;
 }
 
-/** Opens the benchmark of `backends/NAME.ts` on `url`. */
-export async function openBackend(name: string, url: string): Promise<BenchBackend> {
+/** Opens the benchmark of the provider that opens `url`: `backends/NAME.ts`. */
+export async function openBackend(url: string): Promise<BenchBackend> {
+  const { name = "" } = cardFor(url, CARDS) ?? {};
   const module: { open(url: string): Promise<BenchBackend> } = await import(
     `./backends/${name.replaceAll("-", "_")}.ts`
   );
   return await module.open(url);
+}
+
+/** Returns the product and version of the server at `url`; null where nobody tells. */
+export async function versionOf(url: string): Promise<string | null> {
+  const backend = await openBackend(url);
+  try {
+    const inspection = await backend.provider.inspect?.({ signal: AbortSignal.timeout(10_000) });
+    return inspection?.version ?? await backend.version?.() ?? null;
+  } finally {
+    await backend.close();
+  }
 }
 
 /** Asks for the lease of `electionGroup` in a new term. */

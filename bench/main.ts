@@ -2,10 +2,10 @@
  * Measures this package beside the bare calls of its drivers, on servers that it starts by itself:
  *
  *     deno task bench                         every suite on every backend
- *     deno task bench redis postgres          these backends
+ *     deno task bench redis postgres          these backends; also others that the tests can start, such as valkey
  *     deno task bench --suite handoff         this suite (more than once: these)
  *     deno task bench --quick                 the short form, within two minutes
- *     deno task bench --json FILE             writes the results, with machine, runtime and servers
+ *     deno task bench --json FILE             writes the results, with machine, load, runtime and servers
  *     deno task bench --compare FILE          prints ratios to results that were written before
  *     deno task bench --pictures FILE         draws those results into docs/pictures/
  *
@@ -17,8 +17,8 @@ import os from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { BACKENDS, EMBEDDED } from "../tests/permissions.ts";
-import { prepareBackend, stopBackends } from "../tests/runner/backends.ts";
-import { findProgram } from "../tests/servers/process.ts";
+import { findVariants, prepareBackend, stopBackends } from "../tests/runner/backends.ts";
+import { versionOf } from "./backend.ts";
 import type { Measurement, Suite } from "./measurement.ts";
 import { drawPictures } from "./pictures.ts";
 import { acquire } from "./suites/acquire.ts";
@@ -35,6 +35,8 @@ interface Report {
   readonly at: string;
   readonly machine: string;
   readonly runtime: string;
+  /** The average load of the last minute, each time that a line was written: the least and the most. */
+  readonly load: readonly [number, number];
   readonly servers: Readonly<Record<string, string>>;
   readonly measurements: readonly Measurement[];
 }
@@ -44,15 +46,8 @@ const QUICK = ["acquire", "heartbeat", "handoff", "scale"];
 /** Those in which participants of several processes meet; `memory:` has none. */
 const BETWEEN_PROCESSES = ["handoff", "crash"];
 const RUNS = { quick: 3, full: 5 };
-
-/** How servers tell their versions, where that is a program of the machine. */
-const VERSIONS: Readonly<Record<string, readonly string[]>> = {
-  redis: ["redis-server", "--version"],
-  postgres: ["psql", "--version"],
-  consul: ["consul", "version"],
-  etcd: ["etcd", "--version"],
-  mysql: ["mariadbd", "--version"],
-};
+/** When the short form begins nothing any more, and when it ends, in milliseconds. */
+const QUICK_MS = { lastBegin: 95_000, end: 112_000 };
 
 const { values, positionals } = parseArgs({
   args: Deno.args,
@@ -66,7 +61,8 @@ const { values, positionals } = parseArgs({
   },
 });
 const suites = values.suite ?? (values.quick ? QUICK : [...Object.keys(SUITES), "start"]);
-const known = [...EMBEDDED, ...BACKENDS];
+const usual = [...EMBEDDED, ...BACKENDS];
+const known = [...usual, ...(await findVariants()).map(({ name }) => name)];
 const unknown = [
   ...positionals.filter((name) => !known.includes(name)),
   ...suites.filter((name) => SUITES[name] === undefined && name !== "start"),
@@ -84,64 +80,88 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 }
 const earlier = values.compare === undefined ? undefined : JSON.parse(Deno.readTextFileSync(values.compare)) as Report;
 
-/** The short form ends within two minutes, on whatever machine: what is not begun by then is left out, by name. */
-const endsAt = performance.now() + (values.quick ? 100_000 : Infinity);
 const measurements: Measurement[] = [];
 const servers: Record<string, string> = {};
 const setting = { quick: values.quick, runs: values.quick ? RUNS.quick : RUNS.full };
-for (const backend of positionals.length > 0 ? positionals : known) await measureBackend(backend);
-if (suites.includes("start")) await run("start", "", "", start);
-await stopBackends();
+const backends = positionals.length > 0 ? positionals : usual;
+const planned = backends.flatMap((backend) => suites.filter((name) => isOf(name, backend))).length;
+const loads: number[] = [];
+let begun = 0;
+let failed = 0;
 
-console.log(`\n${table(measurements, earlier?.measurements)}`);
-// What a driver keeps alive is of no interest any more.
-Deno.exit(0);
+/** The short form ends in time, on whatever machine: nothing is begun late, and what is under way then is cut off. */
+const startedAt = performance.now();
+if (values.quick) setTimeout(() => void finish(), QUICK_MS.end);
+for (const backend of backends) await measureBackend(backend);
+if (suites.includes("start")) await run("start", "", "", start);
+await finish();
+
+async function finish(): Promise<never> {
+  await stopBackends();
+  console.log(
+    `\nload ${loadRange().join(" to ")} on ${os.cpus().length} cores\n${table(measurements, earlier?.measurements)}`,
+  );
+  // What a driver keeps alive is of no interest any more.
+  Deno.exit(failed > 0 ? 1 : 0);
+}
+
+function isLate(): boolean {
+  return values.quick && performance.now() - startedAt > QUICK_MS.lastBegin;
+}
+
+function isOf(suite: string, backend: string): boolean {
+  return SUITES[suite] !== undefined && !(backend === "memory" && BETWEEN_PROCESSES.includes(suite));
+}
 
 async function measureBackend(backend: string): Promise<void> {
-  if (performance.now() > endsAt) return console.log(`skip   ${backend}: two minutes are over`);
+  if (isLate()) return console.log(`skip   ${backend}: two minutes are over`);
   if (EMBEDDED.includes(backend)) {
     const directory = await Deno.makeTempDir({ prefix: "elect-bench-" });
     const url = { memory: "memory:bench", sqlite: `sqlite://${directory}/leases.db` }[backend];
-    await measureOn(backend, () => url ?? `file://${directory}/leases/`);
+    await measureOn(backend, url ?? `file://${directory}/leases/`);
     await Deno.remove(directory, { recursive: true });
     return;
   }
   try {
     const server = await prepareBackend(backend);
-    const [program = "", ...args] = VERSIONS[backend] ?? [];
-    if (program !== "" && await findProgram(program) !== null) {
-      const { stdout } = await new Deno.Command(program, { args }).output();
-      servers[backend] = new TextDecoder().decode(stdout).split("\n")[0] ?? "";
-    }
-    await measureOn(backend, () => server.url);
+    await measureOn(backend, server.url);
     await server.stop();
   } catch (error) {
     console.log(`skip   ${backend}: ${String(error).replaceAll(/\s+/g, " ")}`);
   }
 }
 
-async function measureOn(backend: string, url: () => string): Promise<void> {
+async function measureOn(backend: string, url: string): Promise<void> {
+  const version = await versionOf(url).catch(() => null);
+  if (version !== null) servers[backend] = version;
   for (const name of suites) {
     const suite = SUITES[name];
-    if (performance.now() > endsAt) return console.log(`skip   ${name} of ${backend}: two minutes are over`);
-    if (suite === undefined || (backend === "memory" && BETWEEN_PROCESSES.includes(name))) continue;
-    await run(name, backend, url(), suite);
+    if (suite === undefined || !isOf(name, backend)) continue;
+    if (isLate()) return console.log(`skip   ${name} of ${backend}: two minutes are over`);
+    await run(name, backend, url, suite);
   }
 }
 
 /** Runs a suite, and shows each line as it comes. What fails is named, and the others go on. */
 async function run(name: string, backend: string, url: string, suite: Suite): Promise<void> {
+  console.error(`begin  ${name} ${backend} (${++begun} of ${planned + (suites.includes("start") ? 1 : 0)})`);
   try {
     for await (const measurement of suite({ backend, url, ...setting })) {
       measurements.push(measurement);
+      loads.push(os.loadavg()[0] ?? NaN);
       writeReport();
       const { what, unit, runs } = measurement;
       const each = runs.map(format).join(" ");
       console.log(`${name.padEnd(9)} ${measurement.backend.padEnd(10)} ${what.padEnd(26)} ${each} ${unit}`);
     }
   } catch (error) {
+    failed++;
     console.log(`FAILED ${name} ${backend}: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+function loadRange(): [number, number] {
+  return [Math.min(...loads), Math.max(...loads)];
 }
 
 /** Writes what is known by now: a run that is cut off leaves the rest. */
@@ -152,6 +172,7 @@ function writeReport(): void {
     at: new Date().toISOString(),
     machine: `${cores.length} x ${cores[0]?.model}, ${memory} GiB, ${os.type()} ${os.release()}`,
     runtime: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`,
+    load: loadRange(),
     servers,
     measurements,
   };

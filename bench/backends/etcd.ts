@@ -32,6 +32,10 @@ export async function open(url: string): Promise<BenchBackend> {
       heartbeat: () => post("lease/keepalive", { ID }),
       release: () => post("kv/txn", { success: [{ "request_delete_range": { key } }] }),
     },
+    async version() {
+      const { etcdserver } = await (await fetch(`${origin}/version`)).json();
+      return `etcd ${etcdserver}`;
+    },
     heartbeatTimeout: 60_000,
     async close() {
       await provider[Symbol.asyncDispose]();

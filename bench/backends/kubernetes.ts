@@ -26,6 +26,12 @@ export async function open(url: string): Promise<BenchBackend> {
     const answer = await exchange(connections, to, { method, headers, body: JSON.stringify(body), signal });
     return JSON.parse(await textOf(answer.body));
   }
+  async function serverVersion(): Promise<string> {
+    const headers = { ...(token !== null && { authorization: `Bearer ${token}` }) };
+    const signal = AbortSignal.timeout(60_000);
+    const answer = await exchange(connections, new URL(`${origin}/version`), { method: "GET", headers, signal });
+    return `Kubernetes ${JSON.parse(await textOf(answer.body)).gitVersion}`;
+  }
   let version = (await send("POST", { metadata: { name } })).metadata.resourceVersion;
   let beat = 0;
   // As large as a heartbeat.
@@ -37,6 +43,7 @@ export async function open(url: string): Promise<BenchBackend> {
   return {
     provider,
     bare: { acquireWon: write, acquireLost: () => patch("1"), heartbeat: write, release: write },
+    version: serverVersion,
     heartbeatTimeout: 60_000,
     async close() {
       await provider[Symbol.asyncDispose]();

@@ -32,6 +32,10 @@ SELECT term, expires FROM ${TABLE} WHERE id = ?`,
       heartbeat: () => bare.query(`UPDATE ${TABLE} SET expires = ${expires} WHERE id = ? AND term = 'term'`, [key]),
       release: () => bare.query(`UPDATE ${TABLE} SET term = '' WHERE id = ? AND term = 'term'`, [key]),
     },
+    async version() {
+      const [rows] = await bare.query("SELECT VERSION() AS version");
+      return (rows as { version: string }[])[0]?.version ?? "";
+    },
     heartbeatTimeout,
     async close() {
       await provider[Symbol.asyncDispose]();

@@ -22,6 +22,7 @@ export function open(url: string): Promise<BenchBackend> {
       heartbeat: () => run("UPDATE locks SET beat = beat + 1 WHERE name = 'a'"),
       release: () => run("DELETE FROM locks WHERE name = 'a'"),
     },
+    version: () => Promise.resolve(`SQLite ${bare.prepare("SELECT sqlite_version() AS v").get()?.["v"]}`),
     heartbeatTimeout: 15_000,
     async close() {
       await provider[Symbol.asyncDispose]();

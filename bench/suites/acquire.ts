@@ -5,7 +5,7 @@ import { inTurn, type Measurement, type Setting } from "../measurement.ts";
 
 /** Measures it. */
 export async function* acquire(setting: Setting): AsyncIterable<Measurement> {
-  const backend = await openBackend(setting.backend, setting.url);
+  const backend = await openBackend(setting.url);
   const { provider, bare } = backend;
   const count = setting.quick ? 30 : 300;
   try {

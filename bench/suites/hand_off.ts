@@ -15,7 +15,7 @@ const REST_MS = 1_200;
 export async function* handOff(setting: Setting): AsyncIterable<Measurement> {
   const { backend, url, quick, runs } = setting;
   const line = { suite: "handoff", backend, unit: "ms" };
-  const bare = await openBackend(backend, url);
+  const bare = await openBackend(url);
   await bare.bare.acquireWon();
   const trips: number[] = [];
   for (let run = 0; run < runs; run++) trips.push(await time(30, () => bare.bare.acquireLost()) / 1_000);

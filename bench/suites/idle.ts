@@ -15,7 +15,7 @@ export async function* idle({ backend, url, quick }: Setting): AsyncIterable<Mea
   const lease = backend === "azure-blob" ? 15_000 : 3_000;
   const timing = { heartbeatTimeout: lease, heartbeatInterval: lease / 3, requestTimeout: lease / 4, logger: null };
   const electionGroup = `idle-${crypto.randomUUID()}`;
-  const opened = await Promise.all([1, 2].map(() => openBackend(backend, url)));
+  const opened = await Promise.all([1, 2].map(() => openBackend(url)));
   const counters = opened.map(({ provider }) => count(provider));
   const elections = counters.map(({ provider }) => new LeaderElection(provider, { electionGroup, ...timing }));
   for (const election of elections) await election.start();

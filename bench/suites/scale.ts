@@ -23,7 +23,7 @@ export async function* scale({ backend, url, quick }: Setting): AsyncIterable<Me
 }
 
 async function* measure(backend: string, url: string, count: number, quick: boolean): AsyncIterable<Measurement> {
-  const { provider, close } = await openBackend(backend, url);
+  const { provider, close } = await openBackend(url);
   const prefix = `scale-${crypto.randomUUID()}`;
   const heap = heapKiB();
   const lost = { count: 0 };
