@@ -3,8 +3,8 @@
  *
  *     deno run -A bench/contender.ts URL GROUP COUNT HEARTBEAT_TIMEOUT_MS
  *
- * It prints `ready` once all know a leader, and `leads MS` whenever one of them begins to lead; `hand over` on its
- * input makes that one release the lease, and prints `released MS` first. Times are of the wall clock, with fractions.
+ * It prints `ready` once all know a leader, and `leads MS` whenever one of them begins to lead; `hand over MS` on
+ * its input makes that one release the lease, and prints `released MS` first. Times are of the wall clock, with fractions.
  */
 
 import process from "node:process";
@@ -37,10 +37,10 @@ console.log("ready");
 
 for await (const line of createInterface({ input: process.stdin })) {
   const leader = elections.find(({ isLeader }) => isLeader);
-  if (line !== "hand over" || leader === undefined) continue;
+  const [, cooldownMs] = /^hand over (\d+)$/.exec(line) ?? [];
+  if (cooldownMs === undefined || leader === undefined) continue;
   console.log(`released ${now()}`);
-  // It does not come back at once, so another process must lead.
-  void leader.releaseLeadership({ cooldown: 1_000 });
+  void leader.releaseLeadership({ cooldown: Number(cooldownMs) });
 }
 await Promise.all(elections.map((election) => election.stop()));
 await provider[Symbol.asyncDispose]();

@@ -31,9 +31,9 @@ export class ContenderProcess implements AsyncDisposable {
     return this.#ready.promise;
   }
 
-  /** Tells it to hand over, if it leads. */
-  async handOver(): Promise<void> {
-    await this.#input.write(new TextEncoder().encode("hand over\n"));
+  /** Tells it to hand over, if it leads, and to stay away for `cooldownMs`. */
+  async handOver(cooldownMs: number): Promise<void> {
+    await this.#input.write(new TextEncoder().encode(`hand over ${cooldownMs}\n`));
   }
 
   /** Kills it. Returns when, by the wall clock. */
