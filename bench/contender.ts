@@ -3,8 +3,9 @@
  *
  *     deno run -A bench/contender.ts URL GROUP COUNT HEARTBEAT_TIMEOUT_MS
  *
- * It prints `ready` once all know a leader, and `leads MS` whenever one of them begins to lead; `hand over MS` on
- * its input makes that one release the lease, and prints `released MS` first. Times are of the wall clock, with fractions.
+ * It prints `ready` once all know a leader, and `leads MS` whenever one of them begins to lead; `hand over MS` on its
+ * input makes that one release the lease for as long, and prints `released MS` first. Times that are printed are of the
+ * wall clock, with fractions.
  */
 
 import process from "node:process";
