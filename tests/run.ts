@@ -65,8 +65,7 @@ const programs = new Map<Runtime, string>();
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, async () => {
-    endAll();
-    await stopBackends();
+    await endAll(stopBackends);
     await Deno.remove(reports, { recursive: true });
     Deno.exit(130);
   });

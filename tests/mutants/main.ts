@@ -22,8 +22,7 @@ import { writeTable } from "./table.ts";
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, async () => {
-    endAll();
-    await stopBackends();
+    await endAll(stopBackends);
     Deno.exit(130);
   });
 }

@@ -24,8 +24,10 @@ export interface CommandSpec {
   readonly limitMs?: number;
 }
 
-/** The variable by which a program's descendants are known. */
+/** The variable by which a program's descendants are known, and those of this process. */
 const MARK = "ELECT_TEST_RUN";
+const OWN_MARK = `${Deno.env.get(MARK) ?? ""}${crypto.randomUUID()}:`;
+Deno.env.set(MARK, OWN_MARK);
 /** How often the time that a program has had is counted, in milliseconds. */
 const COUNT_MS = 1_000;
 
@@ -33,12 +35,14 @@ const COUNT_MS = 1_000;
 export const ROOT: URL = new URL("../../", import.meta.url);
 
 const running = new Set<Deno.ChildProcess>();
+let isEnding = false;
 
 /** Runs a program to its end, or to the end of its time. */
 export async function execute(
   { argv: [program = "", ...args], cwd = ROOT, env, limitMs = 600_000 }: CommandSpec,
 ): Promise<Outcome> {
-  const mark = crypto.randomUUID();
+  if (isEnding) return { ok: false, late: false, output: "Nothing is begun any more" };
+  const mark = OWN_MARK + crypto.randomUUID();
   let child: Deno.ChildProcess;
   try {
     child = new Deno.Command(program, {
@@ -95,9 +99,13 @@ async function endMarked(mark: string): Promise<void> {
   );
 }
 
-/** Ends whatever runs. */
-export function endAll(): void {
+/** Ends whatever runs, has `stop` end what is stopped in order, and then ends what is left of all this has begun. */
+export async function endAll(stop: () => Promise<void>): Promise<void> {
+  isEnding = true;
   for (const child of running) end(child);
+  while (running.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  await stop();
+  await endMarked(OWN_MARK);
 }
 
 /** SIGTERM first, so that a test runner can end the processes of its own. */

@@ -20,18 +20,24 @@ test("execute() ends a program whose time is over, and says so", async () => {
 });
 
 test("execute() ends what a program leaves behind, also without a parent", async () => {
-  const path = await Deno.makeTempFile();
-  try {
-    const orphan = `setsid sh -c 'echo $$ > ${path}; exec sleep 600' & sleep 0.5`;
-    const { ok } = await execute({ argv: ["sh", "-c", orphan] });
-    assert.equal(ok, true);
-    const pid = Number(await Deno.readTextFile(path));
-    assert.ok(pid > 1);
-    const state = await Deno.readTextFile(`/proc/${pid}/stat`).then((stat) => stat.split(") ")[1]?.[0], () => "gone");
-    assert.ok(["Z", "X", "gone"].includes(state ?? ""), `it is ${state}`);
-  } finally {
-    await Deno.remove(path);
-  }
+  const { ok, output } = await execute({ argv: ["sh", "-c", "setsid sh -c 'echo $$; exec sleep 600' & sleep 0.5"] });
+  assert.equal(ok, true, output);
+  const pid = Number(output);
+  assert.ok(pid > 1);
+  const state = await Deno.readTextFile(`/proc/${pid}/stat`).then((stat) => stat.split(") ")[1]?.[0], () => "gone");
+  assert.ok(["Z", "X", "gone"].includes(state ?? ""), `it is ${state}`);
+});
+
+test("endAll() ends whatever the process has begun, and begins nothing more", async () => {
+  const script = `
+    const { endAll, execute } = await import("${new URL("./command.ts", import.meta.url)}");
+    const { status } = new Deno.Command("sleep", { args: ["600"] }).spawn();
+    const running = execute({ argv: ["sleep", "600"] });
+    await endAll(() => Promise.resolve());
+    console.log((await status).signal, (await running).ok, (await execute({ argv: ["true"] })).ok);
+    Deno.exit();`;
+  const { output } = await execute({ argv: [Deno.execPath(), "eval", "--no-check", script] });
+  assert.equal(output.trim(), "SIGKILL false false");
 });
 
 test("execute() says which program it cannot run", async () => {
