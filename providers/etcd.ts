@@ -121,7 +121,9 @@ class EtcdProvider implements Provider {
     const onRefused = (electionGroup: string, error: unknown) => {
       tell(logger, "warn", "etcd refuses the metadata: the lease is renewed without", { electionGroup, error });
     };
-    this.#elections = new Elections({ client, keys, clock, sessions, terms: new Terms(client, clock), onRefused });
+    const onSeen = (revision: bigint) => this.#watches.expect(revision);
+    const terms = new Terms(client, clock);
+    this.#elections = new Elections({ client, keys, clock, sessions, terms, onRefused, onSeen });
     this.#watches = new Watches({ client, clock, keys, onEvent: (...event) => this.#elections.note(...event) });
   }
 

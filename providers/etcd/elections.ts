@@ -41,6 +41,8 @@ export interface ElectionParts {
   readonly terms: Terms;
   /** Is told of metadata that etcd does not take. */
   readonly onRefused: (electionGroup: string, error: unknown) => void;
+  /** Is told of the revision that wrote a leader's key, as it was read. */
+  readonly onSeen: (revision: bigint) => void;
 }
 
 /** The elections of one provider. */
@@ -199,9 +201,10 @@ export class Elections {
   }
 
   #refuse(leader: KeyValue): Held {
-    const { keys } = this.#parts;
+    const { keys, onSeen } = this.#parts;
     const group = keys.parse(fromBase64(leader.key))?.electionGroup;
     if (group !== undefined) this.note(group, false);
+    onSeen(BigInt(leader.mod_revision));
     return { acquired: false, leader: describe(leader, keys) };
   }
 

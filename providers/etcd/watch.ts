@@ -15,8 +15,10 @@ import { fromBase64, type Keys } from "./keys.ts";
 import { type WatchMessage, watchOf } from "./requests.ts";
 
 /** The time for which one stream is listened to, and the longest that it may take to begin, in milliseconds. */
-const STREAM_MS = 10_000;
+const STREAM_MS = 300_000;
 const OPEN_MS = 5_000;
+/** The time in which a stream has to tell of what a look has seen, in milliseconds. */
+const BEHIND_MS = 1_000;
 
 /** One who waits for hints about a group. */
 class Watcher {
@@ -49,8 +51,9 @@ export interface WatchOptions {
 /**
  * The watch, from its first watcher to its last or until it breaks.
  *
- * A stream is listened to for ten seconds, and followed by another from the revision that was seen: so nothing is
- * missed, and a connection that has died without a word, or a member that hangs, is noticed.
+ * A stream is listened to for five minutes, and followed by another from the revision that was seen, so nothing is
+ * missed. A connection that has died without a word, or a member that hangs, is noticed sooner where it matters: those
+ * who wait look every now and then, by calls of their own, and what they see the stream has to tell within a second.
  */
 class Subscription {
   readonly watchers = new Map<string, Set<Watcher>>();
@@ -61,6 +64,8 @@ class Subscription {
   readonly #live = Promise.withResolvers<void>();
   /** The first revision that was not seen; null before the first stream. */
   #next: bigint | null = null;
+  /** Ends the wait for what a look has seen; null while there is none. */
+  #cancelExpected: (() => void) | null = null;
 
   constructor(options: WatchOptions) {
     this.#options = options;
@@ -79,8 +84,19 @@ class Subscription {
   end(cause: unknown): void {
     if (this.ended.aborted) return;
     this.#ended.abort(cause);
+    this.#cancelExpected?.();
     this.#live.reject(cause);
     for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.wake();
+  }
+
+  /** A look has seen a key of the prefix that was written at `revision`. */
+  expect(revision: bigint): void {
+    const isBehind = () => this.#next !== null && this.#next <= revision;
+    if (this.ended.aborted || this.#cancelExpected !== null || !isBehind()) return;
+    this.#cancelExpected = this.#options.clock.setTimer(() => {
+      this.#cancelExpected = null;
+      if (isBehind()) this.end(new Error("the watch has not told of what a look has seen"));
+    }, BEHIND_MS);
   }
 
   async #run(): Promise<void> {
@@ -190,6 +206,11 @@ export class Watches {
       signal.removeEventListener("abort", wake);
       this.#leave(subscription, group, watcher);
     }
+  }
+
+  /** A look has seen a key that was written at `revision`: a watch that does not tell of it soon is broken. */
+  expect(revision: bigint): void {
+    this.#subscription?.expect(revision);
   }
 
   /** Ends every watch. */

@@ -83,10 +83,12 @@ export class Lookout implements Occupant {
     // Nobody leads, so somebody soon will, without a hint: look again quickly at first, then ever more slowly.
     if (leader === null) return Math.min(interval, backoff(this.#vacantLooks++, this.#config));
     this.#vacantLooks = 0;
-    const spread = this.#spread;
-    const expiry = leader.expiresIn === null ? Infinity : Math.max(leader.expiresIn, 1) + random() * spread;
-    // While hints arrive, nothing but an expiry can go unnoticed, so there is no need to look before that.
-    return this.#live ? Math.min(expiry, heartbeatTimeout + random() * spread) : Math.min(expiry, interval);
+    const spread = random() * this.#spread;
+    const expiry = leader.expiresIn === null ? Infinity : Math.max(leader.expiresIn, 1) + spread;
+    if (!this.#live) return Math.min(expiry, interval);
+    // While hints arrive, nothing but an expiry can go unnoticed, so there is no need to look before that. Where only
+    // the backend knows of it, it is a hint too.
+    return leader.expiresIn === null ? this.#longest + spread : Math.min(expiry, heartbeatTimeout + spread);
   }
 
   /** Takes note of what a look of one's own has found, and tells those who wait beside us. */
@@ -227,8 +229,12 @@ export class Lookout implements Occupant {
 
   /** The backend was asked at the monotonic time `now`: for so long others may be believed. */
   #believeFrom(now: number): void {
-    const { electionInterval, heartbeatTimeout, random } = this.#config;
-    this.#lookBy = now + Math.max(electionInterval, heartbeatTimeout) + random() * this.#spread;
+    this.#lookBy = now + this.#longest + this.#config.random() * this.#spread;
+  }
+
+  /** The longest time without asking the backend, while hints arrive, in milliseconds. */
+  get #longest(): number {
+    return Math.max(this.#config.electionInterval, this.#config.heartbeatTimeout);
   }
 
   /** The time over which those who wait for the same moment spread, in milliseconds. */

@@ -51,6 +51,11 @@ export class Proxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
+  /** Keeps from clients all that the server sends from now on over the connections that there are. */
+  deafen(): void {
+    for (const [, server] of this.#pairs) server.removeAllListeners("data").resume();
+  }
+
   /** Ends one direction of every connection: towards the server, or back. */
   halfClose(towards: "server" | "client"): void {
     for (const [client, server] of this.#pairs) (towards === "server" ? server : client).end();

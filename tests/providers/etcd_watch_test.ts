@@ -4,15 +4,24 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Provider } from "../../src/provider.ts";
 import { ProviderError } from "../../src/errors.ts";
-import { sleep, systemClock } from "../../src/time/clock.ts";
+import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { backend } from "../servers/backend.ts";
 import { patience } from "../slowness.ts";
+import { etcdProvider } from "../../providers/etcd.ts";
+import { Proxy } from "../chaos/proxy.ts";
 import { request, soon, win } from "./asking.ts";
+import { checkIdle } from "./idle.ts";
 import { ask, Gateway, newGroup, Opened } from "./etcd/support.ts";
 import { until } from "../until.ts";
 
 const server = backend("etcd");
 if (server !== null) testWatches(server.url);
+
+/** A clock by which a stream is listened to for five seconds instead of five minutes. */
+const HURRIED: Clock = {
+  ...{ monotonic: systemClock.monotonic, wall: systemClock.wall },
+  setTimer: (callback, ms) => systemClock.setTimer(callback, ms < 60_000 ? ms : ms / 60),
+};
 
 /** A watch that goes on until it is ended, and its hints. */
 class Watch {
@@ -73,7 +82,7 @@ function testWatches(url: string): void {
   test("watch() goes on in another stream from where it was, also where the cluster has forgotten that", async () => {
     await using opened = new Opened(url);
     await using gateway = await Gateway.to(url);
-    const [leader, follower] = [opened.open(), opened.open({ url: gateway.url })];
+    const [leader, follower] = [opened.open(), opened.open({ url: gateway.url, clock: HURRIED })];
     const lease = await win(leader, request(newGroup(), { heartbeatTimeout: 120_000 }));
     const watch = new Watch(follower, lease.electionGroup);
     await watch.live();
@@ -82,11 +91,14 @@ function testWatches(url: string): void {
     await until("the next stream follows", () => streams().length > 1);
     assert.match(streams()[1]?.body ?? "", /"start_revision":"\d+"/);
     assert.equal(watch.hints, first, "nothing has happened");
-    await ask(url, "kv/put", { key: btoa("elsewhere") });
-    const { header } = await ask<{ header: { revision: string } }>(url, "kv/put", { key: btoa("elsewhere") });
-    await ask(url, "kv/compaction", { revision: header.revision, physical: true });
-    // There is a gap, in which anything may have happened.
-    await until("the gap is a hint", () => watch.hints > first);
+    // There is a gap, in which anything may have happened. More than once: a stream may just be about to begin.
+    await until("the gap is a hint", async () => {
+      await ask(url, "kv/put", { key: btoa("elsewhere") });
+      const { header } = await ask<{ header: { revision: string } }>(url, "kv/put", { key: btoa("elsewhere") });
+      await ask(url, "kv/compaction", { revision: header.revision, physical: true });
+      await sleep(systemClock, 1_000);
+      return watch.hints > first;
+    });
     // From now on: the first stream beside the one that began the watch that names no revision.
     const anew = () => streams().slice(1).some(({ body }) => !body.includes("start_revision"));
     await until("it begins again", anew);
@@ -96,10 +108,39 @@ function testWatches(url: string): void {
     await watch.end();
   });
 
+  test("watch() breaks, when a look sees what it has not told of", async () => {
+    await using opened = new Opened(url);
+    const proxy = await Proxy.start(url.replace("etcd://", ""));
+    const [leader, follower] = [opened.open(), opened.open({ url: `etcd://${proxy.address}` })];
+    const asked = request(newGroup(), { heartbeatTimeout: 60_000 });
+    const watch = new Watch(follower, asked.electionGroup);
+    await watch.live();
+    let why: unknown;
+    watch.done.catch((error) => why = error);
+    // The connection of the watch hears nothing any more; calls make connections of their own.
+    proxy.deafen();
+    const lease = await win(leader, asked);
+    try {
+      const lost = () => follower.acquire({ ...asked, termId: crypto.randomUUID() }, soon());
+      assert.equal((await lost()).acquired, false);
+      await until("it is noticed", () => why !== undefined);
+      assert.match(String(why), /has not told of what a look has seen/);
+    } finally {
+      proxy.close();
+      await leader.release(lease, soon());
+    }
+  });
+
+  test(
+    "a follower costs 12 requests a minute, a leader 120, with a lease of 3 s",
+    { timeout: patience(60_000) },
+    () => checkIdle(url, (url) => etcdProvider({ url }), { leader: 120 }),
+  );
+
   test("watch() breaks, when the member that is watched hangs", async () => {
     if (server?.faults.freeze === undefined || server.faults.thaw === undefined) return;
     await using opened = new Opened(url);
-    const watch = new Watch(opened.open(), newGroup());
+    const watch = new Watch(opened.open({ clock: HURRIED }), newGroup());
     await watch.live();
     await server.faults.freeze();
     let why: unknown;

@@ -41,10 +41,14 @@ class CountedWay {
 
 /**
  * Lets one lead and one wait for 20 s, with a lease of 3 s, each by a provider of its own and by a way of its own to
- * the server of `url`; checks that a leader sends at most 60 commands a minute and a follower at most 12, and that the
- * follower knows the leader all along.
+ * the server of `url`; checks that a leader sends at most 60 commands a minute and a follower at most 12, or as many as
+ * are given, and that the follower knows the leader all along.
  */
-export async function checkIdle(url: string, open: (url: string) => Provider | Promise<Provider>): Promise<void> {
+export async function checkIdle(
+  url: string,
+  open: (url: string) => Provider | Promise<Provider>,
+  { leader: mostOfLeader = 60, follower: mostOfFollower = 12 } = {},
+): Promise<void> {
   const [address] = addressesIn(url);
   assert(address !== undefined);
   const electionGroup = `idle-${crypto.randomUUID()}`;
@@ -72,6 +76,6 @@ export async function checkIdle(url: string, open: (url: string) => Provider | P
   for (const way of ways) way.close();
   const found = `${led} commands of the leader, ${waited} of the follower in ${Math.round(minutes * 60)} s`;
   // One more than the rate: the time that is counted may begin just before one.
-  assert(Number(led) <= 60 * minutes + 1 && Number(waited) <= 12 * minutes + 1, found);
+  assert(Number(led) <= mostOfLeader * minutes + 1 && Number(waited) <= mostOfFollower * minutes + 1, found);
   assert.equal(ignorant, 0, "the follower lost sight of the leader");
 }

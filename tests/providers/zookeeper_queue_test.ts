@@ -15,6 +15,7 @@ import { LeaderElection } from "../../src/election.ts";
 import type { Lease, Provider } from "../../src/provider.ts";
 import { follow, type Watcher } from "../../testing/conformance/watch_cases.ts";
 import { backend } from "../servers/backend.ts";
+import { checkIdle } from "./idle.ts";
 import { startProxy } from "./zookeeper/proxy.ts";
 import { lose, newGroup, openRaw, pause, request, soon, win } from "./zookeeper/support.ts";
 import { until } from "../until.ts";
@@ -56,6 +57,12 @@ interface Waiting {
 
 function queueTests(url: string): void {
   const open = () => zookeeperProvider({ url });
+
+  test("a leader sends 60 requests a minute, and a follower no more than the pings of its session", async () => {
+    const idle = (url: string, follower: number) => checkIdle(url, (url) => zookeeperProvider({ url }), { follower });
+    // With a lease of 3 s the server's shortest session of two ticks: three pings in four seconds, and a look in five.
+    await Promise.all([idle(url, 60), idle(`${url}?sessionTimeout=20s`, 12)]);
+  });
 
   /** Lets `count` participants wait behind `lease`, each with a provider of its own unless one is given. */
   async function waitInTurn(lease: Lease, count: number, given?: Provider): Promise<Waiting[]> {
