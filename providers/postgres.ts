@@ -18,8 +18,9 @@
  *   passes over a row that another session has locked; that one is asked for again by itself. A follower's look takes
  *   no lock and writes nothing.
  *
- * Every operation is one statement, one round trip and one transaction. Only the first start adds to that: it creates
- * the table, if it is not there and we may. Releases, winners and the renewals of leases below 7.5 s are told to the
+ * Every operation is one statement, one round trip and one transaction, and looks or releases of one turn of the event
+ * loop share one. Only the first start adds to that: it creates the table, if it is not there and we may. What is left
+ * open by a statement of many, because a row was locked or somebody else came first, is asked for again alone. Releases, winners and the renewals of leases below 7.5 s are told to the
  * others by `NOTIFY`: hints, left out while the server's queue of notifications is half full.
  *
  * Behind a pooler such as PgBouncer in transaction mode everything works without session state: statements are not
@@ -50,8 +51,10 @@ import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
 import { Renewals } from "./kit/renewals.ts";
 import { Answers } from "./kit/answers.ts";
+import { JoinedCalls } from "./kit/joined_calls.ts";
 import { Connections } from "./postgres/connections.ts";
 import { sendRenewals } from "./postgres/heartbeats.ts";
+import { type Look, looks, type Release, releases } from "./postgres/leases.ts";
 import { explain, LeaseTable } from "./postgres/lease_table.ts";
 import { inspectServer } from "./postgres/inspection.ts";
 import { CannotListenError, Listener } from "./postgres/listener.ts";
@@ -97,9 +100,9 @@ class PostgresProvider implements Provider {
   readonly #listener: Listener;
   readonly #renewals: Renewals;
   readonly #answers: Answers;
-  readonly #lockTimeout: string;
-  /** The asker, and the number of its calls, which tell a call that comes late from one that comes after a release. */
-  readonly #asker = randomUUID();
+  readonly #looks: JoinedCalls<Look, Acquired | Held>;
+  readonly #releases: JoinedCalls<Release, "released" | "notHolder">;
+  /** The number of calls, which tells one that comes late from one that comes after a release. */
   #calls = 0;
 
   constructor({ connections: settings, schema, table, autoCreate, listen, statementTimeout, clock }: ResolvedOptions) {
@@ -116,7 +119,10 @@ class PostgresProvider implements Provider {
       () => ++this.#calls,
     );
     // The shorter of the two limits is the one that the server names.
-    this.#lockTimeout = String(Math.min(Math.ceil(statementTimeout * 0.9), LOCK_TIMEOUT_MS));
+    const lockTimeout = String(Math.min(Math.ceil(statementTimeout * 0.9), LOCK_TIMEOUT_MS));
+    const asker = randomUUID();
+    this.#looks = new JoinedCalls(looks(this.#table, statements, { asker, lockTimeout }));
+    this.#releases = new JoinedCalls(releases(this.#table, statements, { asker, lockTimeout }));
     if (listen && connections.lanes.hints !== null) {
       this.watch = (electionGroup, { signal }) => this.#watch(electionGroup, signal);
     }
@@ -134,28 +140,13 @@ class PostgresProvider implements Provider {
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
-    const { electionGroup, participantId, termId, heartbeatTimeout, metadata } = request;
+    const { electionGroup, heartbeatTimeout } = request;
     this.#listener.serve(heartbeatTimeout);
     const call = ++this.#calls;
     return this.#call("acquire", electionGroup, signal, async () => {
-      const answer = this.#answers.expect(electionGroup);
-      const [row] = await this.#table.write(this.#statements.acquire, () => {
-        const { stale, earliest, latest } = answer.evidence(heartbeatTimeout);
-        return [
-          ...[electionGroup, termId, participantId, heartbeatTimeout, JSON.stringify(metadata), this.#lockTimeout],
-          ...[stale, [earliest, latest], `${this.#asker} ${termId}`, call],
-        ];
-      }, signal);
-      // The lease was free when the statement began, and taken before it came to it: too late to say by whom.
-      if (row === undefined) return { acquired: false, leader: null };
-      const leader = answer.leader(row.slice(1));
-      if (row[0] !== "won" || leader === null) return { acquired: false, leader };
-      this.#connections.keepFor(keyOf(request));
-      const { token, leadershipAcquiredAt: acquiredAt } = leader;
-      return {
-        acquired: true,
-        lease: { electionGroup, participantId, termId, token, acquiredAt, heartbeatTimeout },
-      };
+      const answer = await this.#looks.ask({ request, call, answer: this.#answers.expect(electionGroup) }, signal);
+      if (answer.acquired && !signal.aborted) this.#connections.keepFor(keyOf(request));
+      return answer;
     });
   }
 
@@ -168,17 +159,13 @@ class PostgresProvider implements Provider {
   }
 
   release(
-    lease: Pick<Lease, "electionGroup" | "termId">,
+    { electionGroup, termId }: Pick<Lease, "electionGroup" | "termId">,
     { signal, transferTo = "" }: ReleaseCallOptions,
   ): Promise<"released" | "notHolder"> {
-    const { electionGroup, termId } = lease;
     const call = this.#calls;
-    return this.#call("release", electionGroup, signal, async () => {
-      this.#connections.letGo(keyOf(lease));
-      const values = () => [electionGroup, termId, this.#lockTimeout, `${this.#asker} ${termId}`, call, transferTo];
-      // Before the looks that wait: each of them would find the lease held.
-      const rows = await this.#table.write(this.#statements.release, values, signal, { urgent: true });
-      return rows.length > 0 ? "released" : "notHolder";
+    return this.#call("release", electionGroup, signal, () => {
+      this.#connections.letGo(keyOf({ electionGroup, termId }));
+      return this.#releases.ask({ electionGroup, termId, transferTo, call }, signal);
     });
   }
 

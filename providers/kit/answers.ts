@@ -42,7 +42,7 @@ export class Answers {
 }
 
 /** One answer, from before its request goes out. */
-class Answer {
+export class Answer {
   readonly #clock: Clock;
   readonly #evidence: LeaseEvidence;
   readonly #electionGroup: string;

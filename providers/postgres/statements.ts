@@ -33,6 +33,10 @@ export interface Statements {
    * One row
    * `["won" | "held", ...RECORD]`, or none: a race was lost. */
   readonly acquire: Statement;
+  /** $1 groups, each once, $2 terms, $3 participants, $4 timeouts in ms, $5 metadata, $6 the versions that have stood
+   * still or nulls, $7 the earliest and $8 the latest server times that are believed or null, $9 calls, $10 asker,
+   * $11 lock timeout. Rows `[ordinal, "won" | "held", ...RECORD]`; those without one are open. */
+  readonly acquireMany: Statement;
   /** $1 group, $2 term, $3 timeout in ms, $4 metadata or null, $5 lock timeout. Rows as those of `renew`. Tells nobody.
    */
   readonly renewOne: Statement;
@@ -45,6 +49,9 @@ export interface Statements {
   /** $1 group, $2 term, $3 lock timeout, $4 asker, $5 call, $6 who is to lead next, or empty. One row if the lease was
    * released, else none. */
   readonly release: Statement;
+  /** $1 groups, $2 terms, $3 calls, $4 who is to lead next, or empty, $5 asker. Rows `[ordinal]` of those that were
+   * released; the others are open. */
+  readonly releaseMany: Statement;
   /** $1 group. One row: a RECORD, of nulls but for the server's time where no term holds the group. */
   readonly read: Statement;
   /** One row for each group. */
@@ -105,10 +112,18 @@ const RECORD = `${NOW_MS}::text, version, timeout_ms::text, participant_id::text
   epochMs("expires_at")
 } - ${NOW_MS})::text`;
 
-/** The row `won` as a message has it. */
-const LEADER = `concat_ws(' ', won.timeout_ms, won.participant_id, won.term_id, won.token, ${
-  epochMs("won.acquired_at")
-}, ${epochMs("won.heartbeat_at")}, won.metadata)`;
+/** The columns that tell those who listen of the winners `won`, a table beside `before`, as the rows were. */
+const toldOf = (channel: string, won: string) => {
+  const times = `${epochMs(`${won}.acquired_at`)}, ${epochMs(`${won}.heartbeat_at`)}`;
+  const leader =
+    `concat_ws(' ', ${won}.timeout_ms, ${won}.participant_id, ${won}.term_id, ${won}.token, ${times}, ${won}.metadata)`;
+  return notifySql(channel, `${won}.election_group`, `'leads ' || ${leader}`);
+};
+
+/** True where somebody may wait to be told of the winner `won` of a row that was `before`. */
+const isAwaited = (won: string) =>
+  `before.term_id <> ${won}.term_id AND octet_length(${won}.metadata) <= ${MOST_TOLD_BYTES}
+    AND before.expires_at + ${ms("before.timeout_ms")} > clock_timestamp()`;
 
 /**
  * True if the lease has expired, by a server clock that is believed from `earliest` to `latest` (null: for no bound).
@@ -122,8 +137,10 @@ const overdue = (earliest: string, latest: string) =>
  * The same to one who wants the lease of another: then the clock must be within both bounds. One that was
  * set back, and then forward beyond them, has ended a lease that its holder has got in between, well below `latest`.
  */
-const OVERDUE = `(${overdue("($8::float8[])[1]", "($8::float8[])[2]")}
-    AND ${NOW_MS} <= coalesce(($8::float8[])[2], 'Infinity'))`;
+const overdueToAnother = (earliest: string, latest: string) =>
+  `(${overdue(earliest, latest)}
+    AND ${NOW_MS} <= coalesce(${latest}::float8, 'Infinity'))`;
+const OVERDUE = overdueToAnother("($8::float8[])[1]", "($8::float8[])[2]");
 
 /**
  * The columns that a renewal writes, and an acquire of the term that holds the lease already.
@@ -144,6 +161,20 @@ function prolonged(timeout: string): { heartbeat: string; timeout: string; expir
   };
 }
 
+/** The columns that an acquire writes, for a row `due` that is granted: the next term, or the same one's lease. */
+function takeOver(due: string): string {
+  const again = `lease.term_id = ${due}.term_id AND lease.expires_at > clock_timestamp()`;
+  const { heartbeat, timeout, expiry } = prolonged(`${due}.timeout_ms`);
+  return `token = CASE WHEN ${again} THEN lease.token ELSE lease.token + 1 END,
+    acquired_at = CASE WHEN ${again} THEN lease.acquired_at ELSE clock_timestamp() END,
+    term_id = ${due}.term_id,
+    participant_id = ${due}.participant_id,
+    heartbeat_at = CASE WHEN ${again} THEN ${heartbeat} ELSE clock_timestamp() END,
+    timeout_ms = CASE WHEN ${again} THEN ${timeout} ELSE ${due}.timeout_ms END,
+    expires_at = CASE WHEN ${again} THEN ${expiry} ELSE clock_timestamp() + ${ms(`${due}.timeout_ms`)} END,
+    metadata = ${due}.metadata`;
+}
+
 /**
  * Builds the statements for `table` in `schema`.
  *
@@ -160,10 +191,12 @@ export function buildStatements(schema: string, table: string): Statements {
     title: `${schema}.${table}`,
     channel,
     acquire: statement(acquireSql(name, channel)),
+    acquireMany: statement(acquireManySql(name, channel)),
     renewOne: statement(renewOneSql(name)),
     renew: statement(renewSql(name, channel, DURABLE, "SKIP LOCKED")),
     renewLocked: statement(renewSql(name, channel, `${DURABLE}, ${bounded("$7")}`, "")),
     release: statement(releaseSql(name, channel)),
+    releaseMany: statement(releaseManySql(name, channel)),
     read: statement(`SELECT ${RECORD} FROM (SELECT) AS always LEFT JOIN
   (SELECT *, ${VERSION} AS version FROM ${name} AS lease WHERE election_group = $1 AND term_id <> '') AS held ON true`),
     groups: statement(`SELECT election_group::text FROM ${name}`),
@@ -194,8 +227,6 @@ export function buildStatements(schema: string, table: string): Statements {
  *    thousand elections that start at once should not.
  */
 function acquireSql(table: string, channel: string): string {
-  const again = `lease.term_id = excluded.term_id AND lease.expires_at > clock_timestamp()`;
-  const { heartbeat, timeout, expiry } = prolonged("$4");
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$6")}), look AS MATERIALIZED (
   SELECT *, ${VERSION} AS version FROM ${table} AS lease
   WHERE election_group = $1::text AND term_id NOT IN ('', $2::text) AND NOT ${OVERDUE}
@@ -208,24 +239,71 @@ function acquireSql(table: string, channel: string): string {
   }, $5::text
   FROM settings WHERE NOT EXISTS (SELECT FROM look)
   ON CONFLICT (election_group) DO UPDATE SET
-    token = CASE WHEN ${again} THEN lease.token ELSE lease.token + 1 END,
-    acquired_at = CASE WHEN ${again} THEN lease.acquired_at ELSE clock_timestamp() END,
-    term_id = excluded.term_id,
-    participant_id = excluded.participant_id,
-    heartbeat_at = CASE WHEN ${again} THEN ${heartbeat} ELSE clock_timestamp() END,
-    timeout_ms = CASE WHEN ${again} THEN ${timeout} ELSE $4::float8 END,
-    expires_at = CASE WHEN ${again} THEN ${expiry} ELSE clock_timestamp() + ${ms("$4")} END,
-    metadata = excluded.metadata
+    ${takeOver("excluded")}
   WHERE (lease.term_id IN ('', excluded.term_id) OR ${OVERDUE} OR ${VERSION} = $7::text)
     AND NOT (lease.term_id = '' AND lease.released_by = $9::text AND lease.released_call >= $10::bigint)
   RETURNING *, ${VERSION} AS version
 ), told AS MATERIALIZED (
-  SELECT ${notifySql(channel, "won.election_group", `'leads ' || ${LEADER}`)}
-  FROM won JOIN ${table} AS before USING (election_group)
-  WHERE before.term_id <> won.term_id AND octet_length(won.metadata) <= ${MOST_TOLD_BYTES}
-    AND before.expires_at + ${ms("before.timeout_ms")} > clock_timestamp()
+  SELECT ${toldOf(channel, "won")} FROM won JOIN ${table} AS before USING (election_group) WHERE ${isAwaited("won")}
 )
 SELECT 'won', ${RECORD} FROM won LEFT JOIN told ON true UNION ALL SELECT 'held', ${RECORD} FROM look`;
+}
+
+/**
+ * The same for any number of groups, each of which is decided by itself, as {@linkcode acquireSql} decides it.
+ *
+ * 1. `looked` are those that another holds, as of the start of the statement. Nothing is locked or written for them.
+ * 2. `free` locks the rows that may be taken, and tests the newest version of each under its lock. `SKIP LOCKED` passes
+ *    over a row that somebody else has locked: one such row holds up nobody, and no two statements wait for each
+ *    other's rows. `taken` then meets only rows that are ours until the end.
+ * 3. `made` inserts the rows that there are none of. It waits for whoever inserts the same one, and then leaves it; and
+ *    all insert in one order, so that they do not wait in a circle.
+ *
+ * A row that was passed over, or that somebody else has inserted or taken meanwhile, is told by no row at all, and its
+ * caller asks again by itself. So no answer is less than that of a statement of its own, and a lease is granted under
+ * the lock of its row, or by the index that lets in one row for a group.
+ */
+function acquireManySql(table: string, channel: string): string {
+  const isFree = (due: string) =>
+    `(lease.term_id IN ('', ${due}.term_id) OR ${overdueToAnother(`${due}.earliest`, `${due}.latest`)}
+    OR ${VERSION} = ${due}.stale)
+    AND NOT (lease.term_id = '' AND lease.released_by = $10::text || ' ' || ${due}.term_id
+      AND lease.released_call >= ${due}.call)`;
+  return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$11")}), due AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::float8[],
+    $8::float8[], $9::bigint[]) WITH ORDINALITY AS due (election_group, term_id, participant_id, timeout_ms, metadata,
+    stale, earliest, latest, call, ordinal)
+), looked AS MATERIALIZED (
+  SELECT due.ordinal, lease.*, ${VERSION} AS version FROM due JOIN ${table} AS lease USING (election_group)
+  WHERE lease.term_id NOT IN ('', due.term_id) AND NOT ${overdueToAnother("due.earliest", "due.latest")}
+    AND ${VERSION} IS DISTINCT FROM due.stale
+), free AS MATERIALIZED (
+  SELECT due.* FROM settings CROSS JOIN due JOIN ${table} AS lease USING (election_group)
+  WHERE ${isFree("due")} AND due.ordinal NOT IN (SELECT ordinal FROM looked)
+  FOR NO KEY UPDATE OF lease SKIP LOCKED
+), taken AS (
+  UPDATE ${table} AS lease SET
+    ${takeOver("free")}
+  FROM free WHERE lease.election_group = free.election_group AND ${isFree("free")}
+  RETURNING free.ordinal, lease.*, ${VERSION} AS version
+), made AS (
+  INSERT INTO ${table} AS lease
+    (election_group, token, term_id, participant_id, acquired_at, heartbeat_at, timeout_ms, expires_at, metadata)
+  SELECT election_group, 1, term_id, participant_id, clock_timestamp(), clock_timestamp(), timeout_ms,
+    clock_timestamp() + ${ms("timeout_ms")}, metadata
+  FROM settings CROSS JOIN due
+  WHERE NOT EXISTS (SELECT FROM ${table} AS lease WHERE lease.election_group = due.election_group)
+  ORDER BY election_group COLLATE "C"
+  ON CONFLICT (election_group) DO NOTHING
+  RETURNING *, ${VERSION} AS version
+), told AS MATERIALIZED (
+  SELECT taken.ordinal, ${toldOf(channel, "taken")} AS message
+  FROM taken JOIN ${table} AS before USING (election_group) WHERE ${isAwaited("taken")}
+)
+SELECT ordinal::text, 'won', ${RECORD} FROM taken LEFT JOIN told USING (ordinal) UNION ALL
+SELECT ordinal::text, 'held', ${RECORD} FROM looked UNION ALL
+SELECT ordinal::text, 'won', ${RECORD} FROM made
+  JOIN (SELECT election_group, ordinal FROM due) AS due USING (election_group)`;
 }
 
 /**
@@ -299,6 +377,27 @@ function releaseSql(table: string, channel: string): string {
   RETURNING lease.election_group
 )
 SELECT ${notifySql(channel, "election_group", "'free  ' || $6::text")} FROM released`;
+}
+
+/**
+ * The same for any number of leases. As with renewals, rows that others have locked are passed over, and then asked for
+ * by themselves.
+ */
+function releaseManySql(table: string, channel: string): string {
+  return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}), due AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[])
+    WITH ORDINALITY AS due (election_group, term_id, call, successor, ordinal)
+), mine AS MATERIALIZED (
+  SELECT due.* FROM settings CROSS JOIN due JOIN ${table} AS lease USING (election_group)
+  WHERE lease.term_id = due.term_id
+  FOR NO KEY UPDATE OF lease SKIP LOCKED
+), released AS (
+  UPDATE ${table} AS lease
+  SET term_id = '', released_by = $5::text || ' ' || mine.term_id, released_call = mine.call FROM mine
+  WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id
+  RETURNING mine.ordinal, mine.election_group, mine.successor
+)
+SELECT ordinal::text, ${notifySql(channel, "election_group", "'free  ' || successor")} FROM released`;
 }
 
 function checkSql(schema: string, table: string): string {

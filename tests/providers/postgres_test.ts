@@ -255,7 +255,12 @@ function testServer(url: string): void {
     await lead(provider, "first");
     await whileLocked(url, `LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`, async () => {
       const stop = new AbortController();
-      const calls = Array.from({ length: 20 }, (_, i) => acquire(provider, `g${i}`, 60_000, { signal: stop.signal }));
+      const calls: Promise<unknown>[] = [];
+      for (let i = 0; i < 20; i++) {
+        calls.push(acquire(provider, `g${i}`, 60_000, { signal: stop.signal }));
+        // Those of one turn would travel together.
+        await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      }
       await until("waiting", async () => (await sql(`SELECT FROM pg_locks WHERE NOT granted`)).length >= 1);
       stop.abort(new Error("enough"));
       for (const result of await Promise.allSettled(calls)) {

@@ -4,6 +4,8 @@ import type { ProviderMutant } from "../provider_mutant.ts";
 
 const PROVIDER = "providers/postgres.ts";
 const STATEMENTS = "providers/postgres/statements.ts";
+const LEASES = "providers/postgres/leases.ts";
+const JOINED = "providers/kit/joined_calls.ts";
 const HEARTBEATS = "providers/postgres/heartbeats.ts";
 const RENEWALS = "providers/kit/renewals.ts";
 const CONNECTIONS = "providers/postgres/connections.ts";
@@ -68,12 +70,12 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a batch waits for rows that are locked",
-      ...[STATEMENTS, 'renewSql(name, DURABLE, "SKIP LOCKED")', 'renewSql(name, DURABLE, "")'] as const,
+      ...[STATEMENTS, 'renewSql(name, channel, DURABLE, "SKIP LOCKED")', 'renewSql(name, channel, DURABLE, "")'] as const,
       "leaves the rows alone|has locked",
     ],
     [
       "a release waits behind looks",
-      ...[PROVIDER, "values, signal, { urgent: true }", "values, signal, {}"] as const,
+      ...[LEASES, "release, values, signal, { urgent: true }", "release, values, signal, {}"] as const,
       "does not wait behind followers",
     ],
     [
@@ -113,7 +115,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a successor inherits the expiry of its predecessor",
       ...[
         STATEMENTS,
-        'expires_at = CASE WHEN ${again} THEN ${expiry} ELSE clock_timestamp() + ${ms("$4")} END',
+        "expires_at = CASE WHEN ${again} THEN ${expiry} ELSE clock_timestamp() + ${ms(`${due}.timeout_ms`)} END",
         "expires_at = ${expiry}",
       ] as const,
       "never shorten",
@@ -154,6 +156,46 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a release keeps the term from asking again",
       ...[PROVIDER, "const call = ++this.#calls;", "const call = this.#calls;"] as const,
       "after its own release",
+    ],
+  ],
+  "tests/providers/postgres/joined_test.ts": [
+    [
+      "looks of one turn go out one by one",
+      ...[JOINED, "batch.size < MAX_BATCH && !batch.has(key)", "batch.size < 0 && !batch.has(key)"] as const,
+      "one statement for a thousand",
+    ],
+    [
+      "two looks for one group travel together",
+      ...[JOINED, "batch.size < MAX_BATCH && !batch.has(key)", "batch.size < MAX_BATCH"] as const,
+      "its own answer",
+    ],
+    [
+      "a look that was left open is told to be lost",
+      ...[
+        JOINED,
+        "if (answer === undefined) open.push(call);",
+        "if (answer === undefined) call.reject(null);",
+      ] as const,
+      "its own answer",
+    ],
+    [
+      "a look that was given up is sent with the others",
+      ...[
+        JOINED,
+        "calls.filter(({ signal }) => !signal.aborted).map(({ request }) => request)",
+        "calls.map(({ request }) => request)",
+      ] as const,
+      "its own answer",
+    ],
+    [
+      "a row that breaks a constraint fails those beside it",
+      ...[JOINED, "if (this.#manner.spares(error))", "if (calls.length < 0)"] as const,
+      "fails alone",
+    ],
+    [
+      "many together: a call that its release has overtaken is granted",
+      ...[STATEMENTS, "lease.released_call >= ${due}.call", "lease.released_call > ${due}.call"] as const,
+      "goes by what each has seen",
     ],
   ],
   "tests/providers/postgres/pools_test.ts": [
@@ -341,7 +383,7 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a record that stands still is not taken over",
-      ...[PROVIDER, "...[stale, [earliest, latest],", "...[null, [earliest, latest],"] as const,
+      ...[LEASES, "...[stale, [earliest, latest],", "...[null, [earliest, latest],"] as const,
       "has died before|no dead leader",
     ],
     [
