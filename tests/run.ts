@@ -89,7 +89,9 @@ async function main(args: readonly string[]): Promise<void> {
   // Without a server they belong to the unit tests, unless they are asked for by name.
   const embedded = EMBEDDED.filter((name) => args.includes(name) && !wanted("unit"));
   const portable = args.includes("portable") && !wanted("unit");
-  const tested = servers.filter(({ name, byNameOnly }) => byNameOnly ? args.includes(name) : wanted(name));
+  const tested = servers.filter(({ name }) => wanted(name)).map(({ inGate, ...server }) =>
+    args.includes(server.name) ? server : { ...server, inGate }
+  );
   const expectsTests = tested.length > 0 || embedded.length > 0 || portable || wanted("unit");
   if (expectsTests) await findRuntimes();
   const jobs: (() => Promise<void>)[] = [];
@@ -222,7 +224,7 @@ async function documented(): Promise<string[]> {
   return found.sort();
 }
 
-async function backendTests({ name, provider }: Variant, files: readonly string[]): Promise<void> {
+async function backendTests({ name, provider, inGate }: Variant, files: readonly string[]): Promise<void> {
   const own = files.filter((file) => backendOf(file) === provider);
   let backend: ReadyBackend | undefined;
   try {
@@ -231,6 +233,11 @@ async function backendTests({ name, provider }: Variant, files: readonly string[
     skip(name, "all", "ELECT_REQUIRE_BACKENDS", name, error instanceof Error ? error.message : String(error));
     // What needs no server has been run already.
     if (name !== provider) return;
+  }
+  if (inGate !== undefined) {
+    await runTests(name, "deno", own.filter((file) => inGate.test(file)), ["-A"], backend);
+    await backend?.stop();
+    return;
   }
   const narrow = backend ? testFlags(provider, backend.url, backend.control, backend.detour) : ["-A"];
   const main = `tests/providers/${provider.replaceAll("-", "_")}_test.ts`;

@@ -11,8 +11,8 @@ import type { ServerKind, TestServer } from "../servers/server.ts";
 export interface Variant {
   readonly name: string;
   readonly provider: string;
-  /** True if its tests run only when it is asked for by its name. */
-  readonly byNameOnly?: boolean | undefined;
+  /** See `ServerKind`. */
+  readonly inGate?: RegExp | undefined;
 }
 
 /** A server that is there, for as long as its tests run. */
@@ -35,8 +35,8 @@ const started = new Set<() => Promise<void>>();
 
 /** Lists the servers that are not the first one of their provider. */
 export async function findVariants(): Promise<Variant[]> {
-  return (await serverKinds()).flatMap(({ name, provider, byNameOnly }) =>
-    provider === undefined ? [] : [{ name, provider, byNameOnly }]
+  return (await serverKinds()).flatMap(({ name, provider, inGate }) =>
+    provider === undefined ? [] : [{ name, provider, inGate }]
   );
 }
 

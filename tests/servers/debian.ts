@@ -14,13 +14,22 @@ export function cacheDirectory(name: string): string {
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "multilock-tests", name);
 }
 
+const filling = new Map<string, Promise<void>>();
+
+/** See {@linkcode fill}. Who comes while it is being made, or when that has failed, gets the same answer. */
+export function fillCache(name: string, make: (directory: string) => Promise<void>): Promise<void> {
+  const made = filling.get(name) ?? fill(name, make);
+  filling.set(name, made);
+  return made;
+}
+
 /**
  * Makes the cache of `name`: `make` fills a new directory, which is moved into place at the end, so that a half-done
  * one is never mistaken for it.
  *
  * @throws {Error} if it cannot be made; the message names it
  */
-export async function fillCache(name: string, make: (directory: string) => Promise<void>): Promise<void> {
+async function fill(name: string, make: (directory: string) => Promise<void>): Promise<void> {
   const place = cacheDirectory(name);
   try {
     if (process.env.ELECT_TEST_INSTALL === "0") throw new Error("ELECT_TEST_INSTALL=0 forbids it");

@@ -8,8 +8,11 @@ export interface ServerKind {
   readonly name: string;
   /** The provider whose tests run against it, too. @default that of its name */
   readonly provider?: string;
-  /** True if its tests run only when it is asked for by its name. */
-  readonly byNameOnly?: boolean;
+  /**
+   * Which of the provider's test files the gate runs against it, on Deno alone. All run, on every runtime, when it is
+   * asked for by its name. @default all, on every runtime
+   */
+  readonly inGate?: RegExp;
   /** A directory of its programs: first on the search path of those tests. */
   readonly path?: string;
   /** Its service in `docker-compose.yml`, which `deno task sync` writes: for machines with Docker, and without it. */
