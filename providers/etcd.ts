@@ -32,6 +32,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   Inspection,
   LeaderInfo,
   Lease,
@@ -39,7 +40,6 @@ import type {
   ProviderCapabilities,
   ReleaseCallOptions,
   RenewOptions,
-  TransferHint,
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
@@ -157,7 +157,7 @@ class EtcdProvider implements Provider {
     return this.#call("read", electionGroup, signal, () => this.#elections.leader(electionGroup, signal));
   }
 
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void | TransferHint> {
+  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<Hint> {
     try {
       yield* this.#watches.watch(electionGroup, signal);
     } catch (error) {

@@ -5,10 +5,9 @@
  * @module
  */
 
-import { abortable } from "../../src/call.ts";
-import type { TransferHint } from "../../src/provider.ts";
+import type { Hint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { PendingHint } from "../kit/pending_hint.ts";
+import { failAll, SharedWatch, type Subscription, type Watchers } from "../kit/shared_watch.ts";
 import type { EtcdClient } from "./client.ts";
 import { EtcdError } from "./errors.ts";
 import { fromBase64, type Keys } from "./keys.ts";
@@ -19,25 +18,6 @@ const STREAM_MS = 300_000;
 const OPEN_MS = 5_000;
 /** The time in which a stream has to tell of what a look has seen, in milliseconds. */
 const BEHIND_MS = 1_000;
-
-/** One who waits for hints about a group. */
-class Watcher {
-  readonly pending = new PendingHint(true);
-  #resume = () => {};
-
-  wake(): void {
-    this.#resume();
-  }
-
-  hint(transferTo?: string): void {
-    this.pending.add(transferTo);
-    this.#resume();
-  }
-
-  wait(): Promise<void> {
-    return new Promise((resolve) => this.#resume = resolve);
-  }
-}
 
 /** The needs of a subscription. */
 export interface WatchOptions {
@@ -55,8 +35,8 @@ export interface WatchOptions {
  * missed. A connection that has died without a word, or a member that hangs, is noticed sooner where it matters: those
  * who wait look every now and then, by calls of their own, and what they see the stream has to tell within a second.
  */
-class Subscription {
-  readonly watchers = new Map<string, Set<Watcher>>();
+class PrefixWatch implements Subscription {
+  readonly watchers: Watchers = new Map();
   /** Resolves when the first stream is live. */
   readonly live: Promise<void>;
   readonly #options: WatchOptions;
@@ -64,6 +44,8 @@ class Subscription {
   readonly #live = Promise.withResolvers<void>();
   /** The first revision that was not seen; null before the first stream. */
   #next: bigint | null = null;
+  /** True from when something may have been missed until the stream that goes on is live: a look is worth it then. */
+  #hasGap = false;
   /** Ends the wait for what a look has seen; null while there is none. */
   #cancelExpected: (() => void) | null = null;
 
@@ -75,24 +57,23 @@ class Subscription {
     void this.#run();
   }
 
-  /** Aborts, with why, when it is over. */
-  get ended(): AbortSignal {
-    return this.#ended.signal;
+  get ended(): boolean {
+    return this.#ended.signal.aborted;
   }
 
   /** Ends it. Those that still watch are told `cause`. */
   end(cause: unknown): void {
-    if (this.ended.aborted) return;
+    if (this.ended) return;
     this.#ended.abort(cause);
     this.#cancelExpected?.();
     this.#live.reject(cause);
-    for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.wake();
+    failAll(this.watchers, cause);
   }
 
   /** A look has seen a key of the prefix that was written at `revision`. */
   expect(revision: bigint): void {
     const isBehind = () => this.#next !== null && this.#next <= revision;
-    if (this.ended.aborted || this.#cancelExpected !== null || !isBehind()) return;
+    if (this.ended || this.#cancelExpected !== null || !isBehind()) return;
     this.#cancelExpected = this.#options.clock.setTimer(() => {
       this.#cancelExpected = null;
       if (isBehind()) this.end(new Error("the watch has not told of what a look has seen"));
@@ -101,7 +82,7 @@ class Subscription {
 
   async #run(): Promise<void> {
     try {
-      while (!this.ended.aborted) await this.#listen();
+      while (!this.ended) await this.#listen();
     } catch (error) {
       this.end(error);
     }
@@ -111,8 +92,9 @@ class Subscription {
   async #listen(): Promise<void> {
     const { client, clock, keys } = this.#options;
     const stream = new AbortController();
-    const onEnd = () => stream.abort(this.ended.reason);
-    this.ended.addEventListener("abort", onEnd, { once: true });
+    const { signal: ended } = this.#ended;
+    const onEnd = () => stream.abort(ended.reason);
+    ended.addEventListener("abort", onEnd, { once: true });
     let isOver = false;
     let begunAt = 0n;
     const silent = () => stream.abort(new Error(`etcd has begun no watch within ${OPEN_MS} ms`));
@@ -139,14 +121,14 @@ class Subscription {
       if (this.#next !== null && this.#next <= begunAt) this.#next = begunAt + 1n;
     } finally {
       cancel();
-      this.ended.removeEventListener("abort", onEnd);
+      ended.removeEventListener("abort", onEnd);
     }
   }
 
   /** Goes on from now: the cluster has forgotten what followed the revision that was seen last. */
   #skip(): void {
     this.#next = null;
-    for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.hint();
+    this.#hasGap = true;
   }
 
   #take(message: WatchMessage): void {
@@ -159,6 +141,10 @@ class Subscription {
       // The revision of the moment at which it began, where it did not begin with one that was asked for.
       this.#next ??= BigInt(header.revision ?? 0) + 1n;
       this.#live.resolve();
+      if (this.#hasGap) {
+        for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.push();
+      }
+      this.#hasGap = false;
     }
     // By group, told in the same transaction before the key goes.
     const heirs = new Map<string, string>();
@@ -172,68 +158,33 @@ class Subscription {
       if (group === undefined || (!isDeleted && kv.create_revision !== kv.mod_revision)) continue;
       this.#options.onEvent(group, isDeleted);
       const heir = isDeleted ? heirs.get(group) : undefined;
-      for (const watcher of this.watchers.get(group) ?? []) watcher.hint(heir);
+      for (const watcher of this.watchers.get(group) ?? []) {
+        watcher.push(heir === undefined ? {} : { transferTo: heir });
+      }
     }
   }
 }
 
-/** Shares one {@linkcode Subscription} among all watchers. */
+/** Hints for those who watch. */
 export class Watches {
-  readonly #options: WatchOptions;
-  #subscription: Subscription | null = null;
+  readonly #watch: SharedWatch<PrefixWatch>;
 
   constructor(options: WatchOptions) {
-    this.#options = options;
+    this.#watch = new SharedWatch(() => new PrefixWatch(options));
   }
 
   /** Yields once the watch is live, and for every key of `group` that comes or goes. Rejects when it breaks. */
-  async *watch(group: string, signal: AbortSignal): AsyncGenerator<void | TransferHint, void> {
-    if (signal.aborted) return;
-    const watcher = new Watcher();
-    const subscription = this.#join(group, watcher);
-    const wake = () => watcher.wake();
-    signal.addEventListener("abort", wake);
-    try {
-      await abortable(subscription.live, signal);
-      while (!signal.aborted) {
-        subscription.ended.throwIfAborted();
-        if (watcher.pending.isPending) yield watcher.pending.take();
-        else await watcher.wait();
-      }
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    } finally {
-      signal.removeEventListener("abort", wake);
-      this.#leave(subscription, group, watcher);
-    }
+  watch(group: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
+    return this.#watch.watch(group, signal);
   }
 
   /** A look has seen a key that was written at `revision`: a watch that does not tell of it soon is broken. */
   expect(revision: bigint): void {
-    this.#subscription?.expect(revision);
+    this.#watch.subscription?.expect(revision);
   }
 
   /** Ends every watch. */
   close(): void {
-    this.#subscription?.end(new Error("the provider is closed"));
-  }
-
-  #join(group: string, watcher: Watcher): Subscription {
-    if (this.#subscription === null || this.#subscription.ended.aborted) {
-      this.#subscription = new Subscription(this.#options);
-    }
-    const { watchers } = this.#subscription;
-    const ofGroup = watchers.get(group);
-    if (ofGroup === undefined) watchers.set(group, new Set([watcher]));
-    else ofGroup.add(watcher);
-    return this.#subscription;
-  }
-
-  #leave(subscription: Subscription, group: string, watcher: Watcher): void {
-    const { watchers } = subscription;
-    const ofGroup = watchers.get(group);
-    ofGroup?.delete(watcher);
-    if (ofGroup?.size === 0) watchers.delete(group);
-    if (watchers.size === 0) subscription.end(new Error("nobody watches"));
+    this.#watch.close();
   }
 }

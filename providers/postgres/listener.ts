@@ -8,7 +8,7 @@
 import { abortable } from "../../src/call.ts";
 import type { Hint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { HintStream } from "../kit/hint_stream.ts";
+import { failAll, SharedWatch, type Subscription, type Watchers } from "../kit/shared_watch.ts";
 import type { Connections, PostgresClient } from "./connections.ts";
 import { parseNotification } from "./messages.ts";
 
@@ -36,8 +36,8 @@ const SILENT_INTERVALS = 1.5;
 const MIN_QUESTION_INTERVAL = 250;
 
 /** The connection that listens, from its first watcher to its last or until it breaks. */
-class Subscription {
-  readonly watchers = new Map<string, Set<HintStream>>();
+class Listening implements Subscription {
+  readonly watchers: Watchers = new Map();
   readonly live: Promise<void>;
   readonly #settings: ListenerSettings;
   readonly #interval: () => number;
@@ -69,7 +69,7 @@ class Subscription {
     this.#client?.removeListener("notification", this.#onNotification);
     // Never given back: its next user would go on listening.
     this.#client?.release(true);
-    for (const watchers of this.watchers.values()) for (const watcher of watchers) watcher.fail(cause);
+    failAll(this.watchers, cause);
   }
 
   async #open(connections: Connections): Promise<void> {
@@ -135,17 +135,14 @@ class Subscription {
 
 const NO_CONNECTION = "the pool has no connection to spare for listening; polling";
 
-/** Shares one {@linkcode Subscription} among all watchers. */
+/** Hints for those who watch. */
 export class Listener {
-  readonly #connections: Connections;
-  readonly #settings: ListenerSettings;
-  #subscription: Subscription | null = null;
+  readonly #watch: SharedWatch<Listening>;
   #questionInterval = MAX_QUESTION_INTERVAL;
 
   /** Makes a listener, without I/O. */
   constructor(connections: Connections, settings: ListenerSettings) {
-    this.#connections = connections;
-    this.#settings = settings;
+    this.#watch = new SharedWatch(() => new Listening(connections, settings, () => this.#questionInterval));
   }
 
   /**
@@ -157,44 +154,13 @@ export class Listener {
     this.#questionInterval = Math.min(this.#questionInterval, interval);
   }
 
-  /**
-   * Yields once the subscription is live, and for every notification about `group`. Rejects when the connection breaks.
-   */
-  async *watch(group: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
-    if (signal.aborted) return;
-    const watcher = new HintStream();
-    const subscription = this.#join(group, watcher);
-    try {
-      await abortable(subscription.live, signal);
-      yield* watcher.read(signal);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    } finally {
-      this.#leave(subscription, group, watcher);
-    }
+  /** Yields once the connection listens, and for every notification about `group`. Rejects when it breaks. */
+  watch(group: string, signal: AbortSignal): AsyncGenerator<Hint, void> {
+    return this.#watch.watch(group, signal);
   }
 
   /** Ends every watch. */
   close(): void {
-    this.#subscription?.end(new Error("the provider is closed"));
-  }
-
-  #join(group: string, watcher: HintStream): Subscription {
-    if (this.#subscription === null || this.#subscription.ended) {
-      this.#subscription = new Subscription(this.#connections, this.#settings, () => this.#questionInterval);
-    }
-    const { watchers } = this.#subscription;
-    const ofGroup = watchers.get(group);
-    if (ofGroup === undefined) watchers.set(group, new Set([watcher]));
-    else ofGroup.add(watcher);
-    return this.#subscription;
-  }
-
-  #leave(subscription: Subscription, group: string, watcher: HintStream): void {
-    const { watchers } = subscription;
-    const ofGroup = watchers.get(group);
-    ofGroup?.delete(watcher);
-    if (ofGroup?.size === 0) watchers.delete(group);
-    if (watchers.size === 0) subscription.end(new Error("nobody watches"));
+    this.#watch.close();
   }
 }

@@ -243,6 +243,12 @@ export const MUTANTS: readonly ProviderMutant[] = [
     watch("goes on in another stream"),
   ),
   mutant(
+    "a gap is told of before what follows it can be heard",
+    "watch",
+    ["    this.#hasGap = true;\n", "    for (const each of this.watchers.values()) for (const watcher of each) watcher.push();\n"],
+    watch("goes on in another stream"),
+  ),
+  mutant(
     "a stream of a watch is listened to for ever",
     "watch",
     ["          cancel = clock.setTimer(enough, STREAM_MS);\n", ""],
