@@ -8,12 +8,12 @@ import { abortable } from "../../src/call.ts";
 import type { Hint } from "../../src/provider.ts";
 import { HintStream } from "./hint_stream.ts";
 
-/** Those who watch, by group. */
+/** The watchers of each group. */
 export type Watchers = Map<string, Set<HintStream>>;
 
 /** A subscription, from its first watcher to its last or until it breaks. */
 export interface Subscription {
-  /** Those whom it hands hints. */
+  /** Everybody whom it hands hints. */
   readonly watchers: Watchers;
   /** Resolves when it is live; rejects when it breaks before. */
   readonly live: Promise<void>;
