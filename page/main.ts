@@ -42,7 +42,8 @@ interface Shown {
   /** What the clock of the server is ahead of this one's. */
   offset: number;
   readonly update: (isNew: boolean) => void;
-  readonly tick: () => void;
+  /** Draws what moves with time alone. Tables stay: somebody may be reading, or have selected part of one. */
+  readonly tick: (redraws: boolean) => void;
 }
 
 const COLOURS = ["#1f6fd1", "#8a3ffc", "#a8480d", "#0a7a72", "#b0307a", "#4f6b16", "#6a4fb3", "#8c5a00"];
@@ -93,8 +94,12 @@ function span(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor(seconds / 3_600) % 24} h`;
 }
 
+/** A time of day, with the date unless that is today's. */
 function clock(ms: number): string {
-  return new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const at = new Date(ms);
+  const isToday = at.toDateString() === new Date().toDateString();
+  const date = isToday ? {} : { month: "short", day: "numeric" } as const;
+  return at.toLocaleString([], { ...date, hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
 function state(element: HTMLElement, value: "good" | "warn" | "bad" | "waiting", text: string): void {
@@ -171,11 +176,11 @@ function card(first: Election): Shown {
       if (isNew) {
         drawTable(scroll, election, self.offset);
         drawPeople(people, election);
-        drawLine(line, scale, self);
       }
-      self.tick();
+      self.tick(isNew);
     },
-    tick() {
+    tick(redraws) {
+      if (redraws) drawLine(line, scale, self);
       const { election, heardAt, offset } = self;
       const now = Date.now() + offset;
       const since = election.leader === null ? null : Date.parse(election.leader.since);
@@ -289,8 +294,7 @@ function draw(time: number): void {
   const redraws = time - lastLine > 1_000;
   if (redraws) lastLine = time;
   for (const each of shown.values()) {
-    each.tick();
-    if (redraws) each.update(true);
+    each.tick(redraws);
   }
   requestAnimationFrame(draw);
 }

@@ -26,7 +26,6 @@ import type {
   Acquired,
   AcquireRequest,
   CallOptions,
-  Finding,
   Held,
   Inspection,
   LeaderInfo,
@@ -50,6 +49,7 @@ import {
 } from "./azure_blob/client.ts";
 import { askFor, ATTEMPTS } from "./azure_blob/claim.ts";
 import { describe, GroupBlob, type Look, type TermRecord } from "./azure_blob/group_blob.ts";
+import { inspectAccount } from "./azure_blob/inspection.ts";
 import { parseAzureTarget } from "./azure_blob/target.ts";
 import { JoinedRenewals } from "./kit/joined_renewals.ts";
 import { checkOptions } from "./kit/parameters.ts";
@@ -248,11 +248,12 @@ class AzureBlobProvider implements Provider {
   }
 
   inspect({ signal }: CallOptions): Promise<Inspection> {
-    return this.#call("healthCheck", this.#prefix, signal, async (abortSignal, container) => {
-      // A signature for one container may not ask that.
-      const info = await container.getAccountInfo?.({ abortSignal }).catch(() => undefined);
-      return { version: null, findings: [redundancyOf(info?.skuName)] };
-    });
+    return this.#call(
+      "healthCheck",
+      this.#prefix,
+      signal,
+      (abortSignal, container) => inspectAccount(container, abortSignal),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -298,17 +299,6 @@ class AzureBlobProvider implements Provider {
       }
     });
   }
-}
-
-/** The meaning of an account's replication for its leases. */
-function redundancyOf(sku: string | undefined): Finding {
-  const about = "redundancy";
-  if (sku === undefined) return { about, level: "warning", text: "unknown: the account may not be asked" };
-  if (/GZ?RS$/.test(sku)) {
-    const text = `${sku}: regions replicate asynchronously, so a failover of the account can forget the latest leases`;
-    return { about, level: "warning", text, remedy: "zone-redundant storage, or resources that check fencing tokens" };
-  }
-  return { about, level: "ok", text: `${sku}: within its region a write is replicated before it is answered` };
 }
 
 registerProvider({

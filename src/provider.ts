@@ -117,6 +117,12 @@ export interface Inspection {
   readonly version: string | null;
   /** The meaning of its settings for the durability of leases. */
   readonly findings: readonly Finding[];
+  /**
+   * The lead of the backend's clock over this host's, in milliseconds; null where it does not tell.
+   *
+   * @default that of `acquiredAt` of a lease, for a backend that sets it by its own clock
+   */
+  readonly clockOffsetMs?: number | null;
 }
 
 /**

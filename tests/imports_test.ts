@@ -25,7 +25,7 @@ const ALLOWED: Readonly<Record<string, readonly RegExp[]>> = {
   src: [/^src\//],
   testing: [/^src\//, /^testing\//],
   fencing: [/^src\//, /^fencing\//],
-  cli: [/^cli\//, /^mod\.ts$/, /^src\//, /^providers\/[a-z_]+\.ts$/],
+  cli: [/^cli\//, /^mod\.ts$/, /^src\//, /^providers\/([a-z_]+|kit\/driver)\.ts$/],
 };
 
 test("imports point one way", () => {
@@ -60,7 +60,7 @@ test("drivers load on first use, by a literal import()", () => {
   const bare = imports.filter(({ to }) => !to.endsWith(".ts") && !to.startsWith("node:"));
   assert.ok(bare.some(({ to, isLazy }) => to === "ioredis" && isLazy), "this test must see what it is about");
   const wrong = bare.filter(({ from, to, isLazy, isTypeOnly }) =>
-    !isTypeOnly && !(isLazy && (from.startsWith("providers/") || isTelemetry(from, to))) && !isServer(from, to)
+    !isTypeOnly && !(isLazy && (from.startsWith("providers/") || isTelemetry(from, to) || isServer(from, to)))
   );
   assert.deepEqual(wrong.map(show), []);
 });
@@ -97,9 +97,10 @@ test("time is read in the clock alone", () => {
   assert.deepEqual(users, ["src/time/clock.ts"]);
 });
 
-/** The packages of `elect serve`, whose own module is imported late. */
+/** The packages of `elect serve`. */
 function isServer(from: string, to: string): boolean {
-  return from.startsWith("cli/serve/") && /^(hono(\/.*)?|@hono\/node-server|prom-client)$/.test(to);
+  return from === "cli/serve/packages.ts" &&
+    /^(npm:)?(hono|@hono\/node-server|prom-client)(@\^\d+)?(\/accepts)?$/.test(to);
 }
 
 /** OpenTelemetry is imported only once an application has set it up. */

@@ -29,10 +29,13 @@ export async function tryPermissions(provider: Provider, config: ElectionConfig)
     about: string,
     work: () => Promise<T>,
     text: (result: T) => string,
+    expected?: T,
   ): Promise<T | undefined> => {
     try {
       const result = await work();
-      findings.push({ about, level: "ok", text: text(result) });
+      const isExpected = expected === undefined || result === expected;
+      const remedy = isExpected ? undefined : "find out who else writes there: elect groups, elect watch";
+      findings.push({ about, level: isExpected ? "ok" : "error", text: text(result), remedy });
       return result;
     } catch (error) {
       const why = redact(error instanceof Error ? error.message : String(error));
@@ -68,8 +71,8 @@ export async function tryPermissions(provider: Provider, config: ElectionConfig)
   );
   if (granted?.acquired !== true) return { findings, clockOffsetMs: null };
   const { lease } = granted;
-  await attempt("renew", () => provider.renew(lease, patience()), (outcome) => outcome);
-  await attempt("release", () => provider.release(lease, patience()), (outcome) => outcome);
+  await attempt("renew", () => provider.renew(lease, patience()), (outcome) => outcome, "renewed");
+  await attempt("release", () => provider.release(lease, patience()), (outcome) => outcome, "released");
   return { findings, clockOffsetMs: lease.acquiredAt.getTime() - (sent + answered) / 2 };
 }
 

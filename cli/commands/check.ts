@@ -53,12 +53,16 @@ async function check(invocation: Invocation, use: Use): Promise<number> {
   }
   const roundTrip = await measureRoundTrip(provider);
   const permissions = await tryPermissions(provider, config);
-  const { version, findings: settings } = await inspect(provider);
-  const { clockOffsetMs } = permissions;
+  const { version, findings: settings, clockOffsetMs: told } = await inspect(provider);
+  const clockOffsetMs = provider.capabilities.timeAuthority === "host"
+    ? null
+    : told === undefined
+    ? permissions.clockOffsetMs
+    : told;
   const findings = [
     ...permissions.findings,
     judgeRoundTrip(roundTrip, config),
-    ...(clockOffsetMs === null || provider.capabilities.timeAuthority === "host" ? [] : [judgeClock(clockOffsetMs)]),
+    ...(clockOffsetMs === null ? [] : [judgeClock(clockOffsetMs)]),
     ...settings,
   ];
   const { timeAuthority, durability } = provider.capabilities;

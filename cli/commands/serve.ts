@@ -18,6 +18,6 @@ no password, so it listens on 127.0.0.1 unless told otherwise. POST /v1/election
 which --token-file or ELECT_SERVE_TOKEN holds. SIGTERM hands leadership over, then ends.`,
   example: "elect serve nightly billing --port 4040",
   options: [...PARTICIPANT, "observe", "port", "host", "socket", "allow-host", "token-file"],
-  // Loaded late: nothing else needs the router and the client of Prometheus.
+  // Loaded late: the page alone is larger than the other commands.
   run: async (invocation, use) => await (await import("../serve/serve.ts")).serve(invocation, use),
 };

@@ -6,7 +6,7 @@
 
 import type { ServerResponse } from "node:http";
 import process from "node:process";
-import { type Context, Hono } from "hono";
+import type { Context, Hono } from "hono";
 import type { Provider } from "../../mod.ts";
 import { type Duration, parseDuration } from "../../src/time/duration.ts";
 import { redact } from "../../src/redact.ts";
@@ -14,6 +14,7 @@ import { toJson } from "../output.ts";
 import { isAuthorised, mayName } from "./access.ts";
 import type { EventData, EventStream } from "./event_stream.ts";
 import type { Metrics } from "./metrics.ts";
+import type { Packages } from "./packages.ts";
 import { OPENAPI } from "./openapi.ts";
 import { CONTENT_SECURITY_POLICY, PAGE } from "./page.ts";
 import type { ServedElection } from "./served_election.ts";
@@ -62,10 +63,10 @@ const TITLES: Readonly<Record<Status, string>> = {
 };
 
 /** Builds the API. */
-export function apiOf(served: Served): Hono<Env> {
+export function apiOf({ hono, accepts: { accepts } }: Packages, served: Served): Hono<Env> {
   const { elections, names, metrics } = served;
   const streams = [served.all, ...elections.map(({ events }) => events)];
-  const app = new Hono<Env>();
+  const app = new hono.Hono<Env>();
   const isHealthy = healthOf(served.provider);
   app.use("*", async (c, next) => {
     if (names !== null && !mayName(c.req.header("host"), names)) {
@@ -85,6 +86,9 @@ export function apiOf(served: Served): Hono<Env> {
   /** Finds the election of a request, by the path, the query, or since there is but one. */
   const find = (name: string | undefined): ServedElection | undefined =>
     name === undefined ? elections[0] : elections.find(({ election }) => election.electionGroup === name);
+  /** Returns which media type a request prefers; the first where it has no preference. */
+  const preferred = (c: Ctx, first: string, second: string) =>
+    accepts(c, { header: "Accept", supports: [first, second], default: first });
   const unknown = (c: Ctx) => problem(c, 404, "no such election is served here");
 
   const stream = (c: Ctx, events: EventStream, states: () => readonly EventData[]) => {
@@ -97,7 +101,7 @@ export function apiOf(served: Served): Hono<Env> {
   };
 
   app.get("/", async (c) => {
-    if (/\btext\/html\b/.test(c.req.header("accept") ?? "")) {
+    if (preferred(c, "application/json", "text/html") === "text/html") {
       c.header("Content-Security-Policy", CONTENT_SECURITY_POLICY);
       return c.html(PAGE);
     }
@@ -146,7 +150,8 @@ export function apiOf(served: Served): Hono<Env> {
     (found) => firstThat(found, ({ election }) => !election.isLeader, "this participant does not lead"),
   );
   app.get("/metrics", async (c) => {
-    const { text, type } = await metrics.text(c.req.header("accept"));
+    const format = preferred(c, "text/plain", "application/openmetrics-text");
+    const { text, type } = await metrics.text(format === "text/plain" ? "plain" : "open");
     return c.body(text, 200, { "Content-Type": type });
   });
   app.get("/openapi.json", (c) => answer(c, 200, OPENAPI));
@@ -196,7 +201,8 @@ async function readBody(request: Request): Promise<string | null> {
 function cooldownOf(body: string): Duration | undefined {
   if (body === "") return undefined;
   const value: unknown = JSON.parse(body);
-  if (typeof value !== "object" || value === null || Object.keys(value).some((key) => key !== "cooldown")) {
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  if (!isObject || Object.keys(value).some((key) => key !== "cooldown")) {
     throw new TypeError("Cannot use the body: it must be an object with nothing but a cooldown");
   }
   const { cooldown } = value as { cooldown?: unknown };

@@ -6,8 +6,8 @@
 
 import { toJson } from "../output.ts";
 
-/** The number of events that are kept for readers that resume. */
-const KEPT = 1_000;
+/** The number of events that are kept for readers that resume, and of their bytes: the first limit counts. */
+const [KEPT, KEPT_BYTES] = [1_000, 4 * 1024 * 1024];
 /** The most bytes that wait for a reader. One that reads more slowly than events come is dropped, not waited for. */
 const MAX_WAITING_BYTES = 256 * 1024;
 /** The time after which a stream without an event says that it lives, in milliseconds. */
@@ -36,6 +36,7 @@ export class EventStream {
   readonly #origin = crypto.randomUUID().slice(0, 8);
   readonly #keepAlive: ReturnType<typeof setInterval>;
   #count = 0;
+  #keptBytes = 0;
 
   constructor() {
     this.#keepAlive = setInterval(() => this.#send(encode(":\n\n")), KEEP_ALIVE_MS);
@@ -51,7 +52,10 @@ export class EventStream {
     const number = ++this.#count;
     const bytes = this.#encode(type, data, number);
     this.#kept.push({ number, bytes });
-    if (this.#kept.length > KEPT) this.#kept.shift();
+    this.#keptBytes += bytes.length;
+    while (this.#kept.length > KEPT || this.#keptBytes > KEPT_BYTES) {
+      this.#keptBytes -= this.#kept.shift()?.bytes.length ?? 0;
+    }
     this.#send(bytes);
   }
 

@@ -7,8 +7,8 @@
 import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { getRequestListener } from "@hono/node-server";
 import { ConfigError } from "../../src/errors.ts";
+import type { Packages } from "./packages.ts";
 
 /** The most connections that may be open. Those beyond are closed before a byte of theirs is read. */
 const MAX_CONNECTIONS = 1_200;
@@ -40,8 +40,9 @@ export interface Listener {
  * @throws {ConfigError} if that is not possible
  */
 export async function listen(
+  { server: { getRequestListener } }: Packages,
   place: Place,
-  fetch: Parameters<typeof getRequestListener>[0],
+  fetch: Parameters<Packages["server"]["getRequestListener"]>[0],
 ): Promise<Listener> {
   const server = createServer(LIMITS, getRequestListener(fetch, { overrideGlobalObjects: false }));
   server.maxConnections = MAX_CONNECTIONS;

@@ -5,16 +5,10 @@
  * @module
  */
 
-import {
-  Counter,
-  type CounterConfiguration,
-  Gauge,
-  Histogram,
-  type OpenMetricsContentType,
-  Registry,
-} from "prom-client";
+import type { Counter, CounterConfiguration, Histogram, OpenMetricsContentType, Registry } from "prom-client";
 import type { ElectionStats, Measurement } from "../../mod.ts";
 import { BOUNDARIES } from "../../src/telemetry/opentelemetry.ts";
+import type { Packages } from "./packages.ts";
 
 /** The part of an election that is read when metrics are collected. */
 export interface Source {
@@ -32,16 +26,18 @@ type Labels = Readonly<Record<string, string>>;
 
 /** The metrics of all elections of a process, in both formats. */
 export class Metrics {
-  readonly #plain = new Registry();
-  readonly #open = new Registry<OpenMetricsContentType>();
+  readonly #plain: Registry;
+  readonly #open: Registry<OpenMetricsContentType>;
   /** A set for each format: prom-client gives a metric the name that one format has for it. */
   readonly #sets: readonly MetricSet[];
-
   readonly #sources: Source[] = [];
 
-  constructor() {
+  constructor({ prometheus }: Packages) {
+    const { Registry } = prometheus;
+    this.#plain = new Registry();
+    this.#open = new Registry<OpenMetricsContentType>();
     this.#open.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
-    this.#sets = [new MetricSet([this.#plain], this.#sources), new MetricSet([this.#open], this.#sources)];
+    this.#sets = [this.#plain, this.#open].map((registry) => new MetricSet(prometheus, [registry], this.#sources));
   }
 
   /** Collects from `source` too. */
@@ -55,9 +51,9 @@ export class Metrics {
     for (const set of this.#sets) set.record({ group: source.group, provider: source.provider }, measurement);
   }
 
-  /** Writes all metrics in the format that `accept` prefers. */
-  async text(accept: string | undefined): Promise<{ readonly text: string; readonly type: string }> {
-    const registry = /application\/openmetrics-text/.test(accept ?? "") ? this.#open : this.#plain;
+  /** Writes all metrics: in the format of Prometheus, or as OpenMetrics. */
+  async text(format: "plain" | "open"): Promise<{ readonly text: string; readonly type: string }> {
+    const registry = format === "open" ? this.#open : this.#plain;
     return { text: await registry.metrics(), type: registry.contentType };
   }
 }
@@ -66,7 +62,11 @@ class MetricSet {
   readonly #counters: Readonly<Record<string, Counter>>;
   readonly #histograms: Readonly<Record<string, Histogram>>;
 
-  constructor(registers: Registries, sources: readonly Source[]) {
+  constructor(
+    { Counter, Gauge, Histogram }: Packages["prometheus"],
+    registers: Registries,
+    sources: readonly Source[],
+  ) {
     const labelsOf = ({ group, provider }: Source): Labels => ({ group, provider });
     const name = (suffix: string) => `multilock_election_${suffix}`;
     const gauge = (suffix: string, help: string, read: (source: Source) => number | null) => {
@@ -121,10 +121,13 @@ class MetricSet {
     };
   }
 
-  /** Makes the series of terms: one that is there from the first scrape on shows its first step. */
-  prepare({ group, provider }: Source): void {
-    for (const reason of ["expired", "lost", "released", "stopped", "unhealthy"]) {
-      this.#counters["terms"]?.inc({ group, provider, reason }, 0);
+  /** Makes the series of counters: one that is there from the first scrape on shows its first step. */
+  prepare({ group, provider, stats }: Source): void {
+    const { terms, renewals } = stats();
+    for (const reason of Object.keys(terms)) this.#counters["terms"]?.inc({ group, provider, reason }, 0);
+    for (const outcome of Object.keys(renewals)) this.#counters["renewals"]?.inc({ group, provider, outcome }, 0);
+    for (const operation of ["acquire", "renew", "release", "read"]) {
+      this.#counters["provider.errors"]?.inc({ group, provider, operation }, 0);
     }
   }
 

@@ -10,7 +10,7 @@ export const CONTENT_SECURITY_POLICY: string = [
   "connect-src 'self'",
   "img-src data:",
   "style-src-elem 'sha256-UWRCp1xAkJMsAz9MqsZHO/ll4lTe6PIfueuv1tK+6x0='",
-  "script-src 'sha256-lEcs1FjOS2kIay2ZjULkY6t6Ga2+eKAvlcwmQUeGkD4='",
+  "script-src 'sha256-HUNA/fH+7EDb86LPEiwkdjQjCSrJMyPr5ZREUeNE0UI='",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
@@ -163,7 +163,14 @@ function span(ms) {
   return \`\${Math.floor(seconds / 86400)} d \${Math.floor(seconds / 3600) % 24} h\`;
 }
 function clock(ms) {
-  return new Date(ms).toLocaleTimeString([], {
+  const at = new Date(ms);
+  const isToday = at.toDateString() === (/* @__PURE__ */ new Date()).toDateString();
+  const date = isToday ? {} : {
+    month: "short",
+    day: "numeric"
+  };
+  return at.toLocaleString([], {
+    ...date,
     hour: "2-digit",
     minute: "2-digit",
     second: "2-digit"
@@ -238,11 +245,11 @@ make("h3", "", "Participants that were seen"), people);
       if (isNew) {
         drawTable(scroll, election, self.offset);
         drawPeople(people, election);
-        drawLine(line, scale, self);
       }
-      self.tick();
+      self.tick(isNew);
     },
-    tick() {
+    tick(redraws) {
+      if (redraws) drawLine(line, scale, self);
       const { election, heardAt, offset } = self;
       const now = Date.now() + offset;
       const since = election.leader === null ? null : Date.parse(election.leader.since);
@@ -366,8 +373,7 @@ function draw(time) {
   const redraws = time - lastLine > 1e3;
   if (redraws) lastLine = time;
   for (const each of shown.values()) {
-    each.tick();
-    if (redraws) each.update(true);
+    each.tick(redraws);
   }
   requestAnimationFrame(draw);
 }

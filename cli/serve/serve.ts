@@ -16,6 +16,7 @@ import { apiOf } from "./api.ts";
 import { EventStream } from "./event_stream.ts";
 import { listen, type Place } from "./listener.ts";
 import { Metrics } from "./metrics.ts";
+import { loadPackages } from "./packages.ts";
 import { ServedElection } from "./served_election.ts";
 
 /** Carries out `elect serve`. */
@@ -23,8 +24,9 @@ export async function serve(invocation: Invocation, use: Use): Promise<number> {
   const { groups, observe, host, port, socket, allowHosts, json } = invocation;
   if (new Set(groups).size < groups.length) throw new UsageError("Cannot serve a group twice");
   const token = readToken(invocation.tokenFile);
+  const packages = await loadPackages();
   const provider = use(await openTarget(invocation));
-  const metrics = new Metrics();
+  const metrics = new Metrics(packages);
   const all = new EventStream();
   const elections = groups.map((group) => {
     const { election, config } = electionOf(provider, { ...invocation, group }, {
@@ -53,10 +55,10 @@ export async function serve(invocation: Invocation, use: Use): Promise<number> {
   const names = socket === undefined
     ? new Set(["localhost", host, ...allowHosts].map((name) => name.toLowerCase()))
     : null;
-  const app = apiOf({ elections, all, provider, metrics, names, token });
+  const app = apiOf(packages, { elections, all, provider, metrics, names, token });
   const ended = Promise.withResolvers<void>();
   use(onSignal((_signal, ending) => ending && ended.resolve()));
-  const listener = await listen(place, app.fetch);
+  const listener = await listen(packages, place, app.fetch);
   try {
     const started = Promise.all(elections.map((each) => each.start()));
     started.catch(() => {});

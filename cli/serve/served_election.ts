@@ -9,8 +9,8 @@ import type { ElectionConfig } from "../../src/options.ts";
 import { redact } from "../../src/redact.ts";
 import { EventStream } from "./event_stream.ts";
 
-/** The number of terms that are kept. */
-const KEPT_TERMS = 200;
+/** The number of terms, and of participants that have led, that are kept. */
+const KEPT = 200;
 /** The greatest age of what is shown of somebody else's lease while somebody looks, in milliseconds. */
 const FRESH_MS = 1_000;
 /** The longest time for a look at the backend on behalf of somebody who asks, in milliseconds. */
@@ -49,8 +49,8 @@ export class ServedElection {
   #look: Look | null = null;
   /** Rises with each change, so that a look that began before it is known to be older. */
   #changes = 0;
-  /** When the lease of the last term could expire, by the monotonic clock; null where only the backend knows. */
-  #deadline: number | null = null;
+  /** When the lease of a term could expire, by the monotonic clock; `at` is null where only the backend knows. */
+  #lease: { readonly termId: string; readonly at: number | null } | null = null;
   #isReady = false;
   #poll: ReturnType<typeof setInterval>;
   #error: { readonly at: Date; readonly message: string } | null = null;
@@ -61,10 +61,12 @@ export class ServedElection {
     this.#provider = provider;
     this.#all = all;
     if (!config.observer) this.#participants.set(election.participantId, new Date(config.clock.wall()));
-    this.#poll = setInterval(
-      () => this.#readers > 0 ? void this.refresh() : this.#remember(election.status.currentLeader),
-      FRESH_MS,
-    );
+    this.#poll = setInterval(() => {
+      this.#remember(election.status.currentLeader);
+      // A lease that is renewed must not seem to have run out: it would be said to have expired when it is given back.
+      const isOld = (this.#lease?.at ?? Infinity) - config.clock.monotonic() < 2 * FRESH_MS;
+      if (this.#readers > 0 || isOld && this.#terms.at(-1)?.until === null) void this.refresh();
+    }, FRESH_MS);
   }
 
   /** Begins. Resolves when the first look has come to an end. @throws what `LeaderElection.start` throws */
@@ -175,12 +177,12 @@ export class ServedElection {
     if (isNew || isOver) this.#end(this.#inferred(), at);
     if (leader !== null) {
       this.#remember(leader);
-      this.#participants.set(leader.leaderId, at);
+      this.#see(leader.leaderId, at);
     }
     if (isNew) {
       const { leaderId, termId, token, leadershipAcquiredAt: since } = leader;
       this.#terms.push({ leaderId, termId, token, since, until: null, reason: null });
-      if (this.#terms.length > KEPT_TERMS) this.#terms.shift();
+      if (this.#terms.length > KEPT) this.#terms.shift();
     }
     // A look may have seen our own term before we knew of it: that it has begun, or is over, is told all the same.
     if (!isNew && !isOver && (change === undefined || change.type === "changed")) return;
@@ -194,16 +196,28 @@ export class ServedElection {
     this.#all.publish("change", data);
   }
 
-  /** Takes note of when a lease can expire: while nobody reads, as the election itself has seen it last. */
+  /** Takes note of who was seen, and forgets whoever has not been for longest: names may differ with each start. */
+  #see(participantId: string, at: Date): void {
+    this.#participants.delete(participantId);
+    this.#participants.set(participantId, at);
+    if (this.#participants.size <= KEPT) return;
+    const oldest = this.#participants.keys().find((each) => each !== this.election.participantId);
+    if (oldest !== undefined) this.#participants.delete(oldest);
+  }
+
+  /** Takes note of when a lease can expire, as the latest of the election's looks and ours has it. */
   #remember(leader: LeaderInfo | null): void {
     if (leader === null) return;
-    this.#deadline = leader.expiresIn === null ? null : this.#config.clock.monotonic() + leader.expiresIn;
+    const { termId, expiresIn } = leader;
+    const at = expiresIn === null ? null : this.#config.clock.monotonic() + expiresIn;
+    const known = this.#lease?.termId === termId ? this.#lease.at : null;
+    this.#lease = { termId, at: at === null || known === null ? at : Math.max(at, known) };
   }
 
   /** Why somebody else's term ended: its lease has expired, or was given back before it could. */
   #inferred(): EndReason {
-    if (this.#deadline === null) return "ended";
-    return this.#config.clock.monotonic() >= this.#deadline ? "expired" : "released";
+    if (this.#lease === null || this.#lease.at === null) return "ended";
+    return this.#config.clock.monotonic() >= this.#lease.at ? "expired" : "released";
   }
 
   #end(reason: EndReason, at: Date): void {

@@ -31,7 +31,7 @@ export interface AzureContainer {
   /** Returns a client for one blob. */
   getBlockBlobClient(name: string): AzureBlob;
   /** Tells how the account is replicated. */
-  getAccountInfo?(options: AzureCallOptions): Promise<{ readonly skuName?: string }>;
+  getAccountInfo?(options: AzureCallOptions): Promise<{ readonly skuName?: string; readonly date?: Date }>;
   /** Creates the container unless it is there. */
   createIfNotExists(options: AzureCallOptions): Promise<unknown>;
   /** Lists its blobs. */

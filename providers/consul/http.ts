@@ -45,6 +45,8 @@ export interface ConsulAnswer {
   readonly body: string;
   /** The index that a blocking query waits to change. */
   readonly index: number;
+  /** The server's time, to the second. */
+  readonly date: string | null;
 }
 
 /**
@@ -112,7 +114,8 @@ export class ConsulClient {
       if (status === 413) throw new TooLargeError(`413 ${text.trim().slice(0, 200)}`);
       if ([401, 403].includes(status)) throw permanently(new Error(`${status} ${text.trim().slice(0, 200)}`));
       if (![200, 404, 409].includes(status)) throw new Error(`${status} ${text.trim().slice(0, 200)}`);
-      return { status, body: text, index: indexOf(response.headers.get("x-consul-index")) };
+      const index = indexOf(response.headers.get("x-consul-index"));
+      return { status, body: text, index, date: response.headers.get("date") };
     } catch (error) {
       if (controller.signal.aborted) throw controller.signal.reason;
       throw explain(error);

@@ -24,9 +24,9 @@ export class RecentMinimum {
     this.#clock = clock;
   }
 
-  /** Takes note of `value`. */
-  add(value: number): void {
-    this.#turn();
+  /** Takes note of `value`, measured at `now` of the monotonic clock. */
+  add(value: number, now: number): void {
+    this.#turn(now);
     this.#now = Math.min(this.#now, value);
   }
 
@@ -37,16 +37,16 @@ export class RecentMinimum {
 
   /** The smallest; null if none came lately. */
   get value(): number | null {
-    this.#turn();
+    this.#turn(this.#clock.monotonic());
     const value = Math.min(this.#before, this.#now);
     return value === Infinity ? null : value;
   }
 
-  #turn(): void {
-    const elapsed = this.#clock.monotonic() - this.#began;
+  #turn(now: number): void {
+    const elapsed = now - this.#began;
     if (elapsed < WINDOW_MS) return;
     this.#before = elapsed < 2 * WINDOW_MS ? this.#now : Infinity;
     this.#now = Infinity;
-    this.#began = this.#clock.monotonic();
+    this.#began = now;
   }
 }

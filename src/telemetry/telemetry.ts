@@ -46,6 +46,8 @@ export class Telemetry {
   readonly #recentValidity: RecentMinimum;
   #lastValidity: number | null = null;
   #smallestValidity: number | null = null;
+  /** The time of the last answer, by the monotonic clock. */
+  #answeredAt = -Infinity;
   #begun = 0;
   #meter: ElectionMeter | null = null;
 
@@ -131,12 +133,12 @@ export class Telemetry {
     call.span?.end();
   }
 
-  /** A renewal succeeded when the term had `leftMs` left. */
+  /** A renewal that was just answered succeeded, when the term had `leftMs` left. */
   renewed(leftMs: number): void {
     const left = leftMs / 1_000;
     this.#lastValidity = left;
     this.#smallestValidity = Math.min(this.#smallestValidity ?? Infinity, left);
-    this.#recentValidity.add(left);
+    this.#recentValidity.add(left, this.#answeredAt);
     if (this.#listened) this.#tell({ name: "validity.remaining", value: left });
   }
 
@@ -178,7 +180,8 @@ export class Telemetry {
   }
 
   #timed({ operation, began }: Call, outcome: string): void {
-    const seconds = (this.#config.clock.monotonic() - began) / 1_000;
+    this.#answeredAt = this.#config.clock.monotonic();
+    const seconds = (this.#answeredAt - began) / 1_000;
     if (operation === "renew" && isRenewal(outcome)) {
       this.#renew.add(seconds);
       this.#renewals[outcome]++;

@@ -86,6 +86,14 @@ Deno.test("elect check exits 69 when the backend is not fit, and says what the b
   }
 });
 
+Deno.test("elect check takes a renewal or release that finds the lease gone for no success", async () => {
+  const { code, report } = await check('renew: () => Promise.resolve("lost")');
+  assert.deepEqual([code, levels(report)["renew"]], [69, "error"]);
+  const released = await check('release: () => Promise.resolve("notHolder")');
+  assert.deepEqual([released.code, levels(released.report)["release"]], [69, "error"]);
+  assert.match(released.text, /^error {4}release: notHolder\n {9}remedy: /m);
+});
+
 Deno.test("elect check exits 1 for a warning with --strict, and 78 for a setting that is not safe", async () => {
   const saying = (level: string) =>
     `inspect: () => Promise.resolve({ version: "Odd 1.2\\u001b[31m", findings: [
@@ -107,6 +115,13 @@ Deno.test("elect check measures the clock of the backend against this host's", a
   const { report } = await check(ahead);
   assert.equal(levels(report)["clock offset"], "warning");
   assert.ok(Math.abs((report.clockOffsetMs ?? 0) - 60_000) < 30_000);
+  // A backend that keeps times of its participants tells its own clock otherwise, or not at all.
+  const telling = (offset: string) =>
+    check(`${ahead}, inspect: () => Promise.resolve({ version: null, findings: [], clockOffsetMs: ${offset} })`);
+  const { report: told } = await telling("-5_000");
+  assert.deepEqual([told.clockOffsetMs, levels(told)["clock offset"]], [-5_000, "warning"]);
+  const { report: silent } = await telling("null");
+  assert.deepEqual([silent.clockOffsetMs, levels(silent)["clock offset"]], [null, undefined]);
 });
 
 Deno.test("judgements name the number and the limit that it crosses", () => {

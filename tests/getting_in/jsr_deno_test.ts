@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { MODULES } from "../../cli/modules.ts";
 import { DENO_RUN, firstProgram, LEADS, succeed } from "./elects.ts";
+import { serves } from "./serves.ts";
 import { driversOf, emptyFolder, NAME, PUBLIC_NAMES, serveJsr } from "./published.ts";
 
 Deno.test("every public name is imported from JSR and checked, and memory, file and sqlite elect", async () => {
@@ -45,7 +46,7 @@ Deno.test("each module of a provider brings its own driver alone from npm, mod.t
   }
 });
 
-Deno.test("elect, installed from JSR as the README says, runs a command", async () => {
+Deno.test("elect, installed from JSR as the README says, runs a command, and serves", async () => {
   await using folder = await emptyFolder();
   await using registry = await serveJsr();
   const env = { ...folder.env, JSR_URL: registry.url, ELECT_PROVIDER: `file://${folder.path}/leases` };
@@ -55,12 +56,11 @@ Deno.test("elect, installed from JSR as the README says, runs a command", async 
     env,
   );
   const elect = `${folder.path}/bin/elect`;
-  const run = [
-    "env",
-    `PATH=${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}`,
-    elect,
-    "run",
-    "nightly",
-  ];
+  const PATH = `${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}`;
+  const run = ["env", `PATH=${PATH}`, elect, "run", "nightly"];
   assert.match(await succeed([...run, "--", "sh", "-c", "echo leader $ELECT_TOKEN"], folder.path, env), /^leader 1$/m);
+  // Everything is in the cache by now: the registry is not asked again, when a server starts without a network.
+  const asked = registry.asked.length;
+  await serves([elect], folder.path, { ...env, PATH });
+  assert.deepEqual(registry.asked.slice(asked), []);
 });

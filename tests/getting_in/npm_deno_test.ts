@@ -6,12 +6,14 @@ import { programOf } from "../runner/runtimes.ts";
 import { GUESTS, testOn } from "../runner/test_on.ts";
 import { findProgram } from "../servers/process.ts";
 import { firstProgram, LEADS, succeed } from "./elects.ts";
+import { serves } from "./serves.ts";
 import {
   driversOf,
   type EmptyFolder,
   emptyFolder,
   NAME,
   type NpmPackage,
+  packagesOf,
   packForNpm,
   PUBLIC_NAMES,
 } from "./published.ts";
@@ -66,11 +68,12 @@ async function tryOut(program: string, { path, env }: EmptyFolder): Promise<void
 testOn("bun", "bun installs the package with all drivers, and JavaScript and TypeScript run", async (bun) => {
   await using folder = await project();
   await succeed([bun, "install"], folder.path);
-  const drivers = (await Promise.all(Object.keys(MODULES).map(driversOf))).flat();
+  const drivers = (await Promise.all([...Object.keys(MODULES).map(driversOf), packagesOf(/^\/cli\//)])).flat();
   const installed = Object.keys(folder.core.dependencies).filter((name) => !name.startsWith("@opentelemetry/"));
   assert.deepEqual(installed.sort(), drivers.sort());
   for (const name of drivers) assert.ok(await isThere(`${folder.path}/node_modules/${name}/package.json`), name);
   await tryOut(bun, folder);
+  await serves([bun, `node_modules/${NAME}/cli.js`], folder.path, { ELECT_PROVIDER: `file://${folder.path}/leases` });
 });
 
 testOn("the oldest node", "npm installs the package without what is not used, and tsc is strict", async (oldest) => {
@@ -92,7 +95,11 @@ testOn("the oldest node", "npm installs the package without what is not used, an
   for (const options of ["--module nodenext", "--module esnext --moduleResolution bundler --target es2022"]) {
     await succeed([oldest, "node_modules/typescript/bin/tsc", "--project", ".", ...options.split(" ")], folder.path);
   }
-  for (const program of [oldest, await programOf("node")]) await tryOut(program, folder);
+  for (const program of [oldest, await programOf("node")]) {
+    await tryOut(program, folder);
+    const env = { ELECT_PROVIDER: `file://${folder.path}/leases` };
+    await serves([program, `node_modules/${NAME}/cli.js`], folder.path, env);
+  }
 });
 
 for (const guest of GUESTS) {

@@ -101,8 +101,9 @@ async function readPublished(): Promise<Map<string, string>> {
 /** Replaces bare names, in code, by what the import map says of them. */
 function withoutBareNames(text: string): string {
   return text.replace(/^(?! *(?:\*|\/\/)).*(?:from |import |import\()"([^"]+)"/gm, (line, name: string) => {
-    const known = name === NAME || name.startsWith(`${NAME}/`) ? `jsr:${name}` : config.imports[name];
-    return known === undefined ? line : line.replace(`"${name}"`, `"${known}"`);
+    const [, mapped = "", below = ""] = /^(@[^/]+\/[^/]+|[^/]+)(\/.*)?$/.exec(name) ?? [];
+    const known = mapped === NAME ? `jsr:${NAME}` : config.imports[mapped];
+    return known === undefined ? line : line.replace(`"${name}"`, `"${known}${below}"`);
   });
 }
 
@@ -162,10 +163,13 @@ async function pack(): Promise<NpmPackage> {
   const dependencies: Record<string, string> = {};
   for (const [path, text] of await publishedFiles()) {
     if (!path.endsWith(".ts")) continue;
-    for (const [, name = "", version = ""] of text.matchAll(/import\("npm:(@?[^@"]+)@([^"]+)"\)/g)) {
+    for (const [, name = "", version = ""] of text.matchAll(/import\("npm:(@?[^@"]+)@([^"/]+)[^"]*"\)/g)) {
       dependencies[name] = version;
     }
-    const source = text.replaceAll(/"npm:(@?[^@"]+)@[^"]+"/g, '"$1"').replaceAll(/"(\.[^"]*)\.ts"/g, '"$1.js"');
+    const source = text.replaceAll(/"npm:(@?[^@"]+)@[^"/]+([^"]*)"/g, '"$1$2"').replaceAll(
+      /"(\.[^"]*)\.ts"/g,
+      '"$1.js"',
+    );
     await Deno.writeTextFile(`${directory}${path}`, source);
   }
   const exports = Object.fromEntries(
@@ -191,9 +195,13 @@ async function moveDeclarations(root: string, below: string): Promise<void> {
 }
 
 /** Returns the packages of npm that the files of a provider load. */
-export async function driversOf(name: string): Promise<string[]> {
-  const own = new RegExp(`^/providers/${name.replaceAll("-", "_")}(\\.ts$|/)`);
-  const texts = [...await publishedFiles()].filter(([path]) => own.test(path)).map(([, text]) => text);
+export function driversOf(name: string): Promise<string[]> {
+  return packagesOf(new RegExp(`^/providers/${name.replaceAll("-", "_")}(\\.ts$|/)`));
+}
+
+/** Returns the packages of npm that files load. */
+export async function packagesOf(files: RegExp): Promise<string[]> {
+  const texts = [...await publishedFiles()].filter(([path]) => files.test(path)).map(([, text]) => text);
   const found = texts.flatMap((text) => [...text.matchAll(/import\("npm:(@?[^@"]+)@/g)]).map(([, name = ""]) => name);
   return [...new Set(found)].sort();
 }

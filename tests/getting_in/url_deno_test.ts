@@ -6,6 +6,7 @@ import { CARDS } from "../../providers/catalog.ts";
 import { BACKENDS } from "../permissions.ts";
 import { DENO_RUN, firstProgram, LEADS, moduleOf, succeed } from "./elects.ts";
 import { emptyFolder, serve, serveCheckout } from "./published.ts";
+import { serves } from "./serves.ts";
 
 /** Targets at which nobody listens, without files: the driver must be loaded to find that out. */
 const DEAD_ENDS = CARDS.filter(({ port }) => port !== undefined).map(({ name, sample }) => [
@@ -66,6 +67,13 @@ Deno.test("deno run http://HOST/cli.ts run leads, also with a provider that --im
   assert.match(await run("--provider", `file://${folder.path}/leases`), /^leader 1$/m);
   assert.match(await run("--import", `${elsewhere.url}/mine.ts`, "--provider", "mine://here"), /^leader 1$/m);
   assert.ok(elsewhere.asked.includes("/mine.ts"));
+});
+
+Deno.test("deno run http://HOST/cli.ts serve serves", async () => {
+  await using folder = await emptyFolder();
+  await using server = serveCheckout();
+  const env = { ...folder.env, ELECT_PROVIDER: `file://${folder.path}/leases` };
+  await serves([...DENO_RUN, `${server.url}/cli.ts`], folder.path, env);
 });
 
 /** A module of somebody else, which registers a provider. */

@@ -20,6 +20,7 @@ test("a record under an index that was seen before is another one, after a snaps
     looks.see("g", {
       status: 200,
       index: 7,
+      date: null,
       body: JSON.stringify([{
         ...{ Key: "k", ModifyIndex: 7, Session: session, Flags: Number("3304740253564472344") },
         Value: btoa(new TextDecoder().decode(encodeRecord(record))),

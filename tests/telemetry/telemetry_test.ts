@@ -4,7 +4,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { elect, type Measurement } from "../../mod.ts";
 import { memoryProvider } from "../../providers/memory.ts";
+import { resolveOptions } from "../../src/options.ts";
 import { RecentMinimum } from "../../src/telemetry/recent_minimum.ts";
+import { Telemetry } from "../../src/telemetry/telemetry.ts";
+import { systemClock } from "../../src/time/clock.ts";
 import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { gate, Stage } from "../stage.ts";
 
@@ -101,6 +104,26 @@ test("stats() counts why terms ended, and how long work took to drain", async ()
   assert.ok(drainDuration.max >= 2 && drainDuration.max < 2.5, `${drainDuration.max} s`);
 });
 
+test("a heartbeat costs the telemetry two readings of the clock, and whoever listens gets each number once", () => {
+  const seen: Measurement[] = [];
+  let readings = 0;
+  const clock = { ...systemClock, monotonic: () => ++readings * 1_000 };
+  for (const onMeasurement of [undefined, (each: Measurement) => seen.push(each)]) {
+    const config = resolveOptions({ electionGroup: "g", clock, ...(onMeasurement && { onMeasurement }) });
+    const telemetry = new Telemetry(config, "p", () => ({ ownToken: 1n, knownToken: 1n, vacantFor: null }));
+    readings = 0;
+    telemetry.answered(telemetry.begin("renew"), "renewed");
+    telemetry.renewed(8_000);
+    assert.equal(readings, 2);
+    assert.equal(telemetry.stats.validity.remaining, 8);
+  }
+  assert.deepEqual(seen, [
+    { name: "renewals", value: 1, outcome: "renewed" },
+    { name: "renew.duration", value: 1, outcome: "renewed" },
+    { name: "validity.remaining", value: 8 },
+  ]);
+});
+
 test("onMeasurement() gets each measurement in seconds, and what it throws harms nothing", async () => {
   const seen: Measurement[] = [];
   await using election = await elect(memoryProvider({ name: "measured" }), {
@@ -135,12 +158,12 @@ test("a minimum is that of the last one to two minutes", async () => {
   const clock = new VirtualClock();
   const minimum = new RecentMinimum(clock);
   assert.equal(minimum.value, null);
-  minimum.add(3);
-  minimum.add(5);
+  minimum.add(3, clock.monotonic());
+  minimum.add(5, clock.monotonic());
   await clock.advance(59_000);
   assert.equal(minimum.value, 3);
   await clock.advance(2_000);
-  minimum.add(7);
+  minimum.add(7, clock.monotonic());
   assert.equal(minimum.value, 3);
   await clock.advance(60_000);
   assert.equal(minimum.value, 7);

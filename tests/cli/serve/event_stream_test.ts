@@ -48,6 +48,27 @@ test("who resumes gets what is kept, and a reset when that is not all", async ()
   events.close();
 });
 
+test("what is kept for those who resume is bounded in bytes, too", async () => {
+  const events = new EventStream();
+  const [size, count] = [100_000, 60];
+  for (let sent = 1; sent <= count; sent++) events.publish("change", { sent, text: "x".repeat(size) });
+  const [, origin = ""] = /^id: (.*)-\d+$/m.exec(await firstOf(events, undefined)) ?? [];
+  assert.match(await firstOf(events, `${origin}-0`), /^event: reset\n/);
+  assert.match(
+    await firstOf(events, `${origin}-${count - 30}`),
+    new RegExp(`^id: ${origin}-${count - 29}\nevent: change`),
+  );
+  events.close();
+});
+
+/** The first piece of what a reader gets. */
+async function firstOf(events: EventStream, id: string | undefined): Promise<string> {
+  const reader = events.open(id, () => [{}], () => {}).getReader();
+  const { value } = await reader.read();
+  await reader.cancel();
+  return new TextDecoder().decode(value);
+}
+
 test("mayName() takes addresses and names that are allowed, with any port, and nothing else", () => {
   const names = new Set(["localhost", "elect.internal"]);
   for (const host of ["localhost", "LOCALHOST:4040", "127.0.0.1:1", "10.1.2.3", "[::1]:4040", "elect.internal"]) {

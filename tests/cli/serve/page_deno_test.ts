@@ -85,6 +85,15 @@ Deno.test(
       assert.match(rows[0] ?? "", /^web-2leads now/);
       assert.match(rows[1] ?? "", /^web-1expired/);
 
+      // Whoever reads a table, or has selected part of it, keeps it while time passes and heartbeats come.
+      await page.evaluate("document.querySelector('tbody tr').dataset.kept = 'yes'");
+      const passed = await page.evaluate("performance.now()") as number;
+      await eventually(
+        async () => await page.evaluate("performance.now()") as number > passed + 3_000,
+        "three seconds",
+      );
+      assert.equal(await page.evaluate("document.querySelector('tbody tr').dataset.kept"), "yes");
+
       for (const colorScheme of ["light", "dark"] as const) {
         for (const width of [1180, 360]) {
           await page.emulateMedia({ colorScheme });
