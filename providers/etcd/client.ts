@@ -22,6 +22,8 @@ interface Member {
 
 /** Sends requests. */
 export class EtcdClient {
+  /** The time of the last answer by the clock of its member, to the second. */
+  date: string | null = null;
   readonly #members: readonly Member[];
   /** The one to ask. It changes when one does not answer. */
   #current = 0;
@@ -120,6 +122,7 @@ export class EtcdClient {
 
   async #send(path: string, body: string, token: string | null, signal: AbortSignal): Promise<string> {
     const { answer, member } = await this.#open(path, body, token, signal);
+    this.date = answer.headers.get("date");
     try {
       return await textOf(answer.body);
     } catch (error) {

@@ -7,6 +7,8 @@
 
 import type { Finding, Inspection } from "../../src/provider.ts";
 import { redact } from "../../src/redact.ts";
+import { systemClock } from "../../src/time/clock.ts";
+import { offsetOf } from "../kit/http_date.ts";
 import { judgeServers } from "../kit/servers.ts";
 import { EtcdClient } from "./client.ts";
 import type { Keys } from "./keys.ts";
@@ -31,6 +33,8 @@ interface Told {
   readonly origin: string;
   readonly status: Status | null;
   readonly why: string;
+  /** The lead of its clock over this host's, in milliseconds; null if it did not answer. */
+  readonly clockOffsetMs: number | null;
 }
 
 /**
@@ -67,15 +71,18 @@ export async function inspectCluster(
       ...versions.flatMap((version) => judgeVersion(version) ?? []),
       ...judgeAlarms(answered),
     ],
+    // The times in records are those of participants.
+    clockOffsetMs: told.find(({ clockOffsetMs }) => clockOffsetMs !== null)?.clockOffsetMs ?? null,
   };
 }
 
 /** Asks one member for its state, on a connection that goes to no other one. */
 async function ask(target: EtcdTarget, origin: string, signal: AbortSignal): Promise<Told> {
   const client = new EtcdClient(target);
+  const sent = systemClock.wall();
   try {
     const { value: status, why } = await attempt(() => client.request<Status>("maintenance/status", {}, signal));
-    return { origin, status, why };
+    return { origin, status, why, clockOffsetMs: offsetOf(client.date, sent, systemClock.wall()) };
   } finally {
     client.close();
   }

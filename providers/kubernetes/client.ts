@@ -55,6 +55,8 @@ export interface ApiRequest {
 export interface ApiAnswer<T> {
   readonly status: number;
   readonly json: T;
+  /** The server's time, to the second. */
+  readonly date: string | null;
 }
 
 /** The parts of a client that depend on its server. */
@@ -112,7 +114,7 @@ export class ApiClient {
         if (![200, 201, 404, 409, 410].includes(answer.status)) throw this.#refusal(request, answer, json, text);
         // Anything else answers with text, or a page: a proxy, or an API server that has no Leases.
         if (json === null) throw permanently(new Error(`${answer.status}: this is no Kubernetes API with Leases`));
-        return { status: answer.status, json: json as T };
+        return { status: answer.status, json: json as T, date: answer.headers.get("date") };
       });
     } finally {
       leave();

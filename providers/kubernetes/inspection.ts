@@ -6,15 +6,21 @@
 
 import type { Finding, Inspection } from "../../src/provider.ts";
 import { redact } from "../../src/redact.ts";
+import { systemClock } from "../../src/time/clock.ts";
+import { offsetOf } from "../kit/http_date.ts";
 import type { ApiClient } from "./client.ts";
 import { type Reach, rightsOn, tryOut, VERBS } from "./permissions.ts";
 
 /** Asks for the version and the rights, and has the creation of a Lease tried out. Writes nothing. */
 export async function inspectServer(client: ApiClient, namespace: string, signal: AbortSignal): Promise<Inspection> {
-  const [version, rights, refusal] = await Promise.all([
+  const sent = systemClock.wall();
+  const [{ version, clockOffsetMs }, rights, refusal] = await Promise.all([
     // Anybody may ask for it, unless the cluster has taken that away.
     client.call<{ readonly gitVersion?: unknown }>({ verb: "get", resource: "/version", path: "/version", signal })
-      .then(({ json }) => json.gitVersion, () => null),
+      .then(
+        ({ json, date }) => ({ version: json.gitVersion, clockOffsetMs: offsetOf(date, sent, systemClock.wall()) }),
+        () => ({ version: null, clockOffsetMs: null }),
+      ),
     rightsOn([...VERBS, "list"], client, namespace, signal),
     tryOut(client, namespace, signal).then(() => null, (error) => redact(String(error?.message ?? error))),
   ]);
@@ -29,6 +35,8 @@ export async function inspectServer(client: ApiClient, namespace: string, signal
         remedy: "a namespace, a quota and a role that allow it",
       },
     ],
+    // The times in records are those of participants.
+    clockOffsetMs,
   };
 }
 

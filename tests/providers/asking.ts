@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
+import { patience } from "../slowness.ts";
 
 /** The length of a lease where a test names no other, in milliseconds. */
 export const LEASE_MS = 10_000;
@@ -27,4 +28,9 @@ export async function win(provider: Provider, asked = request()): Promise<Lease>
 /** Tries to, in vain. */
 export async function lose(provider: Provider, asked = request()): Promise<void> {
   assert.equal((await provider.acquire(asked, soon())).acquired, false, "the lease must not be granted");
+}
+
+/** Holds the lead of a clock against what it is where a server of this host tells the time to the second. */
+export function isOfThisHost(clockOffsetMs: number | null | undefined): void {
+  assert.ok(Math.abs(clockOffsetMs ?? NaN) <= 500 + patience(1_000), `a lead of ${clockOffsetMs} ms`);
 }

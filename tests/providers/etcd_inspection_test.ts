@@ -9,7 +9,7 @@ import { etcdProgram, type EtcdSetup, startEtcd } from "../servers/etcd.ts";
 import { startEtcdCluster } from "../servers/etcd_cluster.ts";
 import { freePort } from "../servers/process.ts";
 import type { TestServer } from "../servers/server.ts";
-import { soon } from "./asking.ts";
+import { isOfThisHost, soon } from "./asking.ts";
 import { enableAuth } from "./etcd/auth.ts";
 import { ask } from "./etcd/support.ts";
 
@@ -20,9 +20,10 @@ async function inspected(url: string) {
   await using provider = etcdProvider({ url });
   const inspection: Inspection | undefined = await provider.inspect?.(soon());
   assert.ok(inspection);
-  const { version, findings } = inspection;
+  const { version, findings, clockOffsetMs } = inspection;
   return {
     version,
+    clockOffsetMs,
     levels: findings.map(({ about, level }) => `${about} ${level}`),
     /** The finding about something, with its remedy. */
     on(subject: string): string {
@@ -48,7 +49,8 @@ inspectionTest(
   "inspect() tells version, rights, members and alarms, and what an old version risks",
   {},
   async (old) => {
-    const { version, levels, on } = await inspected(old.url);
+    const { version, levels, on, clockOffsetMs } = await inspected(old.url);
+    isOfThisHost(clockOffsetMs);
     assert.match(version ?? "", /^etcd 3\.4\.\d+$/);
     assert.deepEqual(levels, ["reading ok", "writing ok", "members warning", "version warning", "alarms ok"]);
     assert.match(on("members"), /one alone.*three/);

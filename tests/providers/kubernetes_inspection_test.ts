@@ -6,7 +6,7 @@ import { kubernetesProvider } from "../../providers/kubernetes.ts";
 import type { Inspection } from "../../src/provider.ts";
 import type { KubernetesServer } from "../servers/kubernetes.ts";
 import { until } from "../until.ts";
-import { soon } from "./asking.ts";
+import { isOfThisHost, soon } from "./asking.ts";
 import { ownServer, urlFor } from "./kubernetes/own_server.ts";
 
 const LEASES = { apiGroups: ["coordination.k8s.io"], resources: ["leases"] };
@@ -44,7 +44,8 @@ function testInspection(start: () => Promise<KubernetesServer>): void {
   }
 
   test("inspect() tells the version, and that every right is there", async () => {
-    const { version } = await inspected([{ ...LEASES, verbs: VERBS }], ALL_OK);
+    const { version, clockOffsetMs } = await inspected([{ ...LEASES, verbs: VERBS }], ALL_OK);
+    isOfThisHost(clockOffsetMs);
     assert.match(version ?? "", /^Kubernetes v\d+\.\d+/);
   });
 
