@@ -8,8 +8,12 @@ export class ContenderProcess implements AsyncDisposable {
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   /** When it began to lead, each time, by the wall clock in milliseconds. */
   readonly led: number[] = [];
+  /** What led to that: when it had the hint, looked, and had the answer. */
+  readonly steps: (readonly number[])[] = [];
   /** When it was about to release. */
   readonly released: number[] = [];
+  /** When the backend had answered that, and when it was asked. */
+  readonly freed: (readonly number[])[] = [];
   readonly #ready = Promise.withResolvers<void>();
 
   /** Starts `count` participants of `group`. */
@@ -63,10 +67,15 @@ export class ContenderProcess implements AsyncDisposable {
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {
-        const [word, at] = line.split(" ");
+        const [word, ...times] = line.split(" ");
+        const [at = NaN, ...steps] = times.map(Number);
         if (word === "ready") this.#ready.resolve();
-        if (word === "leads") this.led.push(Number(at));
-        if (word === "released") this.released.push(Number(at));
+        if (word === "leads") {
+          this.steps.push(steps);
+          this.led.push(at);
+        }
+        if (word === "released") this.released.push(at);
+        if (word === "free") this.freed.push([at, ...steps]);
       }
     }
     this.#ready.reject(new Error("Cannot measure: a contender has ended"));

@@ -20,8 +20,10 @@
  *
  * Every operation is one statement, one round trip and one transaction, and looks or releases of one turn of the event
  * loop share one. Only the first start adds to that: it creates the table, if it is not there and we may. What is left
- * open by a statement of many, because a row was locked or somebody else came first, is asked for again alone. Releases, winners and the renewals of leases below 7.5 s are told to the
- * others by `NOTIFY`: hints, left out while the server's queue of notifications is half full.
+ * open by a statement of many, because a row was locked or somebody else came first, is asked for again alone.
+ *
+ * Releases, winners and the renewals of leases below 7.5 s are told to the others by `NOTIFY`: hints, left out while
+ * the server's queue of notifications is half full.
  *
  * Behind a pooler such as PgBouncer in transaction mode everything works without session state: statements are not
  * prepared by name, and instead of listening, followers poll. The provider notices by itself; where it cannot, because

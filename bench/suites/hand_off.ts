@@ -1,6 +1,7 @@
 /**
  * How long does nobody lead when a leader hands over to a participant in another process? From the call of
- * `releaseLeadership` to the event of the next leader; beside the bare round trip of a look that loses.
+ * `releaseLeadership` to the event of the next leader; beside the bare round trip of a look that loses. And where does
+ * that time go, where one waits?
  */
 
 import { CARDS } from "../../providers/catalog.ts";
@@ -15,6 +16,9 @@ import { sleep, systemClock } from "../../src/time/clock.ts";
  * the backend gives no hints, they look every `electionInterval`, 5 s.
  */
 const COOLDOWN_MS = { hinted: 1_000, unhinted: 6_000 };
+
+/** The parts of a hand-off, in order; the answer to the release comes at some time during the others. */
+const PARTS = ["until the release is sent", "until the hint", "until the look", "the look", "until it leads"] as const;
 
 /** Measures it. */
 export async function* handOff(setting: Setting): AsyncIterable<Measurement> {
@@ -31,13 +35,26 @@ export async function* handOff(setting: Setting): AsyncIterable<Measurement> {
   const rounds = isHinted ? (quick ? 3 : 5 * runs) : (quick ? 2 : runs);
   const shapes = quick ? [[2, 1]] : [[2, 1], [5, 50]];
   for (const [processes = 2, each = 1] of shapes) {
-    const times = await measure(url, processes, each, rounds, COOLDOWN_MS[isHinted ? "hinted" : "unhinted"]);
+    const cooldownMs = COOLDOWN_MS[isHinted ? "hinted" : "unhinted"];
+    const { times, parts, answers } = await measure(url, processes, each, rounds, cooldownMs);
     const what = `to one of ${(processes - 1) * each}`;
     // As many runs as elsewhere: each the median of its part.
     const part = Math.ceil(times.length / runs);
     const medians = Array.from({ length: runs }, (_, run) => median(times.slice(run * part, (run + 1) * part)));
     yield { ...line, what, runs: medians.filter(Number.isFinite), beside: "bare round trip" };
+    if (processes * each > 2) continue;
+    for (const [index, part] of PARTS.entries()) {
+      yield { ...line, what: part, runs: parts.map((moments) => moments[index] ?? NaN).filter(Number.isFinite) };
+    }
+    yield { ...line, what: "the release's own answer", runs: answers };
   }
+}
+
+/** What hand-offs took, by round: all in all, in parts, and until the release was answered. */
+interface HandOffs {
+  readonly times: number[];
+  readonly parts: number[][];
+  readonly answers: number[];
 }
 
 async function measure(
@@ -46,28 +63,37 @@ async function measure(
   each: number,
   rounds: number,
   cooldownMs: number,
-): Promise<number[]> {
+): Promise<HandOffs> {
   const group = `handoff-${crypto.randomUUID()}`;
   const contenders = Array.from({ length: processes }, () => new ContenderProcess(url, group, each, 15_000));
-  const times: number[] = [];
+  const [times, parts, answers]: [number[], number[][], number[]] = [[], [], []];
   try {
     await Promise.all(contenders.map(({ ready }) => ready));
     for (let round = 0; round < rounds; round++) {
       // Whoever led before must have cooled down.
       await sleep(systemClock, cooldownMs + 200);
       const led = contenders.map((contender) => contender.led.length);
+      const freed = contenders.flatMap((contender) => contender.freed).length;
       const before = contenders.flatMap(({ released }) => released).length;
       await Promise.all(contenders.map((contender) => contender.handOver(cooldownMs)));
       const next = await until("a hand-off", () => contenders.flatMap((one, i) => one.led.slice(led[i]))[0]);
+      const [steps = []] = contenders.flatMap((one, i) => one.steps.slice(led[i]));
       const released = await until("its release", () => {
         const all = contenders.flatMap((contender) => contender.released).sort((a, b) => a - b);
         return all.length > before ? all.at(before) : undefined;
       });
       if (next - released >= cooldownMs) throw new Error("Cannot measure: whoever led before leads again");
       times.push(next - released);
+      const [answered = NaN, asked = NaN] = await until("its answer", () => {
+        const all = contenders.flatMap((contender) => contender.freed).sort(([a = 0], [b = 0]) => a - b);
+        return all.length > freed ? all.at(freed) : undefined;
+      });
+      answers.push(answered - asked);
+      const moments = [released, asked, ...steps, next];
+      parts.push(moments.slice(1).map((moment, index) => moment - (moments[index] ?? NaN)));
     }
   } finally {
     await Promise.all(contenders.map((contender) => contender[Symbol.asyncDispose]()));
   }
-  return times;
+  return { times, parts, answers };
 }

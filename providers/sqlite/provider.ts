@@ -61,7 +61,7 @@ export class SqliteProvider implements Provider {
       const holders = await processes.identify(heldBy());
       return holders === null ? "" : JSON.stringify(holders);
     };
-    this.#hints = new Hints(clock, (electionGroups) => this.#look(electionGroups));
+    this.#hints = new Hints(path, clock, (electionGroups) => this.#look(electionGroups));
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {

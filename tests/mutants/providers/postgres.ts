@@ -70,7 +70,11 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
     ],
     [
       "a batch waits for rows that are locked",
-      ...[STATEMENTS, 'renewSql(name, channel, DURABLE, "SKIP LOCKED")', 'renewSql(name, channel, DURABLE, "")'] as const,
+      ...[
+        STATEMENTS,
+        'renewSql(name, channel, DURABLE, "SKIP LOCKED")',
+        'renewSql(name, channel, DURABLE, "")',
+      ] as const,
       "leaves the rows alone|has locked",
     ],
     [
