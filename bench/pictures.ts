@@ -7,7 +7,7 @@ const [WIDTH, ROW, LEFT, TOP, SPACE] = [720, 22, 210, 34, 90];
 
 /** Writes `docs/pictures/hand-off.svg` and `docs/pictures/scale.svg`. */
 export function drawPictures(measurements: readonly Measurement[]): void {
-  const handOffs = measurements.filter(({ suite, what }) => suite === "handoff" && what.startsWith("to one of"));
+  const handOffs = measurements.filter(({ suite, what }) => suite === "handoff" && what === "to one of 1");
   const starts = measurements.filter(({ suite, what }) => suite === "scale" && /: all (lead|have stopped)/.test(what));
   write("hand-off", "A hand-over to another process, median, ms", handOffs);
   write("scale", "Elections of one process: all lead, all have stopped, ms", starts);

@@ -2,7 +2,7 @@
 
 import { sleep, systemClock } from "../src/time/clock.ts";
 
-/** A process of `contender.ts`. */
+/** A process of `contender.ts`, or of `peers/contender.ts`. */
 export class ContenderProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
@@ -17,10 +17,18 @@ export class ContenderProcess implements AsyncDisposable {
   readonly #ready = Promise.withResolvers<void>();
 
   /** Starts `count` participants of `group`. */
-  constructor(url: string, group: string, count: number, heartbeatTimeout: number) {
-    const script = new URL("contender.ts", import.meta.url).pathname;
+  static ofGroup(url: string, group: string, count: number, heartbeatTimeout: number): ContenderProcess {
+    return new ContenderProcess("contender.ts", [url, group, String(count), String(heartbeatTimeout)]);
+  }
+
+  /** Starts one that contends for the lock `key` of a peer. */
+  static ofPeer(name: string, url: string, key: string): ContenderProcess {
+    return new ContenderProcess("peers/contender.ts", [name, url, key]);
+  }
+
+  private constructor(script: string, args: readonly string[]) {
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-check", "-A", script, url, group, String(count), String(heartbeatTimeout)],
+      args: ["run", "--no-check", "-A", new URL(script, import.meta.url).pathname, ...args],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -62,23 +70,28 @@ export class ContenderProcess implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
-    let rest = "";
-    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        const [word, ...times] = line.split(" ");
-        const [at = NaN, ...steps] = times.map(Number);
-        if (word === "ready") this.#ready.resolve();
-        if (word === "leads") {
-          this.steps.push(steps);
-          this.led.push(at);
-        }
-        if (word === "released") this.released.push(at);
-        if (word === "free") this.freed.push([at, ...steps]);
+    await readLines(this.#child.stdout, (line) => {
+      const [word, ...times] = line.split(" ");
+      const [at = NaN, ...steps] = times.map(Number);
+      if (word === "ready") this.#ready.resolve();
+      if (word === "leads") {
+        this.steps.push(steps);
+        this.led.push(at);
       }
-    }
+      if (word === "released") this.released.push(at);
+      if (word === "free") this.freed.push([at, ...steps]);
+    });
     this.#ready.reject(new Error("Cannot measure: a contender has ended"));
+  }
+}
+
+/** Calls `take` with each line of a process's output; resolves when it ends. */
+export async function readLines(output: ReadableStream<Uint8Array>, take: (line: string) => void): Promise<void> {
+  let rest = "";
+  for await (const text of output.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) take(line);
   }
 }
 

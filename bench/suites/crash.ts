@@ -10,7 +10,7 @@ export async function* crash({ backend, url, quick, runs }: Setting): AsyncItera
   const times: number[] = [];
   for (let run = 0; run < (quick ? 1 : runs); run++) {
     const group = `crash-${crypto.randomUUID()}`;
-    const contenders = [1, 2].map(() => new ContenderProcess(url, group, 1, lease));
+    const contenders = [1, 2].map(() => ContenderProcess.ofGroup(url, group, 1, lease));
     try {
       await Promise.all(contenders.map(({ ready }) => ready));
       const leader = await until("a leader", () => contenders.find(({ led }) => led.length > 0));

@@ -8,6 +8,7 @@ import { CARDS } from "../../providers/catalog.ts";
 import { cardFor } from "../../src/registry.ts";
 import { openBackend } from "../backend.ts";
 import { type Measurement, median, type Setting, time } from "../measurement.ts";
+import { peersOf } from "../peers/all.ts";
 import { ContenderProcess, until } from "../processes.ts";
 import { sleep, systemClock } from "../../src/time/clock.ts";
 
@@ -31,22 +32,32 @@ export async function* handOff(setting: Setting): AsyncIterable<Measurement> {
   await bare.bare.release();
   await bare.close();
   yield { ...line, what: "bare round trip", runs: trips };
-  const isHinted = cardFor(url, CARDS)?.watch === true;
+  const { name = "", watch: isHinted = false } = cardFor(url, CARDS) ?? {};
+  const cooldownMs = COOLDOWN_MS[isHinted ? "hinted" : "unhinted"];
   const rounds = isHinted ? (quick ? 3 : 5 * runs) : (quick ? 2 : runs);
-  const shapes = quick ? [[2, 1]] : [[2, 1], [5, 50]];
-  for (const [processes = 2, each = 1] of shapes) {
-    const cooldownMs = COOLDOWN_MS[isHinted ? "hinted" : "unhinted"];
-    const { times, parts, answers } = await measure(url, processes, each, rounds, cooldownMs);
-    const what = `to one of ${(processes - 1) * each}`;
+  const summed = (what: string, times: readonly number[]): Measurement => {
     // As many runs as elsewhere: each the median of its part.
     const part = Math.ceil(times.length / runs);
     const medians = Array.from({ length: runs }, (_, run) => median(times.slice(run * part, (run + 1) * part)));
-    yield { ...line, what, runs: medians.filter(Number.isFinite), beside: "bare round trip" };
+    return { ...line, what, runs: medians.filter(Number.isFinite), beside: "bare round trip" };
+  };
+  for (const [processes = 2, each = 1] of quick ? [[2, 1]] : [[2, 1], [5, 50]]) {
+    const group = `handoff-${crypto.randomUUID()}`;
+    const start = () => ContenderProcess.ofGroup(url, group, each, 15_000);
+    const { times, parts, answers } = await measure(start, processes, rounds, cooldownMs);
+    // Of several in a process, the next may be one that shares it.
+    yield summed(each === 1 ? "to one of 1" : `among ${processes * each} of ${processes} processes`, times);
     if (processes * each > 2) continue;
     for (const [index, part] of PARTS.entries()) {
       yield { ...line, what: part, runs: parts.map((moments) => moments[index] ?? NaN).filter(Number.isFinite) };
     }
     yield { ...line, what: "the release's own answer", runs: answers };
+  }
+  for (const peer of quick ? [] : peersOf(name)) {
+    const key = `handoff-${crypto.randomUUID()}`;
+    const start = () => ContenderProcess.ofPeer(peer, url, key);
+    const { times } = await measure(start, 2, 3 * runs, COOLDOWN_MS.hinted);
+    yield summed(`${peer}: to one of 1`, times);
   }
 }
 
@@ -58,17 +69,16 @@ interface HandOffs {
 }
 
 async function measure(
-  url: string,
+  start: () => ContenderProcess,
   processes: number,
-  each: number,
   rounds: number,
   cooldownMs: number,
 ): Promise<HandOffs> {
-  const group = `handoff-${crypto.randomUUID()}`;
-  const contenders = Array.from({ length: processes }, () => new ContenderProcess(url, group, each, 15_000));
+  const contenders = Array.from({ length: processes }, start);
   const [times, parts, answers]: [number[], number[][], number[]] = [[], [], []];
   try {
     await Promise.all(contenders.map(({ ready }) => ready));
+    await until("a leader", () => contenders.find(({ led }) => led.length > 0));
     for (let round = 0; round < rounds; round++) {
       // Whoever led before must have cooled down.
       await sleep(systemClock, cooldownMs + 200);

@@ -5,15 +5,11 @@ import { zookeeperProvider } from "../../providers/zookeeper.ts";
 import { LeaderElection } from "../../src/election.ts";
 import type { AcquireRequest, Held, Lease, Provider } from "../../src/provider.ts";
 import { follow } from "../../testing/conformance/watch_cases.ts";
-import { aptInstall, findProgram, removeDirectory, run, temporaryDirectory } from "../servers/process.ts";
+import { removeDirectory, temporaryDirectory } from "../servers/process.ts";
 import { askServer, zookeeperServer } from "../servers/zookeeper.ts";
 import { until } from "../until.ts";
+import { compileCurator, type Curator, installCurator, startCurator } from "./zookeeper/curator.ts";
 
-const JARS = [
-  ...["curator-recipes", "curator-framework", "curator-client", "zookeeper", "zookeeper-jute"],
-  ...["guava", "slf4j-api", "slf4j-nop"],
-].map((name) => `/usr/share/java/${name}.jar`);
-const SOURCE = new URL("./zookeeper/CuratorParticipant.java", import.meta.url).pathname;
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 
 Deno.test(
@@ -22,7 +18,7 @@ Deno.test(
   async (t) => {
     try {
       await zookeeperServer.install();
-      if (!(await hasCurator())) await aptInstall("libcurator-recipes-java", "libslf4j-java", "default-jdk-headless");
+      await installCurator();
     } catch (error) {
       console.error(`SKIPPED: Curator cannot be had: ${error}`);
       return;
@@ -30,10 +26,9 @@ Deno.test(
     const classes = await temporaryDirectory("curator");
     const server = await zookeeperServer.start();
     try {
-      await run("javac", ["-cp", JARS.join(":"), "-d", classes, SOURCE]);
-      const classPath = [classes, ...JARS].join(":");
-      await using first = startCurator(classPath, server.url);
-      await using second = startCurator(classPath, server.url);
+      await compileCurator(classes);
+      await using first = startCurator(classes, server.url);
+      await using second = startCurator(classes, server.url);
       await using provider = zookeeperProvider({ url: server.url });
       await t.step(
         "leadership passes from one to the other and back",
@@ -48,63 +43,6 @@ Deno.test(
     }
   },
 );
-
-/** A process that takes part through Curator. */
-interface Curator extends AsyncDisposable {
-  join(group: string, id: string): Promise<void>;
-  leave(): Promise<void>;
-  /** Whether it leads, as Curator sees it. */
-  leads(): Promise<boolean>;
-  /** Who leads, as Curator sees it. */
-  who(): Promise<string>;
-  /** Ends it without a farewell. */
-  kill(): Promise<void>;
-}
-
-async function hasCurator(): Promise<boolean> {
-  const jars = await Promise.all(JARS.map((jar) => Deno.stat(jar).then(() => true, () => false)));
-  return jars.every((there) => there) && await findProgram("javac") !== null;
-}
-
-function startCurator(classPath: string, url: string): Curator {
-  const { host } = new URL(url.replace("zookeeper:", "http:"));
-  const child = new Deno.Command("java", {
-    args: ["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classPath, "CuratorParticipant", host],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const input = child.stdin.getWriter();
-  const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const ask = async (line: string) => {
-    await input.write(new TextEncoder().encode(`${line}\n`));
-    let answer = "";
-    while (!answer.endsWith("\n")) {
-      const { value, done } = await output.read();
-      assert.ok(!done, `the Curator process ended, when it was asked to ${line}`);
-      answer += value;
-    }
-    return answer.trim();
-  };
-  const kill = async () => {
-    await input.abort().catch(() => {});
-    try {
-      child.kill("SIGKILL");
-    } catch {
-      // It has ended already.
-    }
-    await output.cancel().catch(() => {});
-    await child.status;
-  };
-  return {
-    join: async (group, id) => assert.equal(await ask(`join /elections/${group} ${id}`), "joined"),
-    leave: async () => assert.equal(await ask("leave"), "left"),
-    leads: async () => await ask("leads") === "true",
-    who: () => ask("who"),
-    kill,
-    [Symbol.asyncDispose]: kill,
-  };
-}
 
 function request(electionGroup: string, changes: Partial<AcquireRequest> = {}): AcquireRequest {
   const termId = crypto.randomUUID();

@@ -245,7 +245,10 @@ export const MUTANTS: readonly ProviderMutant[] = [
   mutant(
     "a gap is told of before what follows it can be heard",
     "watch",
-    ["    this.#hasGap = true;\n", "    for (const each of this.watchers.values()) for (const watcher of each) watcher.push();\n"],
+    [
+      "    this.#hasGap = true;\n",
+      "    for (const each of this.watchers.values()) for (const watcher of each) watcher.push();\n",
+    ],
     watch("goes on in another stream"),
   ),
   mutant(

@@ -21,6 +21,12 @@ public class CuratorParticipant {
             latch.start();
             System.out.println("joined");
             break;
+          case "lead":
+            latch = new LeaderLatch(client, words[1], words[2]);
+            latch.start();
+            latch.await();
+            System.out.println("leads");
+            break;
           case "leads":
             System.out.println(latch != null && latch.hasLeadership());
             break;
