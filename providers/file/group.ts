@@ -17,7 +17,7 @@
  */
 
 import type { Clock } from "../../src/time/clock.ts";
-import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease } from "../../src/provider.ts";
+import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, Renewed } from "../../src/provider.ts";
 import { type Files, GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
 import type { Processes } from "../kit/host_process.ts";
 import { MAX_NUMBER } from "./names.ts";
@@ -183,6 +183,11 @@ export class Group {
   async read(): Promise<LeaderInfo | null> {
     const look = await this.#observer.look();
     return look === null ? null : await this.#observer.leader(look);
+  }
+
+  /** See {@linkcode Observer.glance}. */
+  glance(mostMs: number): Promise<Renewed | "look" | null> {
+    return this.#observer.glance(mostMs);
   }
 
   /** See {@linkcode Observer.state}. */

@@ -1,25 +1,35 @@
 /**
- * Hints for those who wait: one watch of the root directory for all groups, and underneath it a look at each group
- * every now and then, which notices what no file tells: that a holder died, or that a lease expired.
+ * Hints for those who wait: one watch of the root directory for all groups, and underneath it a glance at each group
+ * every now and then, which notices what no file tells: that a holder died, or that a lease expired. Where the
+ * directory cannot be watched, each of them is a whole look.
  *
  * @module
  */
 
-import { type FSWatcher, watch } from "node:fs";
-import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import type { Hint } from "../../src/provider.ts";
+import type { Hint, Renewed } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
+import { DirectoryWatch } from "../kit/directory_watch.ts";
 import { HintStream } from "../kit/hint_stream.ts";
 import { directoryName } from "./names.ts";
 
-/** The interval at which a group is looked at. A killed leader is to be followed in under a second. */
+/** The interval between glances. A killed leader is to be followed in under a second. */
 const TICK_MS = 200;
+/** The longest time without a whole look, should the watch of the directory have missed something. */
+const LOOK_MS = 5_000;
 /**
  * The number of groups that are looked at in one tick: with more, each has its turn less often, and the cost stays the
  * same.
  */
 const LOOKS_PER_TICK = 100;
+
+/** The group of a provider, as far as hints need it. */
+interface Group {
+  /** See {@linkcode Observer.state}. */
+  state(): Promise<string>;
+  /** See {@linkcode Observer.glance}. */
+  glance(mostMs: number): Promise<Renewed | "look" | null>;
+}
 
 /** A group that somebody watches. */
 interface Watched {
@@ -32,20 +42,21 @@ interface Watched {
 export class Hints {
   readonly #root: string;
   readonly #clock: Clock;
-  readonly #look: (electionGroup: string) => Promise<string>;
+  readonly #group: (electionGroup: string) => Group;
   /** By the name of the group's directory; the first is the next to be looked at. */
   readonly #watched = new Map<string, Watched>();
-  #watcher: FSWatcher | null = null;
-  /** Which directory is being watched: another one may get its name. */
-  #inode = -1;
+  readonly #directory: DirectoryWatch;
+  /** When it was last made sure that the root directory is the one that is watched. */
+  #keptAt = -Infinity;
   #cancelTick: (() => void) | null = null;
   #closed = false;
 
-  /** Hints come when the answer of `look` changes: see {@linkcode Observer.state}. */
-  constructor(root: string, clock: Clock, look: (electionGroup: string) => Promise<string>) {
+  /** Hints come when the state of a group changes, and when it was renewed: see {@linkcode Observer}. */
+  constructor(root: string, clock: Clock, group: (electionGroup: string) => Group) {
     this.#root = root;
     this.#clock = clock;
-    this.#look = look;
+    this.#group = group;
+    this.#directory = new DirectoryWatch(root, (name) => this.#onChange(name));
   }
 
   /** See {@linkcode Provider.watch}. */
@@ -54,7 +65,7 @@ export class Hints {
     const watcher = new HintStream();
     const watched = this.#add(electionGroup, watcher);
     try {
-      await this.#watchRoot();
+      await this.#directory.keep();
       // Changes from here on are noticed: by the watch, or by comparison with this look.
       await this.#lookAt(watched);
       yield* watcher.read(signal);
@@ -90,15 +101,18 @@ export class Hints {
   #rest(): void {
     this.#cancelTick?.();
     this.#cancelTick = null;
-    this.#watcher?.close();
-    this.#watcher = null;
+    this.#directory.rest();
   }
 
   readonly #tick = async (): Promise<void> => {
     const current = this.#cancelTick;
-    await this.#watchRoot();
+    const now = this.#clock.monotonic();
+    if (!this.#directory.isLive || now - this.#keptAt >= LOOK_MS) {
+      this.#keptAt = now;
+      await this.#directory.keep();
+    }
     for (const [name, watched] of [...this.#watched].slice(0, LOOKS_PER_TICK)) {
-      await this.#lookAt(watched);
+      await this.#glanceAt(watched);
       // To the end of the queue, unless it has left meanwhile.
       if (this.#watched.delete(name)) this.#watched.set(name, watched);
     }
@@ -107,40 +121,26 @@ export class Hints {
     this.#cancelTick = this.#clock.setTimer(this.#tick, TICK_MS);
   };
 
-  /**
-   * Watches the root directory, unless that is done already. Where it cannot be, or does not exist yet, the ticks must
-   * do.
-   */
-  async #watchRoot(): Promise<void> {
-    const inode = await stat(this.#root).then((stats) => stats.ino, () => -1);
-    if (this.#closed || this.#watched.size === 0 || (this.#watcher !== null && inode === this.#inode)) return;
-    this.#watcher?.close();
-    this.#watcher = null;
-    if (inode === -1) return;
-    try {
-      const watcher = watch(this.#root, (_, name) => this.#onChange(name));
-      watcher.on("error", () => {
-        watcher.close();
-        if (this.#watcher === watcher) this.#watcher = null;
-      });
-      this.#watcher = watcher;
-      this.#inode = inode;
-    } catch {
-      // No more watches are to be had, or none on this file system.
-    }
-  }
-
   #onChange(name: string | null): void {
     const watched = name === null ? undefined : this.#watched.get(name);
     if (watched !== undefined) return void this.#lookAt(watched);
     if (name === null || name === basename(this.#root)) {
+      this.#keptAt = -Infinity;
       for (const each of this.#watched.values()) void this.#lookAt(each);
     }
   }
 
+  /** Looks at a group if a glance, or the lack of a watch, calls for it. */
+  async #glanceAt(watched: Watched): Promise<void> {
+    const group = this.#group(watched.electionGroup);
+    const found = this.#directory.isLive ? await group.glance(LOOK_MS).catch(() => "look" as const) : "look";
+    if (found === "look") return await this.#lookAt(watched);
+    if (found !== null) { for (const watcher of watched.watchers) watcher.push({ renewed: found }); }
+  }
+
   async #lookAt(watched: Watched): Promise<void> {
     // A state that cannot be read now is no hint; the next tick looks again.
-    const state = await this.#look(watched.electionGroup).catch(() => watched.state);
+    const state = await this.#group(watched.electionGroup).state().catch(() => watched.state);
     if (state === watched.state) return;
     // The first look may find a release of long ago.
     const transferTo = watched.state === null ? undefined : state?.split(" ")[2];

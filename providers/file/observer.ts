@@ -6,8 +6,9 @@
 
 import { parseMetadata } from "../../src/call.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import type { LeaderInfo } from "../../src/provider.ts";
+import type { LeaderInfo, Renewed } from "../../src/provider.ts";
 import { type GroupDirectory, releasedName, UNCONFIRMED } from "./directory.ts";
+import { TELL_RENEWALS_BELOW_MS } from "../kit/hint_stream.ts";
 import type { Processes } from "../kit/host_process.ts";
 import type { Listing } from "./names.ts";
 import type { Predecessor, TermRecord } from "./record.ts";
@@ -18,6 +19,10 @@ const CLOCK_RATE_ERROR = 0.001;
 const UNREADABLE_LEASE_MS = 60_000;
 /** The number of times that a look may find that what it looked at has just been swept, before it gives up. */
 const MAX_LOOKS = 10;
+
+/** The part of a lease after which a glance looks whether it was renewed, and the longest such time in milliseconds. */
+const GLANCES_A_LEASE = 6;
+const MOST_GLANCE_MS = 1_000;
 
 /** The highest record of a group, as it was seen. */
 export interface Sight {
@@ -50,6 +55,9 @@ export class Observer {
   readonly #processes: Processes;
   #seen: Sight | null = null;
   #highest = 0n;
+  /** When the names were last read, and when the file of the term was last looked at. By the monotonic clock. */
+  #lookedAt = -Infinity;
+  #glancedAt = -Infinity;
 
   /** Makes an observer that has seen nothing yet. */
   constructor(directory: GroupDirectory, clock: Clock, processes: Processes) {
@@ -69,7 +77,7 @@ export class Observer {
       const listing = await this.#directory.list();
       const number = listing.numbers.at(-1);
       if (number === undefined) return null;
-      const asOf = this.#clock.monotonic();
+      const asOf = this.#lookedAt = this.#glancedAt = this.#clock.monotonic();
       const mtime = await this.#directory.modified(String(number));
       // Swept between the two steps: then there is a higher one.
       if (mtime === null) continue;
@@ -81,6 +89,30 @@ export class Observer {
       return { ...sight, asOf, listing };
     }
     throw new Error("its terms change too fast to be read");
+  }
+
+  /**
+   * Looks at what the last look has seen, and no further: null while there is nothing new, a renewal of a short lease,
+   * or `look` where a whole look is called for, because the holder has died, the lease may be over, or the last look is
+   * older than `mostMs`. Six times in a lease it looks at one file, and else at none but those of processes.
+   */
+  async glance(mostMs: number): Promise<Renewed | "look" | null> {
+    const seen = this.#seen;
+    const now = this.#clock.monotonic();
+    if (seen === null || now - this.#lookedAt >= mostMs) return "look";
+    const { number, record, mtime } = seen;
+    if (record === null || mtime === UNCONFIRMED || await this.#isGone(record)) return "look";
+    const lasts = record.heartbeatTimeout * (1 + CLOCK_RATE_ERROR);
+    if (now - seen.since >= lasts) return "look";
+    if (now - this.#glancedAt < Math.min(record.heartbeatTimeout / GLANCES_A_LEASE, MOST_GLANCE_MS)) return null;
+    this.#glancedAt = now;
+    const touched = await this.#directory.modified(String(number));
+    if (touched === null) return "look";
+    // Another look may have come first, and know better.
+    if (touched === mtime || this.#seen !== seen) return null;
+    this.#seen = { ...seen, mtime: touched, since: this.#clock.monotonic() };
+    if (record.heartbeatTimeout >= TELL_RENEWALS_BELOW_MS) return null;
+    return { termId: record.termId, lastHeartbeat: new Date(touched), expiresIn: lasts };
   }
 
   async #see(listing: Listing, number: bigint, mtime: number, now: number): Promise<Sight> {

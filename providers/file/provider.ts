@@ -59,7 +59,7 @@ export class FileProvider implements Provider {
     // Apart, so that heartbeats never wait behind the looks of thousands of followers.
     const [heartbeats, others] = [new Slots(MAX_OPEN_FILES), new Slots(MAX_OPEN_FILES)];
     this.#surroundings = { root, clock, files, processes, heldBy, heartbeats, others };
-    this.#hints = new Hints(root, clock, (electionGroup) => this.#group(electionGroup).state());
+    this.#hints = new Hints(root, clock, (electionGroup) => this.#group(electionGroup));
   }
 
   acquire(request: AcquireRequest, { signal }: CallOptions): Promise<Acquired | Held> {
