@@ -93,6 +93,15 @@ authTest("a token that the cluster has forgotten is replaced within the call", a
   await lose(etcdProvider({ url: as("elect:hunter%252") }), request(lease.electionGroup));
 });
 
+authTest("tokens that died with the server are replaced within the call", async (server, as) => {
+  await using provider = etcdProvider({ url: as("elect:hunter%252") });
+  const lease = await win(provider, request(newGroup(), { heartbeatTimeout: 60_000 }));
+  await server.kill();
+  await server.restart();
+  assert.equal(await provider.renew(lease, soon()), "renewed");
+  assert.equal((await provider.read(lease.electionGroup, soon()))?.token, lease.token);
+});
+
 if (isThere) {
   test("credentials are not needed where the cluster has no users, and harm nobody", async () => {
     const server = await startEtcd();

@@ -33,6 +33,22 @@ async function keeping<T>(provider: Provider, lease: Lease, work: () => Promise<
 }
 
 function testTerms(url: string): void {
+  test("the token is the revision that created the key, and each prefix has elections of its own", async () => {
+    await using opened = new Opened(url);
+    const group = newGroup();
+    const [here, there] = [opened.open(), opened.open({ url: `${url}/${newGroup()}/deep` })];
+    const lease = await win(here, request(group));
+    assert.equal(lease.token, BigInt((await kept(url, lease)).create_revision));
+    await here.renew(lease, { ...soon(), metadata: { written: "since" } });
+    assert.equal((await here.read(group, soon()))?.token, lease.token);
+    assert.equal(await there.read(group, soon()), null);
+    const other = await win(there, request(group));
+    assert.ok(other.token > lease.token);
+    assert.deepEqual(await there.groups?.(soon()), [group]);
+    assert.equal(await there.release(other, soon()), "released");
+    assert.equal(await here.renew(lease, soon()), "renewed");
+  });
+
   test("a term that is not renewed frees its group, while others keep its session alive", async () => {
     await using opened = new Opened(url);
     const [provider, other] = [opened.open(), opened.open()];

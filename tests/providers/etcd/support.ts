@@ -160,6 +160,8 @@ export async function ask<T>(url: string, path: string, body: unknown): Promise<
 /** A key as etcd has it. */
 export interface Kept {
   // deno-lint-ignore camelcase -- etcd's name
+  readonly create_revision: string;
+  // deno-lint-ignore camelcase -- etcd's name
   readonly mod_revision: string;
   /** The lease to which it is bound. */
   readonly lease: string;

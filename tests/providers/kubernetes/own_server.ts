@@ -6,14 +6,14 @@ import { type KubernetesServer, startKubernetes } from "../../servers/kubernetes
 import { builtPrograms } from "../../servers/kubernetes_build.ts";
 
 /**
- * Returns what starts the server, once, and ends it after the last test; null where the backend is not tested, or its
- * server comes from elsewhere.
+ * Returns what starts the server, once, with `args` beside its usual ones, and ends it after the last test; null where
+ * the backend is not tested, or its server comes from elsewhere.
  */
-export async function ownServer(): Promise<(() => Promise<KubernetesServer>) | null> {
+export async function ownServer(args: readonly string[] = []): Promise<(() => Promise<KubernetesServer>) | null> {
   if (backend("kubernetes") === null || await builtPrograms() === null) return null;
   let starting: Promise<KubernetesServer> | null = null;
   after(async () => await (await starting)?.stop());
-  return () => starting ??= startKubernetes();
+  return () => starting ??= startKubernetes(args);
 }
 
 /** Returns the URL of the server for a user of it, by the file with the user's token. */
