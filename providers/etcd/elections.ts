@@ -1,22 +1,19 @@
 /**
- * The steps of a term: to begin it, to renew it, to end it.
+ * The beginning and the end of a term.
  *
  * @module
  */
 
 import { abortable, permanently } from "../../src/call.ts";
-import { type Clock, instant } from "../../src/time/clock.ts";
 import type { Acquired, AcquireRequest, Held, LeaderInfo, Lease, RenewOptions } from "../../src/provider.ts";
-import type { EtcdClient } from "./client.ts";
 import { isLeaseGone, isRefused } from "./errors.ts";
-import { checkTerms, type Kept, raftTermOf, type Seen } from "./heartbeats.ts";
+import { checkTerms, raftTermOf } from "./heartbeats.ts";
 import { base64, fromBase64, type Keys } from "./keys.ts";
-import { describe, encodeRecord, leaseOf, type TermRecord } from "./record.ts";
+import { describe, encodeRecord, leaseOf } from "./record.ts";
 import {
   first,
   found,
   get,
-  isCreatedAt,
   isEmpty,
   isWrittenAt,
   type KeyValue,
@@ -26,21 +23,17 @@ import {
   type TxnAnswer,
 } from "./requests.ts";
 import type { Session, Sessions } from "./sessions.ts";
-import type { Term, Terms } from "./terms.ts";
+import { type RenewalParts, TermRenewals } from "./term_renewals.ts";
+import type { Term } from "./terms.ts";
 
 /** The most attempts of a call, when what it has seen changes under it. */
 const ATTEMPTS = 10;
 const MAX_REMEMBERED = 100_000;
 
 /** The parts that the elections of a provider share. */
-export interface ElectionParts {
-  readonly client: EtcdClient;
+export interface ElectionParts extends RenewalParts {
   readonly keys: Keys;
-  readonly clock: Clock;
   readonly sessions: Sessions;
-  readonly terms: Terms;
-  /** Is told of metadata that etcd does not take. */
-  readonly onRefused: (electionGroup: string, error: unknown) => void;
   /** Is told of the revision that wrote a leader's key, as it was read. */
   readonly onSeen: (revision: bigint) => void;
 }
@@ -48,11 +41,13 @@ export interface ElectionParts {
 /** The elections of one provider. */
 export class Elections {
   readonly #parts: ElectionParts;
+  readonly #renewals: TermRenewals;
   /** The groups that somebody led when they were last heard of. */
   readonly #held = new Set<string>();
 
   constructor(parts: ElectionParts) {
     this.#parts = parts;
+    this.#renewals = new TermRenewals(parts);
   }
 
   /** Takes note of a key that came or went: whoever asks next looks before it writes in vain, or does not. */
@@ -79,7 +74,7 @@ export class Elections {
         // its session must live for as long as is asked for now.
         await abortable(terms.end(known), signal);
       } else if (known?.token) {
-        const isOurs = await this.#renew(known, heartbeatTimeout, { signal, metadata });
+        const isOurs = await this.#renewals.renew(known, heartbeatTimeout, { signal, metadata });
         if (isOurs) return grantOf(known, known.token, heartbeatTimeout);
       } else {
         const leader = this.#held.has(electionGroup) ? await this.#first(electionGroup, signal) : undefined;
@@ -98,7 +93,7 @@ export class Elections {
     const { keys, terms } = this.#parts;
     const key = keys.ofTerm(electionGroup, termId);
     const known = terms.get(key);
-    if (known !== undefined) return await this.#renew(known, heartbeatTimeout, options) ? "renewed" : "lost";
+    if (known !== undefined) return await this.#renewals.renew(known, heartbeatTimeout, options) ? "renewed" : "lost";
     if (await this.#read({ key: base64(key) }, options.signal) === undefined) return "lost";
     throw permanently(new Error("another provider has acquired the lease, and that one has to renew it"));
   }
@@ -153,7 +148,7 @@ export class Elections {
     if (term.ending !== null) return null;
     const [group, value] = [keys.ofGroup(electionGroup), encodeRecord(record)];
     terms.hold(term, heartbeatTimeout);
-    const kept = this.#keepAlive(session, signal);
+    const kept = this.#renewals.keepAlive(session, signal);
     // One that lost needs it no more.
     kept.catch(() => {});
     const request = {};
@@ -208,90 +203,6 @@ export class Elections {
     return { acquired: false, leader: describe(leader, keys) };
   }
 
-  /** Renews a term that was asked for here. Returns false if it has no lease. */
-  async #renew(term: Term, heartbeatTimeout: number, options: Beat): Promise<boolean> {
-    const { terms } = this.#parts;
-    // From then on it can be deleted at any moment, and is going to be.
-    if (term.ending !== null) return false;
-    if (term.token === null) throw new Error("an acquire of the same term has no answer yet");
-    terms.hold(term, heartbeatTimeout);
-    if (await this.#beat(term, options)) return true;
-    term.token = null;
-    if (term.unanswered.size === 0) terms.forget(term);
-    return false;
-  }
-
-  /**
-   * Keeps the session alive, and makes sure that the key is there and bound to it. From when both have been done, the
-   * key can only go by a release, or when the session has lived for its whole time from a moment after the call began.
-   *
-   * Only the read says that the lease is lost: a leader that has just been elected may not know the session yet.
-   */
-  async #beat(term: Term, { signal, metadata }: Beat): Promise<boolean> {
-    const { key, session, token } = term;
-    const kept = this.#keepAlive(session, signal);
-    kept.catch(() => {});
-    const isThere = ({ kv }: Seen) =>
-      kv !== undefined && BigInt(kv.create_revision) === token && kv.lease === session.id;
-    const read = await session.heartbeats.read(key, signal);
-    if (!isThere(read)) return false;
-    const alive = await kept;
-    // The session may have ended between the two.
-    if (!alive.isThere && !isThere(await session.heartbeats.read(key, signal))) return false;
-    checkTerms(alive, read);
-    return metadata === undefined || await this.#write(term, metadata, signal);
-  }
-
-  /**
-   * Writes other metadata, on condition of the last write that is known: one that was given up and arrives late changes
-   * nothing. What etcd refuses, for its size or for want of room, costs no lease. Returns false if the key is gone.
-   */
-  async #write(term: Term, metadata: TermRecord["metadata"], signal: AbortSignal): Promise<boolean> {
-    const { client, onRefused } = this.#parts;
-    const { key, session, token } = term;
-    if (token === null) return false;
-    const record = { ...term.record, metadata };
-    const value = encodeRecord(record);
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (term.value === value) return true;
-      const conditions = [
-        isCreatedAt(key, token),
-        ...(term.writtenAt === null ? [] : [isWrittenAt(key, term.writtenAt)]),
-      ];
-      const txn = { compare: conditions, success: [put(key, value, session.id)], failure: [get(key)] };
-      // Until there is an answer, nobody knows.
-      term.value = null;
-      let answer: TxnAnswer;
-      try {
-        answer = await client.request<TxnAnswer>("kv/txn", txn, signal);
-      } catch (error) {
-        if (!isRefused(error) || isLeaseGone(error)) throw error;
-        onRefused(term.electionGroup, error);
-        return true;
-      }
-      const kv = answer.succeeded ? undefined : found(answer, 0);
-      if (answer.succeeded) {
-        term.record = record;
-        term.writtenAt = answer.header.revision ?? null;
-        term.value = value;
-      } else if (kv === undefined || BigInt(kv.create_revision) !== token) return false;
-      else {
-        term.writtenAt = kv.mod_revision;
-        term.value = fromBase64(kv.value);
-      }
-    }
-    throw new Error("the record changes all the time");
-  }
-
-  async #keepAlive(session: Session, signal: AbortSignal): Promise<Kept> {
-    const sentAt = instant(this.#parts.clock);
-    session.askedAt = sentAt.monotonic;
-    const kept = await session.heartbeats.keepAlive(signal);
-    if (!kept.isThere) session.isUsable = false;
-    else if (sentAt.monotonic > session.keptAt.monotonic) session.keptAt = sentAt;
-    return kept;
-  }
-
   /** Reads the first key of the group: that of whoever leads. */
   async #first(electionGroup: string, signal: AbortSignal): Promise<KeyValue | undefined> {
     const kv = await this.#read(first(this.#parts.keys.ofGroup(electionGroup)), signal);
@@ -309,9 +220,6 @@ export class Elections {
     return { electionGroup, key, session, record, unanswered: new Set<object>(), ...nothing };
   }
 }
-
-/** The part of the options that a heartbeat needs. */
-type Beat = Pick<RenewOptions, "signal" | "metadata">;
 
 function grantOf({ electionGroup, record }: Term, token: bigint, heartbeatTimeout: number): Acquired {
   return { acquired: true, lease: leaseOf(electionGroup, record, token, heartbeatTimeout) };
