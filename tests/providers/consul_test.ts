@@ -7,10 +7,12 @@ import { type ConsulFetch, type ConsulOptions, consulProvider } from "../../prov
 import { parseConsulUrl } from "../../providers/consul/keys.ts";
 import { type Clock, sleep, systemClock } from "../../src/time/clock.ts";
 import { ProviderError } from "../../src/errors.ts";
-import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
+import type { Provider } from "../../src/provider.ts";
 import { openProvider } from "../../src/registry.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { backend, detourTo } from "../servers/backend.ts";
+import { newGroup, Post, request, soon, win } from "./consul/fixture.ts";
+import { MovingClock, testStandingRecord } from "./standing_record.ts";
 import { until } from "../until.ts";
 
 test("consulProvider() reads host, port, prefix, token and datacenter from its URL", () => {
@@ -80,49 +82,6 @@ function openFor(url: string): (options?: { readonly clock?: Clock }) => Provide
   return ({ clock } = {}) => consulProvider({ url, ...(clock && { clock }) });
 }
 
-/** Requests that a test holds back. */
-class Post {
-  readonly sent: string[] = [];
-  #held: { isHeld: (sent: string) => boolean; go: Promise<void> } | null = null;
-  #arrived: (() => void) | null = null;
-
-  readonly fetch: ConsulFetch = async (url, init) => {
-    const sent = `${init.method} ${url} ${init.body ?? ""}`;
-    this.sent.push(sent);
-    if (this.#held?.isHeld(sent)) {
-      const { go } = this.#held;
-      this.#held = null;
-      this.#arrived?.();
-      await go;
-    }
-    return await fetch(url, init);
-  };
-
-  /** Holds the next request that contains `part`. Returns when it is there, and then how to let it go on. */
-  hold(part: string): { arrived: Promise<void>; letGo: () => void } {
-    let letGo = () => {};
-    const go = new Promise<void>((resolve) => letGo = resolve);
-    const arrived = new Promise<void>((resolve) => this.#arrived = resolve);
-    this.#held = { isHeld: (sent) => sent.includes(part), go };
-    return { arrived, letGo };
-  }
-
-  count(part: string): number {
-    return this.sent.filter((sent) => sent.includes(part)).length;
-  }
-}
-
-/** A clock that a test can move on. */
-class MovingClock implements Clock {
-  #ahead = 0;
-  readonly setTimer = systemClock.setTimer;
-  monotonic = () => systemClock.monotonic() + this.#ahead;
-  wall = () => systemClock.wall() + this.#ahead;
-  moveOn(ms: number): void {
-    this.#ahead += ms;
-  }
-}
-
 interface Entry {
   readonly ModifyIndex: number;
   readonly LockIndex: number;
@@ -138,17 +97,6 @@ function testServer(url: string): void {
     const provider = consulProvider({ url, ...options });
     opened.push(provider);
     return provider;
-  }
-  const soon = () => ({ signal: AbortSignal.timeout(20_000) });
-  const newGroup = () => `group-${randomUUID()}`;
-  function request(electionGroup: string, changes: Partial<AcquireRequest> = {}): AcquireRequest {
-    const termId = randomUUID();
-    return { electionGroup, participantId: "p", termId, heartbeatTimeout: 30_000, metadata: {}, ...changes };
-  }
-  async function win(provider: Provider, wanted: AcquireRequest): Promise<Lease> {
-    const answer = await provider.acquire(wanted, soon());
-    assert.ok(answer.acquired, `"${wanted.electionGroup}" must be free`);
-    return answer.lease;
   }
   async function http(method: string, path: string, body?: string): Promise<string> {
     const answer = await fetch(`${origin}/v1/${path}`, { method, ...(body !== undefined && { body }), ...soon() });
@@ -166,58 +114,13 @@ function testServer(url: string): void {
     return (JSON.parse(await http("PUT", "session/create", JSON.stringify(body))) as { ID: string }).ID;
   }
   const sessions = async () => (JSON.parse(await http("GET", "session/list?consistent")) as { ID: string }[]).length;
-  /** A leader, and a rival that has seen its record stand still for the whole lease. */
-  async function standoff(post: Post, rivalPost: Post) {
-    const clock = new MovingClock();
-    const [leader, rival] = [open({ fetch: post.fetch }), open({ fetch: rivalPost.fetch, clock })];
-    const lease = await win(leader, request(newGroup()));
-    const wanted = request(lease.electionGroup);
-    assert.ok(!(await rival.acquire(wanted, soon())).acquired);
-    clock.moveOn(lease.heartbeatTimeout * 1.001);
-    return { leader, rival, lease, wanted, clock };
-  }
-
-  test("renew() is lost, when it arrives after the take-over", async () => {
-    const post = new Post();
-    const { leader, rival, lease, wanted } = await standoff(post, new Post());
-    const late = post.hold('"check-index"');
-    const renewal = leader.renew(lease, soon());
-    await late.arrived;
-    const next = await win(rival, wanted);
-    assert.ok(next.token > lease.token);
-    late.letGo();
-    assert.equal(await renewal, "lost");
-    assert.equal(await rival.renew(next, soon()), "renewed");
-  });
-
-  test("acquire() is lost, when a heartbeat arrives after the take-over was decided", async () => {
-    const post = new Post();
-    const { leader, rival, lease, wanted } = await standoff(new Post(), post);
-    const late = post.hold('"unlock"');
-    const takeOver = rival.acquire(wanted, soon());
-    await late.arrived;
-    assert.equal(await leader.renew(lease, soon()), "renewed");
-    late.letGo();
-    const answer = await takeOver;
-    assert.ok(!answer.acquired);
-    assert.equal(answer.leader?.termId, lease.termId);
-    assert.equal(await leader.renew(lease, soon()), "renewed");
-  });
-
-  test("renew() that says lost ends the term, for a late heartbeat too", async () => {
-    const post = new Post();
-    const clock = new MovingClock();
-    const leader = open({ fetch: post.fetch, clock });
-    const lease = await win(leader, request(newGroup()));
-    const late = post.hold('"check-index"');
-    const renewal = leader.renew(lease, soon());
-    await late.arrived;
-    clock.moveOn(lease.heartbeatTimeout * 1.001);
-    assert.equal(await leader.renew(lease, soon()), "lost");
-    late.letGo();
-    assert.equal(await renewal, "lost");
-    assert.equal(await leader.renew(lease, soon()), "lost");
-    await win(open(), request(lease.electionGroup));
+  testStandingRecord({
+    open(clock) {
+      const post = new Post();
+      return { post, provider: open({ fetch: post.fetch, ...(clock && { clock }) }) };
+    },
+    // A renewal checks the index of the record, a take-over unlocks what was the old holder's.
+    writes: { renew: '"check-index"', takeOver: '"unlock"', release: '"unlock"' },
   });
 
   test("acquire() and read() ask for the newest state, which a server that starts may not have read yet", async () => {
@@ -242,28 +145,6 @@ function testServer(url: string): void {
     assert.equal(await provider.renew(again, soon()), "renewed");
   });
 
-  test("acquire() takes over in time, and not before, as the observer's clock counts", async () => {
-    const { rival, lease, wanted, clock } = await standoff(new Post(), new Post());
-    clock.moveOn(-lease.heartbeatTimeout * 0.002);
-    const early = await rival.acquire(wanted, soon());
-    assert.ok(!early.acquired && early.leader?.expiresIn, "0.1 % of the lease is missing");
-    clock.moveOn(early.leader.expiresIn);
-    await win(rival, wanted);
-  });
-
-  test("acquire() grants the holder's clock to be slow by a thousandth", async () => {
-    // So long that a slow machine does not matter.
-    const [clock, heartbeatTimeout] = [new MovingClock(), 36_000_000];
-    const rival = open({ clock });
-    const lease = await win(open(), request(newGroup(), { heartbeatTimeout }));
-    const wanted = request(lease.electionGroup);
-    assert.ok(!(await rival.acquire(wanted, soon())).acquired);
-    clock.moveOn(heartbeatTimeout * 1.0005);
-    assert.ok(!(await rival.acquire(wanted, soon())).acquired);
-    clock.moveOn(heartbeatTimeout * 0.0005);
-    await win(rival, wanted);
-  });
-
   test("acquire() that arrives late takes nothing from another election of the same provider", async () => {
     const post = new Post();
     const provider = open({ fetch: post.fetch });
@@ -277,27 +158,6 @@ function testServer(url: string): void {
     late.letGo();
     assert.ok(!(await first).acquired);
     assert.equal(await provider.renew(lease, soon()), "renewed");
-  });
-
-  test("renew() goes on, when the answer to the last one was lost", async () => {
-    let loses = false;
-    const provider = open({
-      async fetch(target, init) {
-        const answer = await fetch(target, init);
-        if (!loses || init.method !== "PUT") return answer;
-        loses = false;
-        await answer.text();
-        throw new TypeError("connection reset");
-      },
-    });
-    const lease = await win(provider, request(newGroup()));
-    loses = true;
-    await assert.rejects(provider.renew(lease, soon()), ProviderError);
-    assert.equal(await provider.renew(lease, soon()), "renewed");
-    assert.equal((await provider.read(lease.electionGroup, soon()))?.token, lease.token);
-    loses = true;
-    await assert.rejects(provider.release(lease, soon()), ProviderError);
-    assert.equal(await provider.release(lease, soon()), "notHolder", "it was done, although nobody heard of it");
   });
 
   test("renew() keeps key, token and lock index, and moves the record's index each time", async () => {

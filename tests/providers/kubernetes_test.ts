@@ -10,7 +10,8 @@ import { systemClock } from "../../src/time/clock.ts";
 import { conformanceCases } from "../../testing/conformance.ts";
 import { backend, detourTo } from "../servers/backend.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { Hand, microTime, MovingClock, newGroup, Opened, Watch } from "./kubernetes/fixture.ts";
+import { Hand, microTime, newGroup, Opened, Watch } from "./kubernetes/fixture.ts";
+import { MovingClock, type StandingRecordTarget, standoff, testStandingRecord } from "./standing_record.ts";
 import { until } from "../until.ts";
 
 test("kubernetesProvider() reads host, port, namespace and files from its URL", () => {
@@ -109,6 +110,15 @@ function testServer(url: string): void {
   after(() => opened[Symbol.asyncDispose]());
   const hand = new Hand(opened.post(), parseKubernetesUrl(url).namespace ?? "");
 
+  const target: StandingRecordTarget = {
+    open(clock) {
+      const post = opened.post();
+      return { post, provider: opened.open({ request: post.request, ...(clock && { clock }) }) };
+    },
+    writes: { renew: "PATCH ", takeOver: "PATCH ", release: "PATCH " },
+  };
+  testStandingRecord(target);
+
   /** Fills the annotations of a Lease as far as the server lets it. */
   async function fill(electionGroup: string): Promise<void> {
     const { metadata } = await hand.get(electionGroup);
@@ -117,54 +127,6 @@ function testServer(url: string): void {
     assert.ok(others.length > 0 && used > 0);
     await hand.patch(electionGroup, { metadata: { annotations: { others: "x".repeat(256 * 1_024 - used) } } });
   }
-
-  /** A leader, and a rival that has seen its record stand still for the whole lease. */
-  async function standoff(heartbeatTimeout = 30_000) {
-    const [clock, post, rivalPost] = [new MovingClock(), opened.post(), opened.post()];
-    const leader = opened.open({ request: post.request });
-    const rival = opened.open({ request: rivalPost.request, clock });
-    const lease = await win(leader, request(newGroup(), { heartbeatTimeout }));
-    const wanted = request(lease.electionGroup);
-    await lose(rival, wanted);
-    clock.moveOn(lease.heartbeatTimeout * 1.001);
-    return { leader, rival, lease, wanted, clock, post, rivalPost };
-  }
-
-  test("renew() is lost, when it arrives after the take-over", async () => {
-    const { leader, rival, lease, wanted, post } = await standoff();
-    const late = post.hold("PATCH ");
-    const renewal = leader.renew(lease, soon());
-    await late.arrived;
-    const next = await win(rival, wanted);
-    assert.ok(next.token > lease.token);
-    late.letGo();
-    assert.equal(await renewal, "lost");
-    assert.equal(await rival.renew(next, soon()), "renewed");
-  });
-
-  test("acquire() is lost, when a heartbeat arrives after the take-over was decided", async () => {
-    const { leader, rival, lease, wanted, rivalPost } = await standoff();
-    const late = rivalPost.hold("PATCH ");
-    const takeOver = rival.acquire(wanted, soon());
-    await late.arrived;
-    assert.equal(await leader.renew(lease, soon()), "renewed");
-    late.letGo();
-    const answer = await takeOver;
-    assert.ok(!answer.acquired);
-    assert.equal(answer.leader?.termId, lease.termId);
-    assert.equal(await leader.renew(lease, soon()), "renewed");
-  });
-
-  test("release() that arrives after the take-over frees nothing", async () => {
-    const { leader, rival, lease, wanted, post } = await standoff();
-    const late = post.hold("PATCH ");
-    const release = leader.release(lease, soon());
-    await late.arrived;
-    const next = await win(rival, wanted);
-    late.letGo();
-    assert.equal(await release, "notHolder");
-    assert.equal(await rival.renew(next, soon()), "renewed");
-  });
 
   test("acquire() that arrives late finds a Lease that others have made since", async () => {
     const post = opened.post();
@@ -181,35 +143,10 @@ function testServer(url: string): void {
     assert.equal(await other.renew(lease, soon()), "renewed");
   });
 
-  test("renew() that says lost ends the term, for a late heartbeat too", async () => {
-    const [post, clock] = [opened.post(), new MovingClock()];
-    const leader = opened.open({ request: post.request, clock });
-    const lease = await win(leader, request(newGroup(), { heartbeatTimeout: 30_000 }));
-    const late = post.hold("PATCH ");
-    const renewal = leader.renew(lease, soon());
-    await late.arrived;
-    clock.moveOn(lease.heartbeatTimeout * 1.001);
-    assert.equal(await leader.renew(lease, soon()), "lost");
-    late.letGo();
-    assert.equal(await renewal, "lost");
-    assert.equal(await leader.renew(lease, soon()), "lost");
-    await win(opened.open(), request(lease.electionGroup));
-  });
-
-  test("acquire() takes over in time, and not before, as the observer's clock counts", async () => {
-    // So long that a slow machine does not matter.
-    const { rival, lease, wanted, clock } = await standoff(36_000_000);
-    clock.moveOn(-lease.heartbeatTimeout * 0.0005);
-    const early = await rival.acquire(wanted, soon());
-    assert.ok(!early.acquired && early.leader?.expiresIn, "half of the thousandth for the clocks' rates is missing");
-    clock.moveOn(early.leader.expiresIn);
-    await win(rival, wanted);
-  });
-
   test("what others write into a Lease does not prolong the lease of a dead holder", async () => {
-    const { rival, lease, wanted } = await standoff();
+    const { rival, lease, wanted } = await standoff(target);
     await hand.patch(lease.electionGroup, { metadata: { labels: { touched: "1" } } });
-    const next = await win(rival, wanted);
+    const next = await win(rival.provider, wanted);
     const { metadata } = await hand.get(lease.electionGroup) as { metadata: { labels?: Record<string, string> } };
     assert.equal(metadata.labels?.touched, "1", "it stays");
     assert.ok(next.token > lease.token);
@@ -407,7 +344,7 @@ function testServer(url: string): void {
     assert.equal((await hand.get(electionGroup)).spec.holderIdentity, undefined);
   });
 
-  test("renew() goes on, when the answer to the last one was lost", async () => {
+  test("renew() finds the version that a lost answer told", async () => {
     const post = opened.post();
     const provider = opened.open({ request: post.request });
     const lease = await win(provider, request(newGroup()));
@@ -416,12 +353,7 @@ function testServer(url: string): void {
     post.loses = () => false;
     post.sent.length = 0;
     assert.equal(await provider.renew(lease, soon()), "renewed");
-    // The first finds the version that the lost answer told.
     assert.deepEqual(post.sent.map((sent) => sent.split(" ")[0]), ["PATCH", "GET", "PATCH"]);
-    post.loses = (sent) => sent.startsWith("PATCH ");
-    await assert.rejects(provider.release(lease, soon()), ProviderError);
-    post.loses = () => false;
-    assert.equal(await provider.release(lease, soon()), "notHolder", "it was done, although nobody heard of it");
   });
 
   test("a server that does a write twice, and refuses the second, takes no call for undone", async () => {

@@ -8,7 +8,8 @@ import { sleep, systemClock } from "../../src/time/clock.ts";
 import { Proxy } from "../chaos/proxy.ts";
 import { backend } from "../servers/backend.ts";
 import { lose, request, soon, win } from "./asking.ts";
-import { Hand, microTime, MovingClock, newGroup, Opened, type Post, Watch } from "./kubernetes/fixture.ts";
+import { Hand, microTime, newGroup, Opened, type Post, Watch } from "./kubernetes/fixture.ts";
+import { MovingClock } from "./standing_record.ts";
 import { until } from "../until.ts";
 
 const server = backend("kubernetes");

@@ -42,6 +42,8 @@ export class Post {
   /** Makes another index of that in an answer, given how many have come. */
   index: ((real: string | null, count: number) => string | null) | null = null;
   #answers = 0;
+  /** Whether the answer to a request is lost, after the server has given it. */
+  loses: (sent: string) => boolean = () => false;
 
   readonly fetch: ConsulFetch = async (url, init) => {
     const sent = `${init.method} ${url} ${init.body ?? ""}`;
@@ -53,6 +55,10 @@ export class Post {
       await go;
     }
     const answer = await fetch(url, init);
+    if (this.loses(sent)) {
+      await answer.text();
+      throw new TypeError("connection reset");
+    }
     const { index } = this;
     if (index === null || !url.includes("index=")) return answer;
     const count = this.#answers++;

@@ -7,22 +7,11 @@ import { type HttpConnections, openConnections } from "../../../providers/kit/ht
 import { type KubernetesOptions, kubernetesProvider, type KubernetesRequest } from "../../../providers/kubernetes.ts";
 import { nameOf } from "../../../providers/kubernetes/names.ts";
 import { parseKubernetesUrl } from "../../../providers/kubernetes/target.ts";
-import { type Clock, sleep, systemClock } from "../../../src/time/clock.ts";
+import { sleep, systemClock } from "../../../src/time/clock.ts";
 import type { Provider } from "../../../src/provider.ts";
 import { soon } from "../asking.ts";
 
 export const newGroup = (): string => `group-${crypto.randomUUID()}`;
-
-/** A clock that a test can move on. */
-export class MovingClock implements Clock {
-  #ahead = 0;
-  readonly setTimer = systemClock.setTimer;
-  monotonic = (): number => systemClock.monotonic() + this.#ahead;
-  wall = (): number => systemClock.wall() + this.#ahead;
-  moveOn(ms: number): void {
-    this.#ahead += ms;
-  }
-}
 
 /** An answer that a test makes up. */
 export interface MadeUp {
