@@ -255,7 +255,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "a stream of a watch is listened to for ever",
     "watch",
     ["          cancel = clock.setTimer(enough, STREAM_MS);\n", ""],
-    watch("breaks, when the member"),
+    watch("goes on in another stream"),
   ),
   mutant(
     "a watch that is denied keeps its token",
