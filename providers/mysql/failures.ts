@@ -94,6 +94,10 @@ export function explain(error: unknown, statements: Statements): unknown {
   return explained instanceof Error && isForGood ? permanently(explained) : explained;
 }
 
+/** A statement has waited in vain. A node of a cluster gives up waiting for the others with the same error. */
+export const LOCKED =
+  "another session has locked the row of the lease, or its table; or the node is cut off from its cluster";
+
 /** The server must not be written. */
 export const NOT_WRITABLE = "the server is read-only: a replica, or set so. Leases need the primary";
 
@@ -113,7 +117,7 @@ function meaningOf(error: unknown, { table, createTable }: Statements): string {
     case 1054:
       return `the table ${table} is not as this version needs it, made by: ${createTable}`;
     case LOCK_WAIT_TIMEOUT:
-      return "another session has locked the row of the lease, or its table";
+      return LOCKED;
     case IN_TRANSACTION:
       return "the pool gave a connection that somebody has left in a transaction, where a lease would not be committed";
     case OUT_OF_RANGE:

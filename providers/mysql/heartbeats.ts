@@ -7,7 +7,7 @@
 import type { Answers } from "../kit/answers.ts";
 import type { LaneOptions } from "../kit/laned_connections.ts";
 import type { Renewal, RenewalOutcome, SendRenewals } from "../kit/renewals.ts";
-import { isLocked, NOT_WRITABLE } from "./failures.ts";
+import { isLocked, LOCKED, NOT_WRITABLE } from "./failures.ts";
 import { fromHex, type LeaseTable } from "./lease_table.ts";
 import type { RenewValues, Statements } from "./statements.ts";
 
@@ -78,7 +78,7 @@ export function sendRenewals(
   return async (due, manner, signal) => {
     if (manner === "first") return await send(due, true, signal, { lane: "heartbeats" });
     // Still locked after it was waited for: there is no other way to ask.
-    if (manner === "last") return new Map(due().map((renewal) => [renewal, "unsure"]));
+    if (manner === "last") throw new Error(LOCKED);
     return new Map((await Promise.all(due().map((renewal) => sendAlone(renewal, due, signal)))).flat());
   };
 }

@@ -13,11 +13,15 @@ import type { Statements } from "./statements.ts";
 /** Runs one statement in a round trip of its own. */
 type Ask = (sql: string) => Promise<Rows>;
 
-const SERVER = `SELECT VERSION(), @@GLOBAL.version_comment, CONCAT(@@GLOBAL.read_only), @@GLOBAL.log_bin,
+/** A node that is cut off from its Galera cluster answers what need not wait for the others. */
+const AT_ONCE = "/*M!100300 SET STATEMENT wsrep_sync_wait = 0 FOR */";
+
+const SERVER = `${AT_ONCE} SELECT VERSION(), @@GLOBAL.version_comment, CONCAT(@@GLOBAL.read_only), @@GLOBAL.log_bin,
   @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.sync_binlog, CURRENT_USER()`;
 
 /** MariaDB and MySQL have different names for the same. */
-const STATUS = `SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_size', 'wsrep_cluster_status', 'wsrep_ready',
+const STATUS =
+  `${AT_ONCE} SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_size', 'wsrep_cluster_status', 'wsrep_ready',
   'Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status')`;
 
 /** A user without PROCESS sees none. */
@@ -32,10 +36,14 @@ export async function inspectServer(ask: Ask, { privileges, engine, table }: Sta
   const [version = "", comment, readOnly, log, flush, syncLog, user = ""] = row.map(String);
   const isLogged = log !== "0" && log !== "OFF";
   const status = new Map((await ask(STATUS)).map(([name, value]) => [String(name), String(value)]));
+  const title = `${/mariadb/i.test(`${version} ${comment}`) ? "MariaDB" : "MySQL"} ${version}`;
+  const cluster = clusterOf(status);
+  // It would not answer the rest.
+  if (cluster?.level === "error") return { version: title, findings: [cluster] };
   const findings: Finding[] = [];
   for (const [privilege, sql] of privileges) findings.push(await tried(ask, sql, { privilege, table, user }));
   return {
-    version: `${/mariadb/i.test(`${version} ${comment}`) ? "MariaDB" : "MySQL"} ${version}`,
+    version: title,
     findings: [
       ...findings,
       engineOf(fromHex((await ask(engine))[0]?.[0]), table),
@@ -49,7 +57,7 @@ export async function inspectServer(ask: Ask, { privileges, engine, table }: Sta
         },
       flushOf(flush),
       isLogged ? syncOf(syncLog) : { about: "sync_binlog", level: "ok", text: "of no matter: there is no binary log" },
-      clusterOf(status) ?? await replicasOf(ask, status),
+      cluster ?? await replicasOf(ask, status),
     ],
   };
 }

@@ -47,16 +47,22 @@ export interface MysqlSpec {
 }
 
 /** Starts MariaDB on a free port. */
-export async function startMariadb({ args = [], env = {} }: MysqlSpec = {}): Promise<TestServer> {
+export async function startMariadb(spec: MysqlSpec = {}): Promise<TestServer> {
   const command = await findProgram("mariadbd");
-  const install = await findProgram("mariadb-install-db");
-  if (command === null || install === null) throw new Error('Cannot start server "mysql": there is no mariadbd');
+  if (command === null) throw new Error('Cannot start server "mysql": there is no mariadbd');
   const directory = await temporaryDirectory("mysql");
+  await installData(directory);
+  return await startOn([command], spec, directory, await freePort());
+}
+
+/** Makes the data of a new MariaDB in `directory`. */
+export async function installData(directory: string): Promise<void> {
+  const install = await findProgram("mariadb-install-db");
+  if (install === null) throw new Error('Cannot start server "mysql": there is no mariadb-install-db');
   await run(install, [
     ...["--no-defaults", ...asRoot(), ...placesIn(directory), "--skip-test-db"],
     "--auth-root-authentication-method=normal",
   ]);
-  return await startOn([command], { args, env }, directory, await freePort());
 }
 
 /** Starts `program`, a command and its first arguments, on the data of `directory`. */

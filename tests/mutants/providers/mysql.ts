@@ -380,6 +380,27 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
       "closed, both ways",
     ],
   ],
+  "tests/providers/mysql/galera_deno_test.ts": [
+    [
+      "a certification error is no lost race",
+      ...[FAILURES, "const BEATEN = [1213, ", "const BEATEN = ["] as const,
+      "Galera",
+    ],
+    [
+      "a node is read that is behind the others",
+      ...[DIALER, "/*M!100300 , wsrep_sync_wait = 3 */", ""] as const,
+      "Galera",
+    ],
+    [
+      "a node without a majority cannot be inspected",
+      ...[
+        INSPECTION,
+        'const AT_ONCE = "/*M!100300 SET STATEMENT wsrep_sync_wait = 0 FOR */";',
+        'const AT_ONCE = "";',
+      ] as const,
+      "Galera",
+    ],
+  ],
   "tests/providers/mysql_tls_test.ts": [
     [
       "any authority will do",
