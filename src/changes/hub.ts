@@ -25,7 +25,8 @@ export interface SubscribeOptions {
 /** Publishes the changes of one election. With nobody subscribed, publishing costs nothing. */
 export class ChangeHub {
   readonly #clock: Clock;
-  readonly #subscriptions = new Set<Subscription>();
+  /** Made for the first one. */
+  #subscriptions: Set<Subscription> | null = null;
   #closed = false;
 
   /** Makes a hub whose streams measure time by `clock`. */
@@ -35,16 +36,16 @@ export class ChangeHub {
 
   /** True while anybody listens; if not, a change need not even be made. */
   get active(): boolean {
-    return this.#subscriptions.size > 0;
+    return this.#subscriptions !== null && this.#subscriptions.size > 0;
   }
 
   /**
    * Tells every subscriber, unless `change` is a `changed` that changed nothing. Call it after the state has changed.
    */
   publish(change: LeadershipChange): void {
-    if (this.#subscriptions.size === 0) return;
+    if (!this.active) return;
     if (change.type === "changed" && isSameTerm(change.previous, change.current)) return;
-    for (const subscription of this.#subscriptions) subscription.push(change);
+    for (const subscription of this.#subscriptions ?? []) subscription.push(change);
   }
 
   /**
@@ -63,10 +64,11 @@ export class ChangeHub {
         throw new TypeError(`Cannot subscribe to "${type}": the types of changes are ${TYPES.join(", ")}`);
       }
     }
-    const subscription = new Subscription(types, (left) => this.#subscriptions.delete(left));
+    const subscription = new Subscription(types, (left) => this.#subscriptions?.delete(left));
     if (this.#closed) {
       subscription.end();
     } else {
+      this.#subscriptions ??= new Set();
       this.#subscriptions.add(subscription);
       if (signal !== undefined) subscription.endWith(signal);
     }
@@ -76,7 +78,7 @@ export class ChangeHub {
   /** Ends every stream as soon as it has delivered what is queued, and every stream to come at once. */
   close(): void {
     this.#closed = true;
-    for (const subscription of [...this.#subscriptions]) subscription.end();
+    for (const subscription of [...this.#subscriptions ?? []]) subscription.end();
   }
 }
 

@@ -30,8 +30,8 @@ export class BoundedProvider {
   readonly #telemetry: Telemetry;
   readonly #log: Log;
   readonly #provider: Provider;
-  /** Ends the calls that need no end of their own. */
-  #cancelled = new AbortController();
+  /** The calls under way that {@linkcode BoundedProvider.cancel} ends; null where there are none. */
+  #cancellable: Set<AbortController> | null = null;
 
   /**
    * Asks `provider` on behalf of the election of `config`. `onError` is told of failures that nobody else hears of,
@@ -59,8 +59,7 @@ export class BoundedProvider {
 
   /** Ends every renewal, read and check that is under way: nobody waits for them any more. */
   cancel(): void {
-    this.#cancelled.abort();
-    this.#cancelled = new AbortController();
+    for (const controller of this.#cancellable ?? []) controller.abort(CANCELLED);
   }
 
   /** Closes the provider if it is owned, and waits for that no longer than `requestTimeout`. Never rejects. */
@@ -83,7 +82,7 @@ export class BoundedProvider {
   /** Renews `lease`, within `boundMs`. */
   renew(lease: Lease, boundMs: number, metadata?: Metadata): Promise<"renewed" | "lost"> {
     const renew = (signal: AbortSignal) => this.#provider.renew(lease, { signal, metadata });
-    return this.#call("renew", boundMs, renew, this.#cancelled.signal);
+    return this.#call("renew", boundMs, renew, "cancellable");
   }
 
   /**
@@ -130,14 +129,15 @@ export class BoundedProvider {
    * Asks the `healthCheck` callback, if there is one, within `requestTimeout` and while `outer` lasts. No clear yes is
    * a no. Never rejects.
    */
-  async isHealthy(outer: AbortSignal = this.#cancelled.signal): Promise<boolean> {
+  async isHealthy(outer: AbortSignal | "cancellable" = "cancellable"): Promise<boolean> {
     const { healthCheck, requestTimeout } = this.#config;
     if (healthCheck === undefined) return true;
     try {
       const check = async (signal: AbortSignal) => await healthCheck({ signal });
       return await this.#call("healthCheck", requestTimeout, check, outer) === true;
     } catch (error) {
-      if (!outer.aborted) this.#onError("the health check failed", error);
+      const isWanted = outer === "cancellable" ? error !== CANCELLED : !outer.aborted;
+      if (isWanted) this.#onError("the health check failed", error);
       return false;
     }
   }
@@ -160,13 +160,17 @@ export class BoundedProvider {
     }
   }
 
-  /** Waits for `work`, but no longer than `boundMs` and than `outer` lasts, also if it ignores its signal. */
+  /**
+   * Waits for `work`, but no longer than `boundMs` and than `outer` lasts, or until {@linkcode BoundedProvider.cancel},
+   * also if it ignores its signal.
+   */
   async #call<T>(
     operation: ProviderOperation,
     boundMs: number,
     work: (signal: AbortSignal) => Promise<T>,
-    outer?: AbortSignal,
+    end?: AbortSignal | "cancellable",
   ): Promise<T> {
+    const outer = end === "cancellable" ? undefined : end;
     outer?.throwIfAborted();
     const { electionGroup } = this.#config;
     const { name } = this.#provider;
@@ -177,6 +181,7 @@ export class BoundedProvider {
     const onAbort = () => controller.abort(outer?.reason);
     timer.set(boundMs);
     outer?.addEventListener("abort", onAbort, { once: true });
+    if (end === "cancellable") (this.#cancellable ??= new Set()).add(controller);
     // The check is the application's own, and no call to the backend.
     const call = operation === "healthCheck" ? null : this.#telemetry.begin(operation);
     try {
@@ -185,12 +190,15 @@ export class BoundedProvider {
       if (call !== null) this.#telemetry.answered(call, answer);
       return answer;
     } catch (error) {
-      if (call !== null && outer?.aborted) this.#telemetry.abandoned(call);
+      if (call !== null && (outer?.aborted || error === CANCELLED)) this.#telemetry.abandoned(call);
       else if (call !== null) this.#telemetry.failed(call, error);
       throw error;
     } finally {
       timer.clear();
       outer?.removeEventListener("abort", onAbort);
+      if (end === "cancellable" && this.#cancellable?.delete(controller) && this.#cancellable.size === 0) {
+        this.#cancellable = null;
+      }
     }
   }
 }
@@ -204,6 +212,9 @@ function outcomeOf(answer: unknown): string {
   if ("acquired" in answer) return answer.acquired ? "acquired" : "held";
   return "leaderId" in answer ? `${answer.leaderId} leads` : "done";
 }
+
+/** The reason of calls that {@linkcode BoundedProvider.cancel} has ended. */
+const CANCELLED = new DOMException("nobody waits for the answer", "AbortError");
 
 /** For a pause that nothing cuts short. */
 const NEVER = new AbortController().signal;

@@ -16,8 +16,8 @@ import type { Log } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { LeaderInfo } from "../provider.ts";
 import type { BoundedProvider, Metadata } from "./bounded_provider.ts";
-import { Heartbeat } from "./heartbeat.ts";
-import { Lookout } from "./lookout.ts";
+import { Heartbeat, type HeartbeatEvents } from "./heartbeat.ts";
+import { Lookout, type LookoutEvents } from "./lookout.ts";
 import { Restraint } from "./restraint.ts";
 import { LeaseTerm } from "./term.ts";
 import { Turns } from "./turns.ts";
@@ -68,9 +68,12 @@ interface Reign {
   readonly term: LeaseTerm;
   readonly heartbeat: Heartbeat;
   /** Resolves when the term begins to end: it is given up, or it is over already. */
-  readonly ending: PromiseWithResolvers<void>;
-  /** Resolves when the loop is done with it. */
-  readonly done: PromiseWithResolvers<void>;
+  readonly ending: Promise<void>;
+  readonly beginEnd: () => void;
+  /** Resolves when the loop is done with it; null while nobody waits for that. */
+  done: PromiseWithResolvers<void> | null;
+  /** True once the loop is done with it. */
+  isDone: boolean;
   /** True once `lost` has been told. */
   isOver: boolean;
   /** The participant that is to lead next, if one was named. */
@@ -81,9 +84,9 @@ interface Reign {
 type Phase = { readonly name: "looking" | "waiting" | "over" } | Reign;
 
 /** The loop of one participant, from a `start` to the next `stop`. */
-export class Campaign {
+export class Campaign implements LookoutEvents, HeartbeatEvents {
   /** Resolves when the first look has come to an end, well or badly; rejects if it failed for good. */
-  readonly ready: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly ready: Promise<void>;
   /** Resolves when the campaign has ended, and all that it held is given back. */
   readonly done: Promise<void>;
   /** When the group is looked at next, at the latest. */
@@ -93,12 +96,17 @@ export class Campaign {
   readonly #lookout: Lookout;
   readonly #restraint: Restraint;
   readonly #stopped = new AbortController();
-  readonly #signals = new Set<AbortSignal>();
+  #signals: Set<AbortSignal> | null = null;
+  /** Settles `ready`; null once it is settled. */
+  #untried: PromiseWithResolvers<void> | null;
   #phase: Phase = { name: "looking" };
   /** Tries, each for a look that begins after it was asked for. */
   readonly #attempts: PromiseWithResolvers<Attempt>[] = [];
-  /** Resolves when the look that is under way has come to an end, and a term that it was granted has begun. */
-  #looking: Promise<void> = Promise.resolve();
+  /**
+   * Resolves when the look that is under way has come to an end, and a term that it was granted has begun; null while
+   * nobody waits for that.
+   */
+  #looked: PromiseWithResolvers<void> | null = null;
   #failures = 0;
   /** An `acquire` whose outcome is unknown. The next asks for the same again, so that a grant is not lost. */
   #unanswered: { readonly termId: string; readonly metadata: Metadata } | null = null;
@@ -114,13 +122,10 @@ export class Campaign {
     this.#around = around;
     this.#provider = around.provider;
     this.#restraint = new Restraint(around.config);
-    this.#lookout = new Lookout(around.config, around.provider, {
-      broken: (error) => around.log("debug", "the hints broke off", { error }),
-      seen: () => around.seen,
-      told: (leader) => this.#told(leader),
-      transferred: (to) => this.#restraint.makeWay(to),
-    });
-    this.ready.promise.catch(() => {});
+    this.#lookout = new Lookout(around.config, around.provider, this);
+    this.#untried = Promise.withResolvers();
+    this.ready = this.#untried.promise;
+    this.ready.catch(() => {});
     this.done = this.#run();
   }
 
@@ -140,8 +145,9 @@ export class Campaign {
     if (signal.aborted) return stop();
     // The same listener is added once.
     signal.addEventListener("abort", stop, { once: true });
-    if (this.#signals.has(signal)) return;
-    this.#signals.add(signal);
+    const signals = this.#signals ??= new Set();
+    if (signals.has(signal)) return;
+    signals.add(signal);
     this.#stopped.signal.addEventListener("abort", () => signal.removeEventListener("abort", stop), { once: true });
   }
 
@@ -179,14 +185,15 @@ export class Campaign {
   async release(cooldownMs: number, only?: LeaseTerm, successor?: string): Promise<void> {
     // Requests are served in turn: a look that is under way, and a try that was asked for, come first.
     if (this.#phase.name !== "leading" && only === undefined) {
-      await Promise.allSettled([this.#attempts.at(-1)?.promise, this.#looking]);
+      const looked = this.#phase.name === "looking" ? (this.#looked ??= Promise.withResolvers()).promise : undefined;
+      await Promise.allSettled([this.#attempts.at(-1)?.promise, looked]);
     }
     const phase = this.#phase;
     if (phase.name !== "leading" || (only !== undefined && phase.term !== only)) return;
     if (!phase.isOver) this.#restraint.coolDown(cooldownMs);
     phase.successor ??= successor;
     this.#giveUp("released");
-    await phase.done.promise;
+    if (!phase.isDone) await (phase.done ??= Promise.withResolvers()).promise;
   }
 
   /** Brings the metadata of the record up to date, if a term is led. @throws {ProviderError} if that failed */
@@ -194,20 +201,60 @@ export class Campaign {
     if (this.#phase.name === "leading") await this.#phase.heartbeat.sendMetadata();
   }
 
+  /** See {@linkcode LookoutEvents}. */
+  broken(error: unknown): void {
+    this.#around.log("debug", "the hints broke off", { error });
+  }
+
+  /** See {@linkcode LookoutEvents}. */
+  seen(): LeaderInfo | null {
+    return this.#around.seen;
+  }
+
+  /** See {@linkcode LookoutEvents}. */
+  transferred(to: string): void {
+    this.#restraint.makeWay(to);
+  }
+
+  /** See {@linkcode HeartbeatEvents}. */
+  metadata(): Metadata {
+    return this.#around.metadata;
+  }
+
+  /** See {@linkcode HeartbeatEvents}. */
+  failed(error: unknown): void {
+    this.#around.failed("a heartbeat failed", error);
+  }
+
+  /** See {@linkcode HeartbeatEvents}. */
+  succeeded(leftMs: number): void {
+    this.#around.renewed(leftMs);
+  }
+
+  /** See {@linkcode HeartbeatEvents}. */
+  unhealthy(): void {
+    this.#giveUp("unhealthy");
+  }
+
+  /** See {@linkcode HeartbeatEvents}. The heartbeats of a term are stopped before the next one can begin. */
+  over(reason: "lost" | "expired"): void {
+    if (this.#phase.name === "leading") this.#end(this.#phase, reason);
+  }
+
   /** Looks, then leads or waits, until the stop. Never rejects. */
   async #run(): Promise<void> {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       this.#phase = { name: "looking" };
-      const looked = Promise.withResolvers<void>();
-      this.#looking = looked.promise;
       const { grant, delayMs, error } = await this.#look();
       // S9: no term begins after a stop. S1: an answer that took as long as the lease is no right to lead. Nothing else
       // can happen between these checks and the beginning of the term.
       const reign = grant !== null && !signal.aborted && grant.term.isValid ? this.#begin(grant) : null;
-      looked.resolve();
-      if (error instanceof ProviderError && error.permanent) this.ready.reject(error);
-      else this.ready.resolve();
+      this.#looked?.resolve();
+      this.#looked = null;
+      if (error instanceof ProviderError && error.permanent) this.#untried?.reject(error);
+      else this.#untried?.resolve();
+      this.#untried = null;
       if (reign !== null) await this.#lead(reign);
       else if (grant !== null) this.#owed = grant.term.termId;
       else if (this.#attempts.length === 0) await this.#wait(delayMs);
@@ -228,10 +275,11 @@ export class Campaign {
   }
 
   /**
-   * Takes note of a leader that others have seen, and returns when to look; null if that settles nothing. An answer of
-   * our own that is due, and a lease that is to be given back, are settled by a look of our own alone.
+   * See {@linkcode LookoutEvents}. Takes note of a leader that others have seen, and returns when to look; null if that
+   * settles nothing. An answer of our own that is due, and a lease that is to be given back, are settled by a look of
+   * our own alone.
    */
-  #told(leader: LeaderInfo): number | null {
+  told(leader: LeaderInfo): number | null {
     if (this.#unanswered !== null || this.#owed !== null || leader.termId === this.#lastTermId) return null;
     this.#restraint.sees(leader);
     this.#around.sees(leader);
@@ -350,15 +398,12 @@ export class Campaign {
     const { config, log } = this.#around;
     this.#lookout.unfollow();
     this.nextLook = null;
-    const heartbeat = new Heartbeat(term, metadata, config, this.#provider, {
-      metadata: () => this.#around.metadata,
-      failed: (error) => this.#around.failed("a heartbeat failed", error),
-      succeeded: (leftMs) => this.#around.renewed(leftMs),
-      unhealthy: () => this.#giveUp("unhealthy"),
-      over: (reason) => this.#end(reign, reason),
-    });
-    const [ending, done] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    const reign: Reign = { name: "leading", term, heartbeat, ending, done, isOver: false, successor: undefined };
+    const heartbeat = new Heartbeat(term, metadata, config, this.#provider, this);
+    const { promise: ending, resolve: beginEnd } = Promise.withResolvers<void>();
+    const reign: Reign = {
+      ...{ name: "leading", term, heartbeat, ending, beginEnd },
+      ...{ done: null, isDone: false, isOver: false, successor: undefined },
+    };
     this.#phase = reign;
     log("info", "acquired leadership", { termId: term.termId, token: term.token });
     this.#around.acquired(term);
@@ -381,7 +426,7 @@ export class Campaign {
   async #lead(reign: Reign): Promise<void> {
     const { term, heartbeat } = reign;
     const { clock, drainTimeout, retryBaseDelay, electionInterval } = this.#around.config;
-    await reign.ending.promise;
+    await reign.ending;
     const began = clock.monotonic();
     this.#drainUntil = began + drainTimeout;
     await this.#drain(drainTimeout, term.over);
@@ -394,7 +439,8 @@ export class Campaign {
     await this.#payBack(reign.successor);
     if (this.#owed === null) this.#lookout.freed(reign.successor);
     this.#end(reign, term.reason ?? "released");
-    reign.done.resolve();
+    reign.isDone = true;
+    reign.done?.resolve();
   }
 
   /** Waits for the work to settle: no longer than `boundMs`, nor than until `over` resolves. */
@@ -408,21 +454,21 @@ export class Campaign {
   /** Begins to give up the term that is led, if there is one and it does not end already. */
   #giveUp(reason: LostReason): void {
     if (this.#phase.name !== "leading") return;
-    const { term, ending } = this.#phase;
+    const { term, beginEnd } = this.#phase;
     if (!term.ending) term.cancel(reason);
-    ending.resolve();
+    beginEnd();
   }
 
   /** Takes note that a term is over. The state changes first, then the event is published, once. */
   #end(reign: Reign, reason: LostReason): void {
-    const { term, heartbeat, ending } = reign;
+    const { term, heartbeat, beginEnd } = reign;
     if (reign.isOver) return;
     reign.isOver = true;
     heartbeat.stop();
     term.end(reason);
     this.#around.log("info", "lost leadership", { termId: term.termId, token: term.token, reason });
     this.#around.lost(term, reason);
-    ending.resolve();
+    beginEnd();
   }
 
   /** The end of the campaign: what may be held is given back, and nobody waits any more. */

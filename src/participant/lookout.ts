@@ -45,7 +45,8 @@ export class Lookout implements Occupant {
   readonly #config: ElectionConfig;
   readonly #provider: BoundedProvider;
   readonly #events: LookoutEvents;
-  readonly #timer: QueuedTimer;
+  /** Made for the first wait: who leads at once needs none. */
+  #timer: QueuedTimer | null = null;
   readonly #rivals = new Rivals();
   #resume: (() => void) | null = null;
   /** The hint that was heard and has led to nothing yet. */
@@ -73,7 +74,6 @@ export class Lookout implements Occupant {
     this.#provider = provider;
     this.#events = events;
     this.#askedAt = config.clock.monotonic();
-    this.#timer = provider.queue.timer(() => this.#due());
   }
 
   /** Returns the milliseconds after which the group is to be looked at again, having just seen `leader`. */
@@ -246,6 +246,7 @@ export class Lookout implements Occupant {
   #set(delayMs: number): void {
     this.#lookAt = this.#now + delayMs;
     this.#hasReadNews = false;
+    this.#timer ??= this.#provider.queue.timer(() => this.#due());
     if (delayMs > 0 || this.#heard === null) this.#timer.set(delayMs);
     else this.#wake();
   }
@@ -257,11 +258,11 @@ export class Lookout implements Occupant {
   #due(): void {
     if (this.#heard === null || this.#hasReadNews) return this.#wake();
     this.#hasReadNews = true;
-    this.#timer.set(0);
+    this.#timer?.set(0);
   }
 
   #wake(): void {
-    this.#timer.clear();
+    this.#timer?.clear();
     this.#askedAt = this.#now;
     if (this.#heard !== null) {
       this.#hintedAt = this.#now;

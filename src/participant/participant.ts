@@ -12,7 +12,7 @@ import { type Log, logOf } from "../logger.ts";
 import type { ElectionConfig } from "../options.ts";
 import type { LeaderInfo, Provider } from "../provider.ts";
 import { BoundedProvider, type Metadata } from "./bounded_provider.ts";
-import { type Attempt, Campaign } from "./campaign.ts";
+import { type Attempt, Campaign, type Surroundings } from "./campaign.ts";
 import { LeaderView } from "./leader_view.ts";
 import { TRANSFER_HOLD_MS } from "./restraint.ts";
 import { Telemetry } from "../telemetry/telemetry.ts";
@@ -25,25 +25,31 @@ type Phase =
   | { readonly name: "started"; readonly campaign: Campaign }
   | { readonly name: "stopping"; readonly campaign: Campaign | null; readonly done: Promise<void> };
 
-/** One participant, as its {@linkcode LeaderElection} drives it. */
-export class Participant {
+/** The work of a participant that has none. */
+const NO_WORK: ReadonlySet<Promise<void>> = new Set();
+
+/**
+ * One participant, as its {@linkcode LeaderElection} drives it. A process may have ten thousand, so what few of them
+ * need is made when it is needed.
+ */
+export class Participant implements Surroundings {
   /** The calls to the provider. */
   readonly provider: BoundedProvider;
   /** The numbers of this participant. */
   readonly telemetry: Telemetry;
-  /** Callers who wait for a term or a leader. */
-  readonly waiters = new Waiters((reason) => this.#explainAbort(reason));
   /** Where changes are published. Each campaign has its own, so that the streams of a stopped one have ended. */
   hub: ChangeHub;
   /** The last failure; null once a call has succeeded since. */
   lastError: { readonly at: Date; readonly error: unknown } | null = null;
-  /** When the lease was last asked for, or the leader looked for. */
-  lastAttempt: Date | null = null;
-  readonly #config: ElectionConfig;
-  readonly #log: Log;
+  /** See {@linkcode Surroundings}. */
+  readonly config: ElectionConfig;
+  /** See {@linkcode Surroundings}. */
+  readonly log: Log;
   readonly #view: LeaderView;
+  #waiters: Waiters | null = null;
+  #lastAttemptMs: number | null = null;
   /** One promise for each piece of work that has not settled. It may outlast its campaign. */
-  readonly #work = new Set<Promise<void>>();
+  #work: Set<Promise<void>> | null = null;
   #metadata: Metadata;
   #phase: Phase = { name: "idle" };
   #stops = 0;
@@ -52,8 +58,8 @@ export class Participant {
 
   /** Makes a participant that is not started. */
   constructor(provider: Provider, config: ElectionConfig) {
-    this.#config = config;
-    this.#log = logOf(config);
+    this.config = config;
+    this.log = logOf(config);
     this.#metadata = config.metadata;
     this.#view = new LeaderView(config.clock);
     this.hub = new ChangeHub(config.clock);
@@ -62,8 +68,8 @@ export class Participant {
       knownToken: this.leader?.token ?? null,
       vacantFor: this.term === null ? this.#view.vacantFor : null,
     }));
-    const onError = (message: string, error: unknown) => this.#failed(message, error);
-    this.provider = new BoundedProvider(provider, config, onError, this.telemetry, this.#log);
+    const onError = (message: string, error: unknown) => this.failed(message, error);
+    this.provider = new BoundedProvider(provider, config, onError, this.telemetry, this.log);
     // Before the first start there is nothing to end but waits, streams, and a provider that is owned.
     if (config.signal?.aborted) this.#stopNow();
     else config.signal?.addEventListener("abort", this.#stopNow, { once: true });
@@ -75,6 +81,16 @@ export class Participant {
    */
   get stops(): number {
     return this.#stops;
+  }
+
+  /** Callers who wait for a term or a leader. */
+  get waiters(): Waiters {
+    return this.#waiters ??= new Waiters((reason) => this.#explainAbort(reason));
+  }
+
+  /** When the lease was last asked for, or the leader looked for. */
+  get lastAttempt(): Date | null {
+    return this.#lastAttemptMs === null ? null : new Date(this.#lastAttemptMs);
   }
 
   /** The term that is led; null while none is, or while it is being given up. */
@@ -125,7 +141,7 @@ export class Participant {
     const campaign = this.#campaign ?? this.#open();
     for (const signal of signals) campaign.stopWith(signal, this.#stopNow);
     try {
-      await campaign.ready.promise;
+      await campaign.ready;
     } catch (error) {
       await this.stop();
       throw error;
@@ -138,7 +154,7 @@ export class Participant {
     if (this.#phase.name === "stopped") return Promise.resolve();
     if (this.#phase.name === "stopping") return this.#phase.done;
     const campaign = this.#campaign;
-    if (campaign === null) this.#config.signal?.removeEventListener("abort", this.#stopNow);
+    if (campaign === null) this.config.signal?.removeEventListener("abort", this.#stopNow);
     // The state changes before anybody hears of it.
     const done = Promise.withResolvers<void>();
     this.#phase = { name: "stopping", campaign, done: done.promise };
@@ -190,7 +206,7 @@ export class Participant {
 
   /** Waits for a term. */
   waitForTerm(signal: AbortSignal | undefined): Promise<LeaseTerm> {
-    if (this.#config.observer) return Promise.reject(this.refusal("lead", "it only observes"));
+    if (this.config.observer) return Promise.reject(this.refusal("lead", "it only observes"));
     return this.wait(() => this.term, signal);
   }
 
@@ -202,9 +218,10 @@ export class Participant {
 
   /** Keeps the lease, and puts off the next term, until `settled` resolves. */
   keepWork(settled: Promise<void>): void {
-    this.#work.add(settled);
+    const work = this.#work ??= new Set();
+    work.add(settled);
     void settled.finally(() => {
-      this.#work.delete(settled);
+      work.delete(settled);
       // While it lasted, looks only watched; now they may campaign.
       this.#campaign?.hint();
     });
@@ -212,7 +229,7 @@ export class Participant {
 
   /** Builds the error of a call that cannot be served. */
   refusal(verb: string, why: string): ElectionError {
-    return new ElectionError(`Cannot ${verb} in election "${this.#config.electionGroup}": ${why}`);
+    return new ElectionError(`Cannot ${verb} in election "${this.config.electionGroup}": ${why}`);
   }
 
   /**
@@ -222,7 +239,7 @@ export class Participant {
   #explainAbort(reason: unknown): unknown {
     if (this.lastError === null || !(reason instanceof DOMException)) return reason;
     const why = `${reason.message}${this.#lastWords()}`;
-    const error = new ElectionError(`Cannot wait in election "${this.#config.electionGroup}": ${why}`, {
+    const error = new ElectionError(`Cannot wait in election "${this.config.electionGroup}": ${why}`, {
       cause: reason,
     });
     return Object.assign(error, { name: reason.name });
@@ -242,45 +259,16 @@ export class Participant {
   readonly #stopNow = (): void => void this.stop();
 
   #open(): Campaign {
-    if (this.#phase.name === "stopped") this.hub = new ChangeHub(this.#config.clock);
-    const metadata = () => this.#metadata;
-    const seen = () => this.#view.last;
-    const campaign = new Campaign({
-      config: this.#config,
-      provider: this.provider,
-      log: this.#log,
-      work: this.#work,
-      get metadata() {
-        return metadata();
-      },
-      get seen() {
-        return seen();
-      },
-      refusal: (verb, why) => this.refusal(verb, why),
-      failed: (message, error) => this.#failed(message, error),
-      succeeded: () => void (this.lastError = null),
-      renewed: (leftMs) => {
-        this.lastError = null;
-        this.telemetry.renewed(leftMs);
-      },
-      drained: (ms) => this.telemetry.drained(ms),
-      looks: () => void (this.lastAttempt = new Date(this.#config.clock.wall())),
-      sees: (leader) => this.#see(leader),
-      acquired: (term) => this.#begun(term),
-      lost: (term, reason) => {
-        this.#view.vacate();
-        this.telemetry.lost(reason);
-        this.#publish("lost", term.describe(this.#metadata), reason);
-      },
-    });
+    if (this.#phase.name === "stopped") this.hub = new ChangeHub(this.config.clock);
+    const campaign = new Campaign(this);
     this.#phase = { name: "started", campaign };
     this.#isUntried = true;
-    campaign.ready.promise.then(() => this.#isUntried = false, () => {});
+    campaign.ready.then(() => this.#isUntried = false, () => {});
     return campaign;
   }
 
   async #close(campaign: Campaign | null): Promise<void> {
-    this.waiters.rejectAll(this.refusal("wait", `it was stopped${this.#lastWords()}`));
+    this.#waiters?.rejectAll(this.refusal("wait", `it was stopped${this.#lastWords()}`));
     campaign?.stop();
     await campaign?.done;
     this.provider.cancel();
@@ -291,35 +279,80 @@ export class Participant {
     this.#phase = { name: "stopped" };
   }
 
-  #begun(term: LeaseTerm): void {
+  /** See {@linkcode Surroundings}. */
+  get work(): ReadonlySet<Promise<void>> {
+    return this.#work ?? NO_WORK;
+  }
+
+  /** See {@linkcode Surroundings}. */
+  get metadata(): Metadata {
+    return this.#metadata;
+  }
+
+  /** See {@linkcode Surroundings}. */
+  get seen(): LeaderInfo | null {
+    return this.#view.last;
+  }
+
+  /** See {@linkcode Surroundings}. */
+  succeeded(): void {
+    this.lastError = null;
+  }
+
+  /** See {@linkcode Surroundings}. */
+  renewed(leftMs: number): void {
+    this.lastError = null;
+    this.telemetry.renewed(leftMs);
+  }
+
+  /** See {@linkcode Surroundings}. */
+  drained(ms: number): void {
+    this.telemetry.drained(ms);
+  }
+
+  /** See {@linkcode Surroundings}. */
+  looks(): void {
+    this.#lastAttemptMs = this.config.clock.wall();
+  }
+
+  /** See {@linkcode Surroundings}. */
+  acquired(term: LeaseTerm): void {
     const previous = this.#view.current;
     this.telemetry.acquired(term.token);
     this.telemetry.filled(this.#view.vacantFor);
     this.#view.see(null);
     this.#publish("acquired", previous);
-    this.waiters.check();
+    this.#waiters?.check();
   }
 
-  #failed(message: string, error: unknown): void {
-    this.lastError = { at: new Date(this.#config.clock.wall()), error };
+  /** See {@linkcode Surroundings}. */
+  lost(term: LeaseTerm, reason: LostReason): void {
+    this.#view.vacate();
+    this.telemetry.lost(reason);
+    this.#publish("lost", term.describe(this.#metadata), reason);
+  }
+
+  /** See {@linkcode Surroundings}. */
+  failed(message: string, error: unknown): void {
+    this.lastError = { at: new Date(this.config.clock.wall()), error };
     const isTold = this.#isUntried && error instanceof ProviderError && error.permanent;
-    this.#log(isTold ? "debug" : "warn", message, { error });
+    this.log(isTold ? "debug" : "warn", message, { error });
   }
 
-  /** Takes note of the leader that a look found. */
-  #see(leader: LeaderInfo | null): void {
+  /** See {@linkcode Surroundings}. */
+  sees(leader: LeaderInfo | null): void {
     const previous = this.#view.last;
     const vacantFor = this.#view.vacantFor;
     const isOther = this.#view.see(leader);
     // The same term, seen alive after its lease seemed to be over, has never been missing.
     if (isOther && this.#view.current !== null) this.telemetry.filled(vacantFor);
     if (isOther) this.#publish("changed", previous);
-    this.waiters.check();
+    this.#waiters?.check();
   }
 
   #publish(type: LeadershipChangeType, previous: LeaderInfo | null, reason?: LostReason): void {
     if (!this.hub.active) return;
-    const at = new Date(this.#config.clock.wall());
+    const at = new Date(this.config.clock.wall());
     this.hub.publish(leadershipChange(type, at, previous, this.leader, reason));
   }
 }

@@ -47,15 +47,16 @@ export interface Term {
 export class LeaseTerm implements Term {
   /** The lease that it rests on. */
   readonly lease: Lease;
-  /** Resolves when the term is invalid for ever. */
-  readonly over: Promise<void>;
   readonly #clock: Clock;
   readonly #validFor: number;
-  readonly #controller = new AbortController();
+  /** Made when somebody asks for the signal. */
+  #controller: AbortController | null = null;
   #sent: Instant;
   #reason: LostReason | null = null;
+  #ending: LeadershipLostError | null = null;
   #isOver = false;
-  #resolveOver: () => void = () => {};
+  /** Made when somebody waits for the end. */
+  #over: PromiseWithResolvers<void> | null = null;
 
   /** Begins the term of `lease`, the request for which was sent at `sent`; relied upon for `validFor` ms at a time. */
   constructor(lease: Lease, clock: Clock, sent: Instant, validFor: number) {
@@ -63,7 +64,6 @@ export class LeaseTerm implements Term {
     this.#clock = clock;
     this.#sent = sent;
     this.#validFor = validFor;
-    this.over = new Promise((resolve) => this.#resolveOver = resolve);
   }
 
   get electionGroup(): string {
@@ -87,7 +87,17 @@ export class LeaseTerm implements Term {
   }
 
   get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#ending !== null) this.#controller.abort(this.#ending);
+    }
     return this.#controller.signal;
+  }
+
+  /** Resolves when the term is invalid for ever. */
+  get over(): Promise<void> {
+    if (this.#isOver) return Promise.resolve();
+    return (this.#over ??= Promise.withResolvers()).promise;
   }
 
   get isValid(): boolean {
@@ -101,7 +111,7 @@ export class LeaseTerm implements Term {
 
   /** True once it is being given up, or over: its signal has aborted, its work may still be draining. */
   get ending(): boolean {
-    return this.signal.aborted;
+    return this.#ending !== null;
   }
 
   /** Why it is over, or why it is being given up as long as nothing worse comes of it; null while neither. */
@@ -138,7 +148,9 @@ export class LeaseTerm implements Term {
   /** Tells the work to stop, while the lease is still kept for it. */
   cancel(reason: LostReason): void {
     this.#reason = reason;
-    this.#controller.abort(new LeadershipLostError(this.electionGroup, reason));
+    // Of several reasons the signal has the first.
+    this.#ending ??= new LeadershipLostError(this.electionGroup, reason);
+    this.#controller?.abort(this.#ending);
   }
 
   /** Makes the term invalid, for ever. The reason that ended it first stays the reason. */
@@ -146,6 +158,6 @@ export class LeaseTerm implements Term {
     if (this.#isOver) return;
     this.#isOver = true;
     this.cancel(reason);
-    this.#resolveOver();
+    this.#over?.resolve();
   }
 }

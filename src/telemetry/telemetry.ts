@@ -38,11 +38,12 @@ export class Telemetry {
   readonly #observed: () => Observed;
   readonly #terms: Record<LostReason, number> = { expired: 0, lost: 0, released: 0, stopped: 0, unhealthy: 0 };
   readonly #renewals: Record<RenewalOutcome, number> = { renewed: 0, lost: 0, failed: 0 };
-  readonly #errors: Partial<Record<ProviderOperation, number>> = {};
+  #errors: Partial<Record<ProviderOperation, number>> | null = null;
   readonly #renew = new Durations();
   readonly #acquire = new Durations();
-  readonly #leaderless = new Durations();
-  readonly #drain = new Durations();
+  /** Made when there is one: most elections of ten thousand never have any. */
+  #leaderless: Durations | null = null;
+  #drain: Durations | null = null;
   readonly #recentValidity: RecentMinimum;
   #lastValidity: number | null = null;
   #smallestValidity: number | null = null;
@@ -98,8 +99,8 @@ export class Telemetry {
         smallest: this.#smallestValidity,
       },
       leaderless: vacantFor === null ? null : vacantFor / 1_000,
-      leaderlessDuration: this.#leaderless.stats,
-      drainDuration: this.#drain.stats,
+      leaderlessDuration: (this.#leaderless ?? NONE).stats,
+      drainDuration: (this.#drain ?? NONE).stats,
       providerErrors: { ...this.#errors },
     };
   }
@@ -122,7 +123,8 @@ export class Telemetry {
     call.span?.setAttribute("outcome", "failed");
     call.span?.fail(error);
     call.span?.end();
-    this.#errors[call.operation] = (this.#errors[call.operation] ?? 0) + 1;
+    const errors = this.#errors ??= {};
+    errors[call.operation] = (errors[call.operation] ?? 0) + 1;
     if (this.#listened) this.#tell({ name: "provider.errors", value: 1, operation: call.operation });
     this.#timed(call, "failed");
   }
@@ -160,13 +162,13 @@ export class Telemetry {
   /** Somebody is known to lead, after `ms` without; null if that is not known. */
   filled(ms: number | null): void {
     if (ms === null) return;
-    this.#leaderless.add(ms / 1_000);
+    (this.#leaderless ??= new Durations()).add(ms / 1_000);
     if (this.#listened) this.#tell({ name: "leaderless.duration", value: ms / 1_000 });
   }
 
   /** Work has drained, or was waited for, for `ms`. */
   drained(ms: number): void {
-    this.#drain.add(ms / 1_000);
+    (this.#drain ??= new Durations()).add(ms / 1_000);
     if (this.#listened) this.#tell({ name: "drain.duration", value: ms / 1_000 });
   }
 
@@ -215,6 +217,8 @@ export class Telemetry {
     tell(logger, "warn", message, { electionGroup, participantId, error });
   }
 }
+
+const NONE = new Durations();
 
 function outcomeOf(answer: unknown): string {
   if (typeof answer === "string") return answer;

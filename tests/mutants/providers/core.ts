@@ -106,7 +106,7 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     [
       "subscribed at the first read",
       "this.#subscriptions.add(subscription);",
-      "void Promise.resolve().then(() => this.#subscriptions.add(subscription));",
+      "void Promise.resolve().then(() => this.#subscriptions?.add(subscription));",
     ],
     [
       "changes that change nothing",
