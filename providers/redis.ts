@@ -16,8 +16,8 @@
  *   for one that evicts keys (`healthCheck` looks at `maxmemory-policy`), and for whoever edits or deletes keys by
  *   hand. A resource that compares tokens is safe as long as the clocks of primary and replica agree to within the time
  *   that a failover takes.
- * - **A heartbeat** costs one script call on one key, and a few hundred bytes. Those that are due together go out
- *   together.
+ * - **A heartbeat** costs one script call on one key, and a few hundred bytes. Those that are due together share calls,
+ *   a hundred leases each, but for those of a cluster, whose keys are in different slots: they go out together.
  *
  * Every operation is one command and one round trip: `EVALSHA` of a script that the server keeps. A second follows when
  * the server has not seen the script since it started, when it does not have the key any more, when an expired lease
@@ -53,7 +53,6 @@ import type {
 } from "../src/provider.ts";
 import { registerProvider } from "../src/registry.ts";
 import { CATALOG } from "./catalog.ts";
-import { TELL_RENEWALS_BELOW_MS } from "./kit/hint_stream.ts";
 import { checkOptions } from "./kit/parameters.ts";
 import { dateOf, explain, listOf, outcomeOf } from "./redis/answers.ts";
 import type { Answer } from "./redis/commands.ts";
@@ -61,7 +60,8 @@ import type { RedisTls } from "./redis/driver.ts";
 import type { RedisClient } from "./redis/injected.ts";
 import { makeParts, type RedisParts } from "./redis/parts.ts";
 import { messageOf } from "./redis/link.ts";
-import { ACQUIRE, READ, RELEASE, RENEW, type Script } from "./redis/scripts.ts";
+import { RedisRenewals } from "./redis/renewals.ts";
+import { ACQUIRE, READ, RELEASE, type Script } from "./redis/scripts.ts";
 import { inspectServers } from "./redis/inspection.ts";
 import { checkServers, listGroups } from "./redis/upkeep.ts";
 
@@ -138,6 +138,7 @@ class RedisProvider implements Provider {
       "latest leases, while tokens keep growing with the server's clock.",
   };
   readonly #parts: RedisParts;
+  readonly #renewals: RedisRenewals;
   /** The key of the set of groups; null where there can be none. */
   #groupsKey: string | null;
   /** Ends what goes over connections of its own. */
@@ -145,6 +146,7 @@ class RedisProvider implements Provider {
 
   constructor(parts: RedisParts) {
     this.#parts = parts;
+    this.#renewals = new RedisRenewals(parts);
     this.#groupsKey = parts.groupsKey;
   }
 
@@ -168,25 +170,10 @@ class RedisProvider implements Provider {
     });
   }
 
-  renew({ electionGroup, termId, heartbeatTimeout }: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
-    const { signal, metadata } = options;
-    const { sightings, pace, channelOf } = this.#parts;
-    pace.note(heartbeatTimeout);
-    return this.#call("renew", electionGroup, signal, async (key) => {
-      const channel = heartbeatTimeout < TELL_RENEWALS_BELOW_MS ? channelOf(electionGroup) : "";
-      const renewal = async (version: string) => {
-        const args = [termId, heartbeatTimeout, version, channel, ...(metadata ? [JSON.stringify(metadata)] : [])];
-        const { answer, sentAt } = await this.#run(signal, RENEW, [key], args);
-        const list = listOf(answer);
-        sightings.see(electionGroup, list[1], [], sentAt);
-        return { outcome: outcomeOf(list, { 0: "lost", 1: "renewed", 2: "over" }), version: String(list[2]) } as const;
-      };
-      const first = await renewal("");
-      // Its time is over by a clock that has just been stepped, so that nobody may go by it. It is still ours.
-      const isCredible = first.outcome !== "over" || !sightings.distrusts(electionGroup, heartbeatTimeout);
-      if (isCredible) return first.outcome === "renewed" ? "renewed" : "lost";
-      return (await renewal(first.version)).outcome === "renewed" ? "renewed" : "lost";
-    });
+  renew(lease: Lease, options: RenewOptions): Promise<"renewed" | "lost"> {
+    const { electionGroup, heartbeatTimeout } = lease;
+    this.#parts.pace.note(heartbeatTimeout);
+    return this.#call("renew", electionGroup, options.signal, () => this.#renewals.renew(lease, options));
   }
 
   release(

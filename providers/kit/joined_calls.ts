@@ -5,12 +5,14 @@
  * @module
  */
 
+import process from "node:process";
 import { abortable } from "../../src/call.ts";
 import { whenAllAbort } from "./joined_renewals.ts";
-import { MAX_BATCH } from "./renewals.ts";
 
 /** The way in which calls are sent. */
 export interface JoinedManner<R, A> {
+  /** The most calls in one statement: enough to make the round trip cheap, few enough to keep it short. */
+  readonly most: number;
   /** The name that no two calls of one statement may share. */
   key(request: R): string;
   /** Sends one call by itself. */
@@ -47,10 +49,10 @@ export class JoinedCalls<R extends object, A> {
   /** Makes a call. */
   ask(request: R, signal: AbortSignal): Promise<A> {
     return new Promise((resolve, reject) => {
-      // After the timers and I/O of this turn: calls that are due together have all been made by then.
-      if (this.#batches.length === 0) setImmediate(() => this.#flush());
+      // At the end of this turn: calls that are due together have all been made by then.
+      if (this.#batches.length === 0) process.nextTick(() => this.#flush());
       const key = this.#manner.key(request);
-      let batch = this.#batches.find((batch) => batch.size < MAX_BATCH && !batch.has(key));
+      let batch = this.#batches.find((batch) => batch.size < this.#manner.most && !batch.has(key));
       if (batch === undefined) this.#batches.push(batch = new Map());
       batch.set(key, { request, signal, resolve, reject });
     });

@@ -7,6 +7,7 @@
 import type { Acquired, AcquireRequest, Held } from "../../src/provider.ts";
 import type { Answer } from "../kit/answers.ts";
 import type { JoinedManner } from "../kit/joined_calls.ts";
+import { MAX_BATCH } from "../kit/renewals.ts";
 import type { LeaseTable } from "./lease_table.ts";
 import { isAboutRows, isLocked } from "./sql_state.ts";
 import type { Statements } from "./statements.ts";
@@ -43,6 +44,7 @@ export function looks(
   { asker, lockTimeout }: Asker,
 ): JoinedManner<Look, Acquired | Held> {
   return {
+    most: MAX_BATCH,
     key: ({ request }) => request.electionGroup,
     async alone(look, signal) {
       const { request: { electionGroup, termId, participantId, heartbeatTimeout, metadata }, answer, call } = look;
@@ -89,6 +91,7 @@ export function releases(
   { asker, lockTimeout }: Asker,
 ): JoinedManner<Release, "released" | "notHolder"> {
   return {
+    most: MAX_BATCH,
     key: ({ electionGroup, termId }) => `${electionGroup} ${termId}`,
     async alone({ electionGroup, termId, transferTo, call }, signal) {
       const values = () => [electionGroup, termId, lockTimeout, `${asker} ${termId}`, call, transferTo];

@@ -59,7 +59,7 @@ local now = time[1] * 1000000 + time[2]
 local stamp = string.format('%.0f', now)`;
 
 /**
- * `beat(lease, renewedAt, expiresAt, beats)` writes a renewal. It never shortens a lease: the later expiry stays. Where
+ * `beat(key, lease, renewedAt, expiresAt, beats)` writes a renewal. It never shortens a lease: the later expiry stays. Where
  * the clock shows less than at the last write it was set back; then the earlier expiry means nothing, and a whole lease
  * from now is what the holder was promised.
  *
@@ -67,11 +67,11 @@ local stamp = string.format('%.0f', now)`;
  * away an expiry that somebody set by hand.
  */
 const BEAT = `
-local function beat(lease, renewedAt, expiresAt, beats)
-  redis.call('PERSIST', KEYS[1])
+local function beat(key, lease, renewedAt, expiresAt, beats)
+  redis.call('PERSIST', key)
   local till = now + lease * 1000
   if now >= (tonumber(renewedAt) or 0) then till = math.max(till, tonumber(expiresAt) or 0) end
-  redis.call('HSET', KEYS[1], 'renewedAt', stamp, 'expiresAt', string.format('%.0f', till),
+  redis.call('HSET', key, 'renewedAt', stamp, 'expiresAt', string.format('%.0f', till),
     'beats', string.format('%.0f', (tonumber(beats) or 0) + 1), 'heartbeatTimeout', lease)
 end`;
 
@@ -93,7 +93,7 @@ ${BEAT}
 local isOver = held[1] and now >= tonumber(held[8])
 -- 2. The same term again: the same lease, in full.
 if held[1] == ARGV[1] and not isOver then
-  beat(ARGV[3], held[5], held[8], held[9])
+  beat(KEYS[1], ARGV[3], held[5], held[8], held[9])
   redis.call('HSET', KEYS[1], 'metadata', ARGV[4])
   return {1, stamp, held[3], held[4]}
 end
@@ -132,6 +132,28 @@ end
 return {1, stamp, token, stamp}
 `);
 
+/** `renew(key, held, termId, lease, version, channel, metadata)` renews the lease of a record, if the term holds it. */
+const RENEW_ONE = `
+${MICROSECONDS}
+${BEAT}
+local function renew(key, held, termId, lease, version, channel, metadata)
+  -- 1. Another term's lease is not ours, and what is over is over: others may have been told so.
+  if held[1] ~= termId then return {0, stamp} end
+  local present = held[1] .. ':' .. (held[4] or '') .. ':' .. (held[2] or '')
+  if tonumber(held[3]) and now >= tonumber(held[3]) and version ~= present then return {2, stamp, present} end
+  -- 2. What others see.
+  beat(key, lease, held[2], held[3], held[4])
+  if metadata then redis.call('HSET', key, 'metadata', metadata) end
+  -- 3. A hint, and no more.
+  if channel ~= '' then
+    redis.pcall('PUBLISH', channel, string.format('renewed %s %.0f %s', termId, now / 1000, lease))
+  end
+  return {1, stamp}
+end`;
+
+/** The fields of a record that `renew` needs. */
+const RENEWED_FIELDS = "'termId', 'renewedAt', 'expiresAt', 'beats'";
+
 /**
  * Renews the lease if the term holds it.
  *
@@ -140,21 +162,30 @@ return {1, stamp, token, stamp}
  * `{2, now, version}` still in the record, but its time is over. Clock: the server's.
  */
 export const RENEW: Script = script(`
--- 1. Another term's lease is not ours, and what is over is over: others may have been told so.
-local held = redis.call('HMGET', KEYS[1], 'termId', 'renewedAt', 'expiresAt', 'beats')
-${MICROSECONDS}
-if held[1] ~= ARGV[1] then return {0, stamp} end
-local version = held[1] .. ':' .. (held[4] or '') .. ':' .. (held[2] or '')
-if tonumber(held[3]) and now >= tonumber(held[3]) and ARGV[3] ~= version then return {2, stamp, version} end
--- 2. What others see.
-${BEAT}
-beat(ARGV[2], held[2], held[3], held[4])
-if ARGV[5] then redis.call('HSET', KEYS[1], 'metadata', ARGV[5]) end
--- 3. A hint, and no more.
-if ARGV[4] ~= '' then
-  redis.pcall('PUBLISH', ARGV[4], string.format('renewed %s %.0f %s', ARGV[1], now / 1000, ARGV[2]))
+${RENEW_ONE}
+local held = redis.call('HMGET', KEYS[1], ${RENEWED_FIELDS})
+return renew(KEYS[1], held, ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+`);
+
+/**
+ * Renews any number of leases, each as {@linkcode RENEW} would: it is decided by its own record, and by the one reading
+ * of the clock that the step has. A key that holds something else stands in the way of none of the others.
+ *
+ * In: KEYS leases. ARGV for each of them termId, heartbeatTimeout, and the channel that is told of it (or empty). Out:
+ * `{now, ...}`, for each lease 1 renewed, 0 another's, 2 its time is over, 3 no record. Clock: the server's.
+ */
+export const RENEW_MANY: Script = script(`
+${RENEW_ONE}
+local outcomes = {stamp}
+for place, key in ipairs(KEYS) do
+  local held = redis.pcall('HMGET', key, ${RENEWED_FIELDS})
+  outcomes[place + 1] = 3
+  if not held.err then
+    local at = (place - 1) * 3
+    outcomes[place + 1] = renew(key, held, ARGV[at + 1], ARGV[at + 2], '', ARGV[at + 3])[1]
+  end
 end
-return {1, stamp}
+return outcomes
 `);
 
 /**

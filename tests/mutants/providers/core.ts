@@ -20,8 +20,8 @@ const CHANGES: readonly (readonly [file: string, test: string, changes: readonly
     ],
     [
       "a listener stays on the signal of each call",
-      '.finally(() => signal.removeEventListener("abort", onAbort))',
-      "",
+      "work.then((answer) => (unlisten(), resolve(answer)),",
+      "work.then((answer) => resolve(answer),",
     ],
     ["an unhandled rejection of a call that was given up before", "      work.catch(() => {});\n", ""],
     ["an error that is ours is wrapped again", "if (cause instanceof ProviderError) return cause;", ""],

@@ -21,6 +21,27 @@ function conformance(filter: string) {
 /** Defects in the scripts. */
 const IN_SCRIPTS: readonly ProviderMutant[] = [
   {
+    name: "leases that are renewed together share the outcome of the first",
+    file: SCRIPTS,
+    find: "local at = (place - 1) * 3",
+    replace: "local at = 0",
+    test: tests("joined", "its own outcome"),
+  },
+  {
+    name: "a key that is no lease fails the leases beside it",
+    file: SCRIPTS,
+    find: "redis.pcall('HMGET', key, ${RENEWED_FIELDS})",
+    replace: "redis.call('HMGET', key, ${RENEWED_FIELDS})",
+    test: tests("joined", "its own outcome"),
+  },
+  {
+    name: "a group that is not ours to touch fails the leases beside it",
+    file: "providers/redis/renewals.ts",
+    find: "/\\b(CROSSSLOT|NOPERM)\\b/",
+    replace: "/\\b(CROSSSLOT)\\b/",
+    test: tests("joined", "fails alone"),
+  },
+  {
     name: "a release fails, after it has released, for a user who may not publish",
     file: SCRIPTS,
     find: "redis.pcall('PUBLISH', ARGV[2], '${COUNTING}')",
@@ -30,8 +51,8 @@ const IN_SCRIPTS: readonly ProviderMutant[] = [
   {
     name: "heartbeats do not move lastHeartbeat",
     file: SCRIPTS,
-    find: "redis.call('HSET', KEYS[1], 'renewedAt', stamp, 'expiresAt'",
-    replace: "redis.call('HSET', KEYS[1], 'expiresAt'",
+    find: "redis.call('HSET', key, 'renewedAt', stamp, 'expiresAt'",
+    replace: "redis.call('HSET', key, 'expiresAt'",
     test: tests("records", "heartbeats move lastHeartbeat"),
   },
   {
@@ -93,15 +114,15 @@ const IN_SCRIPTS: readonly ProviderMutant[] = [
   {
     name: "what is over can be renewed",
     file: SCRIPTS,
-    find: "and ARGV[3] ~= version then return {2, stamp, version} end",
-    replace: "and false then return {2, stamp, version} end",
+    find: "and version ~= present then return {2, stamp, present} end",
+    replace: "and false then return {2, stamp, present} end",
     test: tests("records", "a lease whose time is over is lost"),
   },
   {
     name: "a renewal does not compare terms",
     file: SCRIPTS,
-    find: "if held[1] ~= ARGV[1] then return {0, stamp} end\nlocal version",
-    replace: "if not held[1] then return {0, stamp} end\nlocal version",
+    find: "if held[1] ~= termId then return {0, stamp} end",
+    replace: "if not held[1] then return {0, stamp} end",
     test: conformance("an expired term is over"),
   },
   {
@@ -121,8 +142,8 @@ const IN_SCRIPTS: readonly ProviderMutant[] = [
   {
     name: "a heartbeat fails when memory is short",
     file: SCRIPTS,
-    find: "local function beat(lease, renewedAt, expiresAt, beats)\n  redis.call('PERSIST', KEYS[1])",
-    replace: "local function beat(lease, renewedAt, expiresAt, beats)",
+    find: "local function beat(key, lease, renewedAt, expiresAt, beats)\n  redis.call('PERSIST', key)",
+    replace: "local function beat(key, lease, renewedAt, expiresAt, beats)",
     test: conformance("when memory is short"),
   },
   {
