@@ -73,7 +73,7 @@ export class RedisRenewals {
     return (await renewal(first.version)).outcome === "renewed" ? "renewed" : "lost";
   }
 
-  /** What is neither renewed nor another's is left open: the one that asks by itself knows what to make of it. */
+  /** Leases that are neither renewed nor another's are left open: a call of their own knows what to make of them. */
   async #together(leases: readonly Lease[], signal: AbortSignal): Promise<ReadonlyMap<Lease, Outcome>> {
     const { commands, keyOf, sightings } = this.#parts;
     const keys = leases.map(({ electionGroup }) => keyOf(electionGroup));

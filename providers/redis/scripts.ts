@@ -59,9 +59,9 @@ local now = time[1] * 1000000 + time[2]
 local stamp = string.format('%.0f', now)`;
 
 /**
- * `beat(key, lease, renewedAt, expiresAt, beats)` writes a renewal. It never shortens a lease: the later expiry stays. Where
- * the clock shows less than at the last write it was set back; then the earlier expiry means nothing, and a whole lease
- * from now is what the holder was promised.
+ * `beat(key, lease, renewedAt, expiresAt, beats)` writes a renewal. It never shortens a lease: the later expiry stays.
+ * Where the clock shows less than at the last write it was set back; then the earlier expiry means nothing, and a whole
+ * lease from now is what the holder was promised.
  *
  * PERSIST is first: it may be done when memory is short, and once a script has written, it may go on. It also takes
  * away an expiry that somebody set by hand.

@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
 import type { Provider } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
-import { administrator, request, soon, win } from "./stage.ts";
+import { administrator, soon, win } from "./stage.ts";
 import { until } from "../../until.ts";
 
 const server = backend("redis");
@@ -95,8 +95,9 @@ function testServer(url: string): void {
     try {
       const limited: Provider = open({ prefix, url: url.replace(/^redis:\/\/([^@]*@)?/, `redis://${user}:pw@`) });
       for (let i = 0; i < 2; i++) {
-        const outcomes = [a, b].map((lease) => limited.renew(lease, soon()));
-        const [kept, refused]: PromiseSettledResult<string>[] = await Promise.allSettled(outcomes);
+        const outcomes: Promise<string>[] = [a, b].map((lease) => limited.renew(lease, soon()));
+        const settled: PromiseSettledResult<string>[] = await Promise.allSettled(outcomes);
+        const [kept, refused] = settled;
         assert.equal(kept?.status === "fulfilled" && kept.value, "renewed");
         assert.ok(refused?.status === "rejected" && /NOPERM/.test(refused.reason.message));
       }
