@@ -7,7 +7,6 @@ import { ProviderError } from "../../src/errors.ts";
 import { backend } from "../servers/backend.ts";
 import { etcdProgram, startEtcd } from "../servers/etcd.ts";
 import type { TestServer } from "../servers/server.ts";
-import { patience } from "../slowness.ts";
 import { lose, request, soon, win } from "./asking.ts";
 import { enableAuth, type Etcdctl } from "./etcd/auth.ts";
 import { newGroup } from "./etcd/support.ts";
@@ -80,7 +79,7 @@ authTest("a watch gets another token, when the cluster has forgotten its own", a
   await etcdctl("--user=root:root-secret", "auth", "disable");
   await etcdctl("auth", "enable");
   // A watch with an old token is denied, as one without the right to watch is.
-  await until("it is live again", () => look().catch(() => false), patience(8_000));
+  await until("it is live again", () => look().catch(() => false), 8_000);
 });
 
 authTest("a token that the cluster has forgotten is replaced within the call", async (_, as, etcdctl) => {

@@ -149,7 +149,7 @@ function testWatches(url: string): void {
     let why: unknown;
     watch.done.catch((error) => why = error);
     try {
-      await until("it is noticed", () => why !== undefined, patience(25_000));
+      await until("it is noticed", () => why !== undefined, 25_000);
     } finally {
       await server.faults.thaw();
     }

@@ -95,7 +95,8 @@ export async function startEtcdCluster(version: EtcdVersion = "3.5"): Promise<Et
       const added = { peerURLs: [`http://127.0.0.1:${peer}`], isLearner: true };
       // A cluster takes none before its members have known each other for five seconds.
       await until("a learner is taken", () => {
-        return ask(members[0]?.address ?? "", "cluster/member/add", added).then(() => true, () => false);
+        const adding = ask(members[0]?.address ?? "", "cluster/member/add", added);
+        return adding.then(() => true, (error) => /exists/i.test(String(error)));
       });
       const state = ["--initial-cluster-state", "existing"];
       const learner = await startMember("m3", own, peer, `${peers},m3=http://127.0.0.1:${peer}`, state);

@@ -315,6 +315,12 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "an inspection takes two clusters for one",
     "inspection",
     ["if (size <= 1)", "if (size >= 1)"],
+    inspection("addresses that lead elsewhere"),
+  ),
+  mutant(
+    "an inspection trusts any version",
+    "inspection",
+    ["  if (isAlone) return", "  if (isAlone || minor > 0) return"],
     inspection("what an old version risks"),
   ),
   mutant(
