@@ -5,9 +5,10 @@
  */
 
 import process from "node:process";
-import type { Logger } from "../src/logger.ts";
+import { type Logger, seldom } from "../src/logger.ts";
 import type { LeaderInfo } from "../src/provider.ts";
 import { redact } from "../src/redact.ts";
+import { type Clock, systemClock } from "../src/time/clock.ts";
 import { type Stream, writeOut } from "./streams.ts";
 
 /** Where results go. */
@@ -37,10 +38,19 @@ export function outputTo(stream: Stream, json: boolean): Output {
   };
 }
 
-/** Returns a logger to standard error that says nothing below `level`. Credentials never reach it. */
-export function logTo(stream: Stream, level: LogLevel, json: boolean): Logger {
+/**
+ * Returns a logger to standard error that says nothing below `level`. Credentials never reach it. A warning that comes
+ * again, as at each look while the backend is away, is written at most once a minute, with a count; at `debug` always.
+ */
+export function logTo(stream: Stream, level: LogLevel, json: boolean, clock: Clock = systemClock): Logger {
+  const counted = seldom(clock);
   const write = (at: LogLevel) => (message: string, properties: Record<string, unknown> = {}) => {
     if (LOG_LEVELS.indexOf(at) < LOG_LEVELS.indexOf(level)) return;
+    if (at === "warn" && level !== "debug") {
+      const again = counted(`${message}${listed(properties)}`);
+      if (again === null) return;
+      if (again > 0) properties = { ...properties, again };
+    }
     // Value by value: a secret that is looked for in the line as a whole has no end that is not JSON's, too, and a
     // fencing token has the name of a secret.
     const line = json

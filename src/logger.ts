@@ -80,28 +80,41 @@ interface Told {
 }
 
 /**
+ * Returns what tells a message that is to be written from one that is to be counted, by the text that makes it the
+ * same: each distinct one is written at once, and then at most once a minute. It answers how many were counted since,
+ * or null for one more of them.
+ */
+export function seldom(clock: Clock): (same: string) => number | null {
+  const told = new Map<string, Told>();
+  return (same) => {
+    const now = clock.monotonic();
+    const last = told.get(same);
+    if (last !== undefined && now - last.at < QUIET_MS) {
+      last.again++;
+      return null;
+    }
+    told.delete(same);
+    told.set(same, { at: now, again: 0 });
+    const [oldest] = told.keys();
+    if (told.size > REMEMBERED && oldest !== undefined) told.delete(oldest);
+    return last?.again ?? 0;
+  };
+}
+
+/**
  * Returns the logger of those who give none: warnings go to `console.warn`, each distinct one at once and then at most
  * once a minute with a count. Warnings are the same if message and error are, whatever the participant.
  */
 export function warningsTo(write: (text: string) => void, clock: Clock): Logger {
-  const told = new Map<string, Told>();
+  const counted = seldom(clock);
   return {
     debug() {},
     info() {},
     warn(message, { electionGroup, error } = {}) {
       const why = error === undefined ? "" : `: ${error instanceof Error ? error.message : error}`;
-      const key = `${message} ${electionGroup}${why}`;
-      const now = clock.monotonic();
-      const last = told.get(key);
-      if (last !== undefined && now - last.at < QUIET_MS) {
-        last.again++;
-        return;
-      }
-      told.delete(key);
-      told.set(key, { at: now, again: 0 });
-      const [oldest] = told.keys();
-      if (told.size > REMEMBERED && oldest !== undefined) told.delete(oldest);
-      const count = last !== undefined && last.again > 0 ? ` (${last.again} more times in between)` : "";
+      const again = counted(`${message} ${electionGroup}${why}`);
+      if (again === null) return;
+      const count = again > 0 ? ` (${again} more times in between)` : "";
       write(`@multilock/core: ${message} in election "${electionGroup}"${why}${count}`);
     },
   };

@@ -43,12 +43,14 @@ export function isFit(error: unknown): boolean {
 
 /** Returns true if the table was missing, or its schema. */
 export function isNoTable(error: unknown): boolean {
-  return [NO_TABLE, UNKNOWN_DATABASE].includes(errorNumber(error));
+  return errorNumber(error) === NO_TABLE || isNoSchema(error);
 }
 
-/** Returns true if the schema was missing. */
+/**
+ * Returns true if the schema was missing, as a statement says. That of the URL, which a login misses, is made by nobody.
+ */
 export function isNoSchema(error: unknown): boolean {
-  return errorNumber(error) === UNKNOWN_DATABASE;
+  return errorNumber(error) === UNKNOWN_DATABASE && error instanceof Error && "sql" in error && error.sql !== undefined;
 }
 
 /** Returns true if a row, or the table, stayed locked for longer than the statement would wait. */

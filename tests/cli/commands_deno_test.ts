@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { logTo } from "../../cli/output.ts";
+import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { CARDS } from "../../providers/catalog.ts";
 import { elect, eventually, start, temporary } from "./elect.ts";
 
@@ -142,6 +143,28 @@ const LOGGED: Record<string, unknown> = {
   error: new Error('Cannot use "Server=h;Password=s3cret": no'),
   gone: undefined,
 };
+
+Deno.test("logTo() writes a warning that comes again once a minute, with a count, and each other one at once", () => {
+  const clock = new VirtualClock();
+  const said: string[] = [];
+  const logger = logTo({ isTTY: false, write: (text) => said.push(text) > 0 }, "warn", false, clock);
+  const warn = (error: string, electionGroup = "a") => logger.warn("a look failed", { electionGroup, error });
+  for (let i = 0; i < 5; i++) warn("refused");
+  warn("refused", "b");
+  warn("denied");
+  warn("refused");
+  clock.jump(60_000);
+  warn("refused");
+  assert.deepEqual(said, [
+    "elect: warn: a look failed electionGroup=a error=refused\n",
+    "elect: warn: a look failed electionGroup=b error=refused\n",
+    "elect: warn: a look failed electionGroup=a error=denied\n",
+    "elect: warn: a look failed electionGroup=a error=refused again=5\n",
+  ]);
+  const all = logTo({ isTTY: false, write: (text) => said.push(text) > 0 }, "debug", false, clock);
+  for (let i = 0; i < 3; i++) all.warn("a look failed", {});
+  assert.equal(said.length, 7);
+});
 
 for (const json of [true, false]) {
   Deno.test(`logTo() hides secrets, and neither fencing tokens nor what ends a line${json ? " of JSON" : ""}`, () => {

@@ -322,6 +322,13 @@ export const MUTANTS: readonly ProviderMutant[] = [
     test: { file: COMMANDS, filter: "logTo" },
   },
   {
+    name: "a warning that comes again is written each time",
+    file: "cli/output.ts",
+    find: "if (again === null) return;",
+    replace: "",
+    test: { file: COMMANDS, filter: "logTo" },
+  },
+  {
     name: "the values in a log of JSON keep their secrets",
     file: "cli/output.ts",
     find: "toJson({ level: at, message, ...properties }, redact)",

@@ -259,6 +259,13 @@ const BY_TEST: Readonly<Record<string, readonly (readonly [string, string, strin
       "fails alone",
     ],
   ],
+  "tests/providers/mysql/refusals_test.ts": [
+    [
+      "a database that is not there has nobody in it",
+      ...[FAILURES, "&& error.sql !== undefined", ""] as const,
+      "user, password or database",
+    ],
+  ],
   "tests/providers/mysql/inspection_test.ts": [
     [
       "a right that is missing is not told from a table that is",
