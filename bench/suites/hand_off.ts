@@ -84,19 +84,17 @@ async function measure(
       await sleep(systemClock, cooldownMs + 200);
       const led = contenders.map((contender) => contender.led.length);
       const freed = contenders.flatMap((contender) => contender.freed).length;
-      const gone = contenders.map(({ released }) => released.length);
-      const before = gone.reduce((sum, each) => sum + each, 0);
-      await Promise.all(contenders.map((contender) => contender.handOver(cooldownMs)));
+      const before = contenders.flatMap(({ released }) => released).length;
+      // That one alone: the next could begin to lead before it reads the same line.
+      const leader = contenders.reduce((a, b) => (b.led.at(-1) ?? 0) > (a.led.at(-1) ?? 0) ? b : a);
+      await leader.handOver(cooldownMs);
       const next = await until("a hand-off", () => contenders.flatMap((one, i) => one.led.slice(led[i]))[0]);
       const [steps = []] = contenders.flatMap((one, i) => one.steps.slice(led[i]));
       const released = await until("its release", () => {
         const all = contenders.flatMap((contender) => contender.released).sort((a, b) => a - b);
         return all.length > before ? all.at(before) : undefined;
       });
-      const isSame = contenders.some((one, i) =>
-        one.led.length > Number(led[i]) && one.released.length > Number(gone[i])
-      );
-      if (each === 1 && isSame) throw new Error("Cannot measure: whoever led before leads again");
+      if (each === 1 && leader.led.at(-1) === next) throw new Error("Cannot measure: whoever led before leads again");
       times.push(next - released);
       const [answered = NaN, asked = NaN] = await until("its answer", () => {
         const all = contenders.flatMap((contender) => contender.freed).sort(([a = 0], [b = 0]) => a - b);
