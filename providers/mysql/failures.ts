@@ -47,7 +47,7 @@ export function isNoTable(error: unknown): boolean {
 }
 
 /**
- * Returns true if the schema was missing, as a statement says. That of the URL, which a login misses, is made by nobody.
+ * Returns true if the schema was missing, as a statement says. That of the URL, which a login misses, nobody makes.
  */
 export function isNoSchema(error: unknown): boolean {
   return errorNumber(error) === UNKNOWN_DATABASE && error instanceof Error && "sql" in error && error.sql !== undefined;
