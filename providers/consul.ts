@@ -18,9 +18,9 @@
  * - **Round trips**: `acquire` one if this provider has seen the lease free, by a hint for example, else two; lost, one
  *   or two. The first one of a provider also creates its session. Waiting and losing write nothing.
  *
- * Up to 64 groups of a provider are watched at a time, each by a blocking query of its own: one query on the prefix
- * would bring every record with every heartbeat of every group. The 65th waits until one of them ends, and polls
- * meanwhile.
+ * Up to 64 groups of a provider are watched at a time, each by one blocking query for all who wait for it: one query on
+ * the prefix would bring every record with every heartbeat of every group. The 65th waits until one of them ends, and
+ * polls meanwhile.
  *
  * @module
  */
@@ -34,6 +34,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   Inspection,
   LeaderInfo,
   Lease,
@@ -52,7 +53,9 @@ import { operationsOn } from "./consul/operations.ts";
 import { Pace } from "./consul/pace.ts";
 import { Sessions } from "./consul/sessions.ts";
 import { type ConsulFetch, openTransport } from "./consul/transport.ts";
+import { Watches } from "./consul/watch.ts";
 import { Gate } from "./kit/gate.ts";
+import { TELL_RENEWALS_BELOW_MS } from "./kit/hint_stream.ts";
 import { JoinedRenewals } from "./kit/joined_renewals.ts";
 import { checkOptions } from "./kit/parameters.ts";
 
@@ -127,7 +130,8 @@ class ConsulProvider implements Provider {
     durability: "Leases and tokens are in Consul's Raft log, on the disks of a majority of its servers.",
   };
   readonly #parts: ConsulParts;
-  readonly #watches = new Gate(MAX_WATCHES);
+  readonly #queries = new Gate(MAX_WATCHES);
+  readonly #watches = new Watches((electionGroup, signal) => this.#follow(electionGroup, signal));
 
   readonly #renewals = new JoinedRenewals();
 
@@ -199,24 +203,31 @@ class ConsulProvider implements Provider {
     });
   }
 
+  watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<Hint> {
+    return this.#watches.watch(electionGroup, signal);
+  }
+
   /**
    * Blocks on the key, and so sees every heartbeat: that tells `acquire` for how long the record has stood still. Hints
-   * when the lease is free or another term has it.
+   * when the lease is free or another term has it, and where it is short, when it was renewed.
    */
-  async *watch(electionGroup: string, { signal }: CallOptions): AsyncIterable<void> {
+  async *#follow(electionGroup: string, signal: AbortSignal): AsyncIterable<Hint> {
     let leave = () => {};
     try {
-      leave = await this.#watches.enter(signal);
+      leave = await this.#queries.enter(signal);
       const pace = new Pace(this.#parts.clock);
       for (let seen = ""; !signal.aborted;) {
         await pace.turn(signal);
         const after = (key: GroupKey) => key.lookAfter(pace.index);
         const { look, next, isLate } = await this.#callGroup("watch", electionGroup, signal, after);
         pace.note(next, isLate);
-        const state = look.session === "" ? `free since ${look.index}` : look.record?.termId ?? look.session;
-        if (state === seen) continue;
+        const { session, record } = look;
+        const state = session === "" ? `free since ${look.index}` : record?.termId ?? session;
+        const leader = session === "" || record === null ? null : this.#parts.looks.describe(look);
+        const isShort = record !== null && record.heartbeatTimeout < TELL_RENEWALS_BELOW_MS;
+        if (state !== seen) yield leader ? { leader } : {};
+        else if (leader && isShort) yield { renewed: leader };
         seen = state;
-        yield;
       }
     } catch (error) {
       if (!signal.aborted) throw error;

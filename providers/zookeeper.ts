@@ -43,6 +43,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Hint,
   Inspection,
   LeaderInfo,
   Lease,
@@ -192,7 +193,7 @@ class ZooKeeperProvider implements Provider {
     });
   }
 
-  async *watch(electionGroup: string, { signal, participantId }: WatchOptions): AsyncIterable<void> {
+  async *watch(electionGroup: string, { signal, participantId }: WatchOptions): AsyncIterable<Hint> {
     try {
       yield* this.#queue.watch(electionGroup, participantId, () => this.#sessions.any(), signal);
     } catch (error) {

@@ -8,7 +8,7 @@ import { setImmediate } from "node:timers/promises";
 import { permanently } from "../../src/call.ts";
 import type { Hint } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
-import { HintStream } from "../kit/hint_stream.ts";
+import { HintStream, TELL_RENEWALS_BELOW_MS } from "../kit/hint_stream.ts";
 import type { ApiClient } from "./client.ts";
 import { pathOf } from "./group_lease.ts";
 import type { LeaseObject } from "./lease_object.ts";
@@ -218,8 +218,12 @@ export class LeaseWatch {
     const state = look.holder === "" ? `free since ${resourceVersion}` : look.term?.termId ?? `held by ${look.holder}`;
     // At the beginning a stream shows what is there, which may have been given back long ago.
     const transferTo = type === "MODIFIED" ? look.transferTo : "";
+    const leader = this.#parts.looks.describe(look) ?? undefined;
+    const isShort = (this.#parts.looks.leaseOf(look) ?? Infinity) < TELL_RENEWALS_BELOW_MS;
+    const news: Hint = leader ? { leader } : transferTo === "" ? {} : { transferTo };
     for (const follower of followers) {
-      if (follower.state !== state) follower.hints.push(transferTo === "" ? {} : { transferTo });
+      if (follower.state !== state) follower.hints.push(news);
+      else if (leader && isShort) follower.hints.push({ renewed: leader });
       follower.state = state;
     }
   }

@@ -20,6 +20,7 @@
  */
 
 import { abortable } from "../../src/call.ts";
+import type { Hint, LeaderInfo } from "../../src/provider.ts";
 import type { Clock } from "../../src/time/clock.ts";
 import { inOrder } from "./latch.ts";
 import { type LatchNode, latchNode } from "./latch_node.ts";
@@ -28,10 +29,10 @@ import { noteReaction, patienceFor, type Place, placeOf } from "./place.ts";
 import { ErrorCode, exists, getChildren, getData, isError, type Operation } from "./protocol.ts";
 
 /**
- * The finding of a look at the queue: that the lease may be free; who holds it, in words that change with the holder;
- * that it has to look again, since a node was gone.
+ * The finding of a look at the queue: that the lease may be free; who holds it, in words that change with the holder,
+ * and as others see it where that was read; that it has to look again, since a node was gone.
  */
-type Finding = "free" | "gone" | { readonly heldBy: string };
+type Finding = "free" | "gone" | { readonly heldBy: string; readonly leader?: LeaderInfo | null };
 
 /** Participants that were answered *held* and never watch are forgotten beyond this number. */
 const MAX_REMEMBERED = 100_000;
@@ -119,14 +120,15 @@ export class LatchQueue {
   }
 
   /**
-   * Yields when the lease may be free: to a participant when it is first, to an observer when the first has changed.
+   * Yields when the lease may be free: to a participant when it is first, or who leads, when that has changed; to an
+   * observer when the first has changed.
    */
   async *watch(
     group: string,
     participantId: string | undefined,
     anySession: () => LatchSession,
     signal: AbortSignal,
-  ): AsyncIterable<void> {
+  ): AsyncIterable<Hint> {
     const place = participantId === undefined ? null : this.#placeOf(group, participantId);
     if (place !== null) place.watches++;
     let attachedTo: LatchSession | undefined;
@@ -152,8 +154,10 @@ export class LatchQueue {
           [attachedTo, attachments] = [session, times];
           if (finding === "free" || finding.heldBy !== heldBy || isFirst) {
             heldBy = finding === "free" ? null : finding.heldBy;
-            if (place !== null) place.hintedAt ??= this.#clock.monotonic();
-            yield;
+            const leader = finding === "free" ? null : finding.leader;
+            // Nobody asks for the lease who is told that another has it.
+            if (place !== null && !leader) place.hintedAt ??= this.#clock.monotonic();
+            yield leader ? { leader } : {};
           }
           await change.promise;
         } catch (error) {
@@ -184,7 +188,7 @@ export class LatchQueue {
     const path = node?.created?.path;
     if (node === null || path === undefined) return "gone";
     const head = await session.head(node, signal, changed);
-    if (head) return { heldBy: `${head.name} ${head.leader?.termId ?? ""}` };
+    if (head) return { heldBy: `${head.name} ${head.leader?.termId ?? ""}`, leader: head.leader };
     if (head === undefined || !(await isThere(session, getData(path, true), changed, signal))) {
       if (place.node === node) place.node = null;
       return "gone";

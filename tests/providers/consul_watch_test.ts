@@ -11,7 +11,10 @@ import { VirtualClock } from "../../testing/virtual_clock.ts";
 import { Proxy } from "../chaos/proxy.ts";
 import { backend } from "../servers/backend.ts";
 import { ask, newGroup, Opened, Post, request, soon, Watch, win } from "./consul/fixture.ts";
+import { consulProvider } from "../../providers/consul.ts";
+import { patience } from "../slowness.ts";
 import { until } from "../until.ts";
+import { checkIdle } from "./idle.ts";
 
 test("a record under an index that was seen before is another one, after a snapshot was restored", async () => {
   const clock = new VirtualClock();
@@ -78,6 +81,30 @@ function testServer(url: string): void {
       await watch.end();
     });
   }
+
+  test("watch() of one group takes one query, however many wait, and tells all of them who leads", async () => {
+    const post = new Post();
+    const [leader, follower] = [opened.open(), opened.open({ fetch: post.fetch })];
+    const lease = await win(leader, request(newGroup(), { heartbeatTimeout: 60_000 }));
+    const watches = Array.from({ length: 20 }, () => new Watch(follower, lease.electionGroup));
+    await until("all are live", () => watches.every(({ hints }) => hints >= 1));
+    assert.ok(post.count("index=") <= 2, `${post.count("index=")} queries`);
+    await leader.release(lease, soon());
+    const next = await win(leader, request(lease.electionGroup, { heartbeatTimeout: 60_000, metadata: { a: "1" } }));
+    await until("all know", () => watches.every(({ last }) => last?.leader?.termId === next.termId));
+    const seen = await follower.read(lease.electionGroup, soon());
+    assert.deepEqual({ ...watches[0]?.last?.leader, expiresIn: 0 }, { ...seen, expiresIn: 0 });
+    await Promise.all(watches.map((watch) => watch.end()));
+    await leader.release(next, soon());
+    // The last to leave has ended it, and the next begins anew.
+    const again = new Watch(follower, lease.electionGroup);
+    await until("it is live", () => again.hints === 1);
+    await again.end();
+  });
+
+  test("a follower sends 72 requests a minute with a lease of 3 s: a query for each heartbeat, and its looks", {
+    timeout: patience(60_000),
+  }, () => checkIdle(url, (url) => consulProvider({ url }), { leader: 90, follower: 75 }));
 
   test("watch() looks ten times a second at most, when the index grows all the time", async () => {
     const post = new Post();

@@ -10,7 +10,10 @@ import { backend } from "../servers/backend.ts";
 import { lose, request, soon, win } from "./asking.ts";
 import { Hand, microTime, newGroup, Opened, type Post, Watch } from "./kubernetes/fixture.ts";
 import { MovingClock } from "./standing_record.ts";
+import { kubernetesProvider } from "../../providers/kubernetes.ts";
+import { patience } from "../slowness.ts";
 import { until } from "../until.ts";
+import { checkIdle } from "./idle.ts";
 
 const server = backend("kubernetes");
 if (server !== null) testServer(server.url);
@@ -242,6 +245,31 @@ function testServer(url: string): void {
     assert.match(String(watch.failure), /the API server does not answer/);
     await watch.end();
   });
+
+  test("those who wait are told who leads, and of heartbeats where the lease is short", async () => {
+    const [leader, follower] = [opened.open(), opened.open()];
+    const first = await win(leader, request(newGroup(), { heartbeatTimeout: 3_000 }));
+    const { electionGroup } = first;
+    const watch = new Watch(follower, electionGroup);
+    await until("it is live", () => watch.hints > 0);
+    await until("a heartbeat is told", async () => {
+      await leader.renew(first, soon());
+      return watch.last?.renewed?.termId === first.termId;
+    });
+    await leader.release(first, soon());
+    const next = await win(leader, request(electionGroup, { heartbeatTimeout: 60_000, metadata: { a: "1" } }));
+    await until("the next is told", () => watch.last?.leader?.termId === next.termId);
+    const seen = await follower.read(electionGroup, soon());
+    assert.deepEqual({ ...watch.last?.leader, expiresIn: 0 }, { ...seen, expiresIn: 0 });
+    await watch.end();
+    await leader.release(next, soon());
+  });
+
+  test(
+    "a follower costs 12 requests a minute, a leader 60, with a lease of 3 s",
+    { timeout: patience(60_000) },
+    () => checkIdle(url, (url) => kubernetesProvider({ url })),
+  );
 
   test("a leader that has died breaks no watch: it is made again, and goes on", async () => {
     const [post, leader] = [opened.post(), opened.open()];

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { type ConsulFetch, type ConsulOptions, consulProvider } from "../../../providers/consul.ts";
-import type { AcquireRequest, Lease, Provider } from "../../../src/provider.ts";
+import type { AcquireRequest, Hint, Lease, Provider } from "../../../src/provider.ts";
 
 /** The limit of a call that must not take long. */
 export const soon = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(20_000) });
@@ -81,12 +81,16 @@ export class Post {
 /** A watch that goes on until it is ended, and its hints. */
 export class Watch {
   hints = 0;
+  last: Hint | null = null;
   readonly #stop = new AbortController();
   readonly done: Promise<void>;
 
   constructor(provider: Provider, electionGroup: string) {
     this.done = (async () => {
-      for await (const _ of provider.watch?.(electionGroup, { signal: this.#stop.signal }) ?? []) this.hints++;
+      for await (const hint of provider.watch?.(electionGroup, { signal: this.#stop.signal }) ?? []) {
+        this.hints++;
+        this.last = hint ?? null;
+      }
     })();
     this.done.catch(() => {});
   }

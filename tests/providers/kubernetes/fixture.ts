@@ -8,7 +8,7 @@ import { type KubernetesOptions, kubernetesProvider, type KubernetesRequest } fr
 import { nameOf } from "../../../providers/kubernetes/names.ts";
 import { parseKubernetesUrl } from "../../../providers/kubernetes/target.ts";
 import { sleep, systemClock } from "../../../src/time/clock.ts";
-import type { Provider } from "../../../src/provider.ts";
+import type { Hint, Provider } from "../../../src/provider.ts";
 import { soon } from "../asking.ts";
 
 export const newGroup = (): string => `group-${crypto.randomUUID()}`;
@@ -96,6 +96,7 @@ function answerOf({ status, headers = {}, body = "" }: MadeUp): Awaited<ReturnTy
 /** A watch that goes on until it is ended, and its hints. */
 export class Watch {
   hints = 0;
+  last: Hint | null = null;
   failure: unknown = null;
   readonly #stop = new AbortController();
   readonly #done: Promise<void>;
@@ -103,7 +104,10 @@ export class Watch {
   constructor(provider: Provider, electionGroup: string) {
     this.#done = (async () => {
       try {
-        for await (const _ of provider.watch?.(electionGroup, { signal: this.#stop.signal }) ?? []) this.hints++;
+        for await (const hint of provider.watch?.(electionGroup, { signal: this.#stop.signal }) ?? []) {
+          this.hints++;
+          this.last = hint ?? null;
+        }
       } catch (error) {
         this.failure = error;
       }
