@@ -7,7 +7,7 @@
 import { redact } from "../../src/redact.ts";
 import { refuseUnknown } from "../../src/spelling.ts";
 import { readParameters } from "../kit/parameters.ts";
-import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
+import { checkTlsSettings, TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 
 /** The container, before any driver is loaded. */
 export interface AzureTarget {
@@ -132,9 +132,7 @@ function build(
     throw refuse("it needs an account key, a shared access signature, or a client that has other credentials");
   }
   if (value !== undefined && !/^[A-Za-z0-9+/]+={0,2}$/.test(value)) throw refuse("its account key is not base64");
-  const [certificate] = Object.keys(tls);
-  if (certificate !== undefined && !/^https:/i.test(root)) throw refuse(`the setting "${certificate}" needs https`);
-  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
+  checkTlsSettings(tls, /^https:/i.test(root) ? null : "https", refuse);
   return {
     url: `${root}/${container}${value === undefined ? signature : ""}`,
     prefix: prefix.map((part) => `${part}/`).join(""),

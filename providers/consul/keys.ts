@@ -6,7 +6,7 @@
 
 import { redact } from "../../src/redact.ts";
 import { readParameters } from "../kit/parameters.ts";
-import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
+import { checkTlsSettings, TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 
 /** Names the key of each group: `PREFIX/GROUP/.lock`, as `consul lock PREFIX/GROUP` does. */
 export class Keys {
@@ -61,9 +61,7 @@ export function parseConsulUrl(text: string): ConsulUrl {
   if (url === null || url.hostname === "") throw refuse("it must name a host");
   const settings = readParameters("consul", url.searchParams, { token: "text", dc: "text", ...TLS_PARAMETERS });
   const { token, dc, ...tls } = settings;
-  const [certificate] = Object.keys(tls);
-  if (certificate !== undefined && !isSecure) throw refuse(`the setting "${certificate}" needs consul+https://`);
-  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
+  checkTlsSettings(tls, isSecure ? null : "consul+https://", refuse);
   if (url.hash !== "") throw refuse('a "#" in it must be written as %23');
   const password = decodeURIComponent(url.password) || undefined;
   if (token !== undefined && password !== undefined) throw refuse("it gives a token twice");

@@ -6,7 +6,7 @@
 
 import { redact } from "../../src/redact.ts";
 import { readParameters } from "../kit/parameters.ts";
-import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
+import { checkTlsSettings, TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 
 /** A user and the password. */
 export interface Credentials {
@@ -42,11 +42,7 @@ export function parseTarget(url: string): EtcdTarget {
   // Most likely a password that was not encoded: what follows would name a part of it.
   if (`${path}${query}`.includes("@")) throw refuse("a slash, ? or @ in a password or prefix must be percent-encoded");
   const tls = readParameters("etcd", new URLSearchParams(query), TLS_PARAMETERS);
-  const [needsTls] = Object.keys(tls);
-  if (secure === undefined && needsTls !== undefined) {
-    throw refuse(`the setting "${needsTls}" is for TLS, which etcd+https: stands for`);
-  }
-  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
+  checkTlsSettings(tls, secure === undefined ? "etcd+https:" : null, refuse);
   const origins = hosts.split(",").map((host) => originOf(secure === undefined ? "http" : "https", host, refuse));
   return {
     origins,

@@ -35,6 +35,18 @@ export interface TlsSettings {
 }
 
 /**
+ * Checks the settings for TLS of a URL.
+ *
+ * @param needed the scheme that they need, for a URL that has another one; null for one that has it
+ * @throws {TypeError} of `refuse`, if there are any without that scheme, or a certificate without its key
+ */
+export function checkTlsSettings(tls: TlsFiles, needed: string | null, refuse: (why: string) => Error): void {
+  const [setting] = Object.keys(tls);
+  if (needed !== null && setting !== undefined) throw refuse(`the setting "${setting}" needs ${needed}`);
+  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
+}
+
+/**
  * Reads the files. Call it for each new connection: certificates are replaced while a process runs.
  *
  * @throws {TypeError} if a certificate comes without its key, or the other way round

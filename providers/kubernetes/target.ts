@@ -9,7 +9,7 @@ import process from "node:process";
 import { permanently } from "../../src/call.ts";
 import { redact } from "../../src/redact.ts";
 import { readParameters } from "../kit/parameters.ts";
-import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
+import { checkTlsSettings, TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 
 /** The files of a service account, as every pod has them. */
 const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -56,7 +56,7 @@ export function parseKubernetesUrl(
       tls: null,
     };
   }
-  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
+  checkTlsSettings(tls, null, refuse);
   if (url.hostname !== "") {
     return {
       origin: `https://${url.hostname}:${url.port || PORT}`,

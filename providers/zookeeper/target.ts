@@ -6,7 +6,7 @@
 
 import { redact } from "../../src/redact.ts";
 import { readParameters } from "../kit/parameters.ts";
-import { TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
+import { checkTlsSettings, TLS_PARAMETERS, type TlsFiles } from "../kit/tls_files.ts";
 import type { Server } from "./endpoints.ts";
 
 /** The parts of a URL. */
@@ -46,11 +46,7 @@ export function parseTarget(url: string): ZooKeeperTarget {
     sessionTimeout: "duration",
     ...TLS_PARAMETERS,
   });
-  const [needsTls] = Object.keys(tls);
-  if (secure === undefined && needsTls !== undefined) {
-    throw refuse(`the setting "${needsTls}" is for TLS, which zookeeper+tls: stands for`);
-  }
-  if ((tls.cert === undefined) !== (tls.key === undefined)) throw refuse("cert and key must be given together");
+  checkTlsSettings(tls, secure === undefined ? "zookeeper+tls:" : null, refuse);
   if (user !== undefined && !/^[^:]+:./.test(user)) throw refuse("credentials must be user:password");
   const port = secure === undefined ? DEFAULT_PORT : DEFAULT_TLS_PORT;
   return {

@@ -66,7 +66,7 @@ test("zookeeperProvider() throws, when its URL or a setting is not usable, and t
   );
   assert.throws(
     () => zookeeperProvider({ url: "zookeeper://a?ca=x" }),
-    /"ca" is for TLS, which zookeeper\+tls: stands for/,
+    /"ca" needs zookeeper\+tls:/,
   );
   const misspelt: Record<string, unknown> = { url: "zookeeper://u:secret@a", sesionTimeout: 20_000 };
   assert.throws(

@@ -308,8 +308,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "a setting for TLS is ignored where there is none",
     file: inFile("target"),
-    find: "if (secure === undefined && needsTls !== undefined) {",
-    replace: "if (secure === undefined && needsTls === null) {",
+    find: "checkTlsSettings(tls, secure === undefined ?",
+    replace: "checkTlsSettings(tls, secure === null ?",
     test: main("is not usable, and tells no password"),
   },
   {
