@@ -3,6 +3,7 @@ import { ZooKeeperClient } from "../../providers/zookeeper/client.ts";
 import { check, create, exists, multi, OPEN_ACL, remove } from "../../providers/zookeeper/protocol.ts";
 import { parseTarget } from "../../providers/zookeeper/target.ts";
 import { systemClock } from "../../src/time/clock.ts";
+import { askServer } from "../../tests/servers/zookeeper.ts";
 import { type BenchBackend, unbounded } from "../backend.ts";
 
 const EPHEMERAL = 1;
@@ -24,6 +25,12 @@ export async function open(url: string): Promise<BenchBackend> {
       acquireLost: () => call(exists(path)),
       heartbeat: () => call(multi([check(path)])),
       release: () => call(remove(path)),
+    },
+    async version() {
+      const [{ port = 0 } = {}] = servers;
+      // The protocol does not tell; this word every server answers.
+      const [, version = ""] = /version: ([^-,\s]+)/.exec(await askServer(port, "srvr")) ?? [];
+      return `ZooKeeper ${version}`;
     },
     heartbeatTimeout: 15_000,
     async close() {
