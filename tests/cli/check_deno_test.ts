@@ -4,23 +4,7 @@ import assert from "node:assert/strict";
 import { judgeClock, judgeRoundTrip } from "../../cli/check/judgement.ts";
 import { resolveOptions } from "../../src/options.ts";
 import { elect, temporary } from "./elect.ts";
-
-const core = new URL("../../mod.ts", import.meta.url);
-
-/** A module that registers `odd:`, whose provider does as `methods` say, else as memory does. */
-function module(methods: string): string {
-  return `import { openProvider, registerProvider } from "${core}";
-registerProvider({ name: "odd", protocols: ["odd:"], open: async () => {
-  const memory = await openProvider("memory:odd-" + Deno.pid);
-  return Object.assign({
-    name: "odd",
-    capabilities: { ...memory.capabilities, timeAuthority: "server" },
-    [Symbol.asyncDispose]: () => memory[Symbol.asyncDispose](),
-  }, Object.fromEntries(["acquire", "renew", "release", "read", "watch", "groups", "healthCheck"].map((name) =>
-    [name, (...args) => memory[name](...args)])), { ${methods} });
-} });
-`;
-}
+import { oddProvider } from "./odd_provider.ts";
 
 interface Report {
   readonly version: string | null;
@@ -30,7 +14,7 @@ interface Report {
 
 async function check(methods: string, ...flags: string[]): Promise<{ code: number; report: Report; text: string }> {
   await using place = await temporary();
-  await Deno.writeTextFile(`${place.path}/odd.ts`, module(methods));
+  await Deno.writeTextFile(`${place.path}/odd.ts`, oddProvider(methods));
   const args = ["check", "--import", `${place.path}/odd.ts`, "--provider", "odd:", ...flags];
   const { code, stdout } = await elect([...args, "--json"]);
   const report: Report = JSON.parse(stdout);
@@ -78,7 +62,7 @@ Deno.test("elect check exits 69 when the backend is not fit, and says what the b
   assert.match(text, /^error {4}health: not fit\nerror {4}privilege: lacking\n {9}remedy: grant it$/m);
   await using place = await temporary();
   for (const methods of [sick, `${sick}, ${saying("ok")}`, `${sick}, inspect: () => Promise.reject(new Error("no"))`]) {
-    await Deno.writeTextFile(`${place.path}/odd.ts`, module(methods));
+    await Deno.writeTextFile(`${place.path}/odd.ts`, oddProvider(methods));
     const told = await elect(["check", "--import", `${place.path}/odd.ts`, "--provider", "odd:"]);
     assert.ok(told.code !== 0);
     assert.equal(told.stdout, "");

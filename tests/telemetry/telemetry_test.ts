@@ -56,6 +56,32 @@ test("stats() shows a slow backend in what is left of the term, long before the 
   await stage.finish(actor.election.stop());
 });
 
+test("a term begins with nothing of the validity of the one before", async () => {
+  const stage = new Stage();
+  const actor = stage.actor("a");
+  const { election } = actor;
+  await stage.start(actor);
+  await stage.during(20_000, () => {});
+  await stage.finish(election.releaseLeadership({ cooldown: 0 }));
+  await stage.finish(election.waitForLeadership());
+  const { begun, validity } = election.stats();
+  assert.deepEqual([begun, validity.remaining, validity.last], [2, null, null]);
+  assert.ok(validity.smallest !== null, "that of all terms stays");
+  await stage.finish(election.stop());
+});
+
+test("a call that nobody waits for any more is no failure", async () => {
+  const stage = new Stage();
+  const actor = stage.actor("a");
+  await stage.start(actor);
+  actor.provider.faults.renew = { hang: true };
+  await stage.during(6_000, () => {});
+  await stage.finish(actor.election.stop());
+  assert.equal(actor.provider.calls.filter((each) => each === "renew").length, 1);
+  const { renewals, providerErrors } = actor.election.stats();
+  assert.deepEqual([renewals, providerErrors.renew], [{ renewed: 0, lost: 0, failed: 0 }, undefined]);
+});
+
 test("stats() counts the time without a leader from when the lease of a crashed one has expired", async () => {
   const stage = new Stage();
   const crashed = await stage.store.acquire({

@@ -42,6 +42,10 @@ const HOSTILE: readonly Hostile[] = [
 export class Load implements Disposable {
   /** How many bytes each reader of events has received. */
   readonly received: number[] = [];
+  /** The status of the answer to each of them; undefined before there is one. */
+  readonly answers: (number | undefined)[] = [];
+  /** How many of them are cut off. */
+  cut = 0;
   /** How requests of each kind ended, and how many did so. */
   readonly endings = new Map<string, Map<Ending, number>>();
   /** How many connections were opened. */
@@ -57,9 +61,14 @@ export class Load implements Disposable {
   read(group: string, count: number): void {
     for (let each = 0; each < count; each++) {
       const at = this.received.push(0) - 1;
+      this.answers.push(undefined);
       const socket = this.#open();
       socket.write(`GET /v1/elections/${group}/changes ${AT}\r\n`);
-      socket.on("data", (bytes) => this.received[at] = (this.received[at] ?? 0) + bytes.length);
+      socket.on("data", (bytes) => {
+        this.answers[at] ??= Number(/^HTTP\/1\.1 (\d{3})/.exec(bytes.toString())?.[1]);
+        this.received[at] = (this.received[at] ?? 0) + bytes.length;
+      });
+      socket.on("close", () => this.cut++);
     }
   }
 
