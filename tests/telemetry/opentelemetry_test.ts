@@ -100,19 +100,21 @@ test("gauges have what an election is when they are collected, and nothing once 
   const telemetry = new OpenTelemetry(api);
   let token: bigint | null = 7n;
   const leads = telemetry.meter(attributes, () => ({ leads: true, token, remaining: 8.4, limit: 13.5 }));
-  const watches = { leads: false, token: null, remaining: null, limit: 13.5 };
-  const follows = telemetry.meter({ group: "h", provider: "p" }, () => watches);
+  let known: bigint | null = 6n;
+  const watches = () => ({ leads: false, token: known, remaining: null, limit: 13.5 });
+  const follows = telemetry.meter({ group: "h", provider: "p" }, watches);
   assert.equal(api.callbacks.size, 1);
   const name = (suffix: string) => `multilock.election.${suffix}`;
   const limits = [[name("validity.limit"), 13.5, "g"], [name("validity.limit"), 13.5, "h"]];
   assert.deepEqual(api.observe(), [
     [name("is_leader"), 0, "h"],
     [name("is_leader"), 1, "g"],
+    [name("term.token"), 6, "h"],
     [name("term.token"), 7, "g"],
     ...limits,
     [name("validity.remaining"), 8.4, "g"],
   ]);
-  token = null;
+  token = known = null;
   assert.ok(api.observe().every(([each]) => each !== name("term.token")));
   leads.close();
   assert.deepEqual(api.observe().map(([, , group]) => group), ["h", "h"]);

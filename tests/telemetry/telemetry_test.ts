@@ -53,6 +53,7 @@ test("stats() shows a slow backend in what is left of the term, long before the 
   assert.ok(renewals.failed > 0 && providerErrors.renew === renewals.failed);
   assert.ok((validity.remaining ?? Infinity) < before - 3, `${validity.remaining} after ${before}`);
   assert.ok((validity.last ?? 0) > (validity.remaining ?? Infinity));
+  assert.equal(validity.smallest, validity.remaining);
   await stage.finish(actor.election.stop());
 });
 

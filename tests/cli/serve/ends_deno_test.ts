@@ -1,6 +1,8 @@
 /** `elect serve` while a backend is sick, while it ends, and at its limits. */
 
 import assert from "node:assert/strict";
+import { request } from "node:http";
+import { connect } from "node:net";
 import { eventually, temporary } from "../elect.ts";
 import { oddProvider } from "../odd_provider.ts";
 import { Described } from "./described.ts";
@@ -96,12 +98,47 @@ Deno.test("elect serve lets no other origin read, and has nothing cached or gues
       assert.match(own("content-security-policy") ?? "", /^default-src 'none'/, path);
     }
   }
+  const foreign = await new Promise<number | undefined>((resolve, reject) => {
+    const asked = request(`${serving.url}/v1/elections`, { headers: { host: "evil.example" } }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    asked.on("error", reject);
+    asked.end();
+  });
+  assert.equal(foreign, 421);
   const preflight = await fetch(`${serving.url}/v1/elections/nightly/release`, {
     method: "OPTIONS",
     headers: { origin: "https://evil.example", "access-control-request-method": "POST" },
   });
   await preflight.body?.cancel();
   assert.deepEqual([preflight.status, preflight.headers.get("access-control-allow-methods")], [405, null]);
+});
+
+Deno.test("elect serve cuts off a reader that does not read, and everybody else hears of each heartbeat", async () => {
+  // Every event has 60 KiB of metadata, so that what the kernel keeps for a socket is soon full.
+  const metadata = Array.from({ length: 15 }, (_, each) => ["--metadata", `m${each}=${"x".repeat(4_000)}`]).flat();
+  const timing = ["--heartbeat-timeout", "10s", "--heartbeat-interval", "20ms"];
+  await using serving = await startServing(["nightly", ...metadata, ...timing], { env: { ELECT_PROVIDER: "memory:" } });
+  await eventually(async () => await status(`${serving.url}/leaderz`) === 200, "a leader");
+  await using reads = new EventReader(`${serving.url}/v1/elections/nightly/changes`);
+  const sleeper = connect(Number(new URL(serving.url).port), "127.0.0.1");
+  let [received, isCut] = [0, false];
+  sleeper.on("error", () => {});
+  sleeper.on("close", () => isCut = true);
+  sleeper.write("GET /v1/elections/nightly/changes HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const metrics = async () => await (await fetch(`${serving.url}/metrics`)).text();
+  await eventually(
+    async () => /^multilock_serve_dropped_readers\{.*\} 1$/m.test(await metrics()),
+    "that it is dropped",
+  );
+  const heard = () => reads.events.length;
+  const before = heard();
+  await eventually(() => heard() > before + 20, "heartbeats");
+  assert.ok(!reads.isOver);
+  assert.match(await metrics(), /^multilock_election_is_leader\{.*\} 1$/m);
+  sleeper.on("data", (bytes) => received += bytes.length);
+  await eventually(() => isCut, () => `that its connection is closed, after ${received} bytes`);
 });
 
 Deno.test("elect serve has a thousand streams and 1,200 connections, and none beyond", async () => {

@@ -4,10 +4,66 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EventStream } from "../../../cli/serve/event_stream.ts";
 import { ServedElection } from "../../../cli/serve/served_election.ts";
-import { LeaderElection } from "../../../mod.ts";
+import { LeaderElection, type LeaderInfo, type LeadershipChange } from "../../../mod.ts";
 import { memoryProvider } from "../../../providers/memory.ts";
 import { resolveOptions } from "../../../src/options.ts";
 import { until } from "../../until.ts";
+
+test("a lease that is renewed while nobody asks is not said to have expired when it is given back", async () => {
+  // An election that looks once, as one does that waits for the lease to run out.
+  const leader: LeaderInfo = {
+    leaderId: "a",
+    termId: "t",
+    token: 1n,
+    leadershipAcquiredAt: new Date(),
+    lastHeartbeat: null,
+    metadata: {},
+    expiresIn: 2_500,
+  };
+  const began = Date.now();
+  let [looks, tell] = [0, (_change: LeadershipChange | null) => {}];
+  const election = {
+    electionGroup: "g",
+    participantId: "own",
+    isLeader: false,
+    term: null,
+    get status() {
+      const expiresIn = 2_500 - (Date.now() - began);
+      return { role: "follower", currentLeader: expiresIn > 0 ? { ...leader, expiresIn } : null, lastError: null };
+    },
+    start: () => Promise.resolve(),
+    stop: () => Promise.resolve(tell(null)),
+    getCurrentLeader: () => Promise.resolve(++looks > 0 ? leader : null),
+    async *changes() {
+      for (;;) {
+        const change = await new Promise<LeadershipChange | null>((resolve) => tell = resolve);
+        if (change === null) return;
+        yield change;
+      }
+    },
+  } as unknown as LeaderElection;
+  const all = new EventStream();
+  const config = resolveOptions({ electionGroup: "g" });
+  const served = new ServedElection(election, config, memoryProvider({ name: "renewed" }), all);
+  try {
+    await served.start();
+    await until("looks, after what the election saw has run out", () => Date.now() - began > 2_600 && looks >= 3);
+    tell({
+      type: "changed",
+      at: new Date(),
+      previous: leader,
+      current: null,
+      becameLeader: false,
+      lostLeadership: false,
+    });
+    const reason = () => (served.state as { terms: { reason: string | null }[] }).terms[0]?.reason;
+    await until("the end of the term", () => reason() !== null);
+    assert.equal(reason(), "released");
+  } finally {
+    await served.stop();
+    all.close();
+  }
+});
 
 test("terms and participants of months are forgotten, the oldest first, and the own participant never", async () => {
   const provider = memoryProvider({ name: "months" });
