@@ -96,11 +96,11 @@ export class EventStream {
     this.#readers.clear();
   }
 
-  /** Returns the events after `id`; null if they are not known any more. */
+  /** Returns the events after `id`; null if they are not all known, or never were. */
   #since(id: string): readonly Kept[] | null {
     const [, origin, digits] = /^([0-9a-f]{8})-(\d{1,15})$/.exec(id) ?? [];
     const number = Number(digits);
-    if (origin !== this.#origin || number > this.#count) return null;
+    if (origin !== this.#origin) return null;
     const missed = this.#kept.filter((each) => each.number > number);
     return missed.length === this.#count - number ? missed : null;
   }

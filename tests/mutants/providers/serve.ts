@@ -22,7 +22,6 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "who resumes",
   ),
   stream("ids of another process count", "origin !== this.#origin || ", "", "who resumes"),
-  stream("events from the future are taken for seen", " || number > this.#count", "", "who resumes"),
   stream("what is kept grows with the size of events", " || this.#keptBytes > KEPT_BYTES", "", "bounded in bytes"),
   stream("a slow reader is waited for", "(reader.controller.desiredSize ?? 0) > 0", "reader !== null", "does not read"),
   stream("a slow reader keeps its connection", "      reader.drop();\n", "", "does not read"),
@@ -242,6 +241,10 @@ export const MUTANTS: readonly ProviderMutant[] = [
     replace: "const SHORTEST_MS = 20_000;",
     test: { file: PAGE, filter: "as deno task page makes it" },
   },
+  alert("nobody leads, and no alert says so", "unless count by (group)", "and count by (group)"),
+  alert("two leaders, and no alert says so", "> min by (group)", "< min by (group)"),
+  alert("leaders may come and go", "[15m])) > 4", "[15m])) > 40"),
+  alert("validity may run out", "< 0.25", "< 0.025"),
   check(
     "an operation that is refused is no reason to fail",
     'if (isAny(permissions.findings, "error")) return EXIT.unavailable;',
@@ -324,6 +327,11 @@ function api(name: string, find: string, replace: string, filter = ANSWERS, file
 
 function served(name: string, find: string, replace: string, filter: string, file = SERVED): ProviderMutant {
   return { name, file: "cli/serve/served_election.ts", find, replace, test: { file, filter } };
+}
+
+function alert(name: string, find: string, replace: string): ProviderMutant {
+  const test = { file: "tests/cli/serve/deploy_deno_test.ts", filter: "incidents that were recorded" };
+  return { name, file: "deploy/prometheus/alerts.yml", find, replace, test };
 }
 
 function check(name: string, find: string, replace: string, filter: string): ProviderMutant {
