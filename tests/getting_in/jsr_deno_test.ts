@@ -64,3 +64,41 @@ Deno.test("elect, installed from JSR as the README says, runs a command, and ser
   await serves([elect], folder.path, { ...env, PATH });
   assert.deepEqual(registry.asked.slice(asked), []);
 });
+
+Deno.test("what the unit and the image install serves a user without rights, who may only read it, without a network", async () => {
+  if (Deno.uid() !== 0) return console.log("skipped: only root can become another user");
+  await using folder = await emptyFolder();
+  const { path } = folder;
+  await Deno.chmod(path, 0o755);
+  // The files of npm are those of the machine: a user without rights may read them, but not reach them.
+  const npm = await Deno.realPath(`${folder.env["DENO_DIR"]}/npm`);
+  for (const directory of ["lib", "bin"]) await Deno.mkdir(`${path}/${directory}`);
+  // Links where they can be had: they are many.
+  const copy = (how: string) => succeed(["cp", how, npm, `${path}/lib/`], path);
+  await copy("-al").catch(() => copy("-r"));
+  await Deno.copyFile(Deno.execPath(), `${path}/bin/deno`);
+  const registry = await serveJsr();
+  const env = {
+    PATH: `${path}/bin:/usr/bin:/bin`,
+    DENO_DIR: `${path}/lib`,
+    DENO_NO_UPDATE_CHECK: "1",
+    JSR_URL: registry.url,
+    ELECT_PROVIDER: "memory:",
+  };
+  const roots: string[] = [];
+  try {
+    for (const file of ["systemd/elect-serve.service", "docker/Dockerfile"]) {
+      const text = await Deno.readTextFile(new URL(`../../deploy/${file}`, import.meta.url));
+      const [install = ""] = /deno install .*jsr:\S+/.exec(text) ?? [];
+      assert.match(install, / \/usr\/local .*jsr:@multilock\/core\/cli$/);
+      const root = `${path}/${file.replace(/\/.*/, "")}`;
+      await succeed(["sh", "-c", install.replace("/usr/local", root)], path, env);
+      roots.push(root);
+    }
+  } finally {
+    await registry[Symbol.asyncDispose]();
+  }
+  const become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+  const clean = Object.entries({ ...env, HOME: "/nonexistent" }).map(([name, value]) => `${name}=${value}`);
+  for (const root of roots) await serves(["env", "-i", "-C", "/", ...clean, ...become, `${root}/bin/elect`], path, {});
+});

@@ -54,6 +54,11 @@ export class Described {
   /** Asks, and returns the answer if it is as described. */
   async ask(method: string, path: string, status: number, init: RequestInit = {}): Promise<Description> {
     const response = await fetch(`${this.#base}${path}`, { method, ...init });
+    // A stream has no end.
+    if (response.status !== status && /event-stream/.test(response.headers.get("content-type") ?? "")) {
+      await response.body?.cancel();
+      assert.fail(`${method} ${path}: ${response.status}, and a stream`);
+    }
     const text = await response.text();
     assert.equal(response.status, status, `${method} ${path}: ${text}`);
     const pathname = path.replace(/\?.*/, "");

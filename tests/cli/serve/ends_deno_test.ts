@@ -60,6 +60,21 @@ Deno.test("elect serve hands over first: meanwhile it answers, is not ready, and
   }
 });
 
+Deno.test("elect serve heeds the cooldown of a release", async () => {
+  await using place = await temporary();
+  await using serving = await startServing(["slow", "quick"], { env: { ELECT_PROVIDER: place.url } });
+  await eventually(async () => await status(`${serving.url}/leaderz`) === 200, "a leader of both");
+  await using events = new EventReader(`${serving.url}/v1/changes`);
+  await events.until(({ data }) => data.electionGroup === "quick", "the second group");
+  for (const [group, cooldown] of [["slow", "30s"], ["quick", 0]]) {
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const init = { method: "POST", headers, body: JSON.stringify({ cooldown }) };
+    assert.equal((await fetch(`${serving.url}/v1/elections/${group}/release`, init)).status, 200);
+  }
+  const { data } = await events.until(({ type, data }) => type === "change" && data.type === "acquired", "a new term");
+  assert.equal(data.electionGroup, "quick");
+});
+
 Deno.test("elect serve asks a backend for its health no more often than makes sense, and hears that it is well again", async () => {
   await using place = await temporary();
   const sick = `healthCheck: async () => {

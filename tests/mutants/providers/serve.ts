@@ -21,7 +21,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "return missed;",
     "who resumes",
   ),
-  stream("ids of another process count", "origin !== this.#origin || ", "", "who resumes"),
+  stream("ids of another process count", "if (origin !== this.#origin) return null;", "", "who resumes"),
   stream("what is kept grows with the size of events", " || this.#keptBytes > KEPT_BYTES", "", "bounded in bytes"),
   stream("a slow reader is waited for", "(reader.controller.desiredSize ?? 0) > 0", "reader !== null", "does not read"),
   stream("a slow reader keeps its connection", "      reader.drop();\n", "", "does not read"),
@@ -68,7 +68,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   },
   api("nobody needs a token", "if (!isAuthorised(", 'if (token === "" && !isAuthorised('),
   api("a body may be as long as it likes", "if (size > MAX_BODY) return null;", ""),
-  api("a cooldown is not heeded", "cooldown === undefined ? {} : { cooldown }", "{}"),
+  api("a cooldown is not heeded", "cooldown === undefined ? {} : { cooldown }", "{}", "heeds the cooldown", ENDS),
   api("a list is taken for an object", " && !Array.isArray(value)", ""),
   api(
     "HTML goes to whoever would rather have JSON",
