@@ -1,8 +1,11 @@
 /** The streams of events, and who may ask for what. */
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
-import { isAuthorised, mayName } from "../../../cli/serve/access.ts";
+import { isAuthorised, mayName, readToken } from "../../../cli/serve/access.ts";
 import { EventStream } from "../../../cli/serve/event_stream.ts";
 
 test("a reader that does not read is dropped when a quarter of a MiB waits for it, and costs the others nothing", async () => {
@@ -94,4 +97,28 @@ test("isAuthorised() takes the token as a bearer's, and nothing else", () => {
   }
   // Times cannot be asserted; the comparison that takes the same for each can.
   assert.match(String(isAuthorised), /timingSafeEqual\(digest\(given\), digest\(token\)\)/);
+});
+
+test("readToken() takes a token of 16 characters from its file, and tells nobody one that it refuses", () => {
+  const directory = mkdtempSync(join(tmpdir(), "elect-token-"));
+  try {
+    const path = join(directory, "token");
+    const read = (text: string) => {
+      writeFileSync(path, text);
+      return readToken(path);
+    };
+    assert.equal(read("sixteen-letters!\n"), "sixteen-letters!");
+    for (const text of ["fifteen-letters", "a token of many characters", "", "\n"]) {
+      assert.throws(() => read(text), (error: Error) => {
+        assert.match(
+          error.message,
+          /Cannot use the token in ".*token": it must have at least 16 characters, and no spaces/,
+        );
+        return text.trim() === "" || !error.message.includes(text);
+      });
+    }
+    assert.throws(() => readToken(join(directory, "none")), /Cannot read --token-file ".*none": /);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });

@@ -190,9 +190,6 @@ Deno.test("elect serve refuses what it cannot serve, with what is wrong", async 
   const env = { ELECT_PROVIDER: place.url };
   const taken = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   await Deno.writeTextFile(`${place.path}/mine`, "not theirs");
-  await Deno.writeTextFile(`${place.path}/short`, "fifteen-letters\n");
-  await Deno.writeTextFile(`${place.path}/spaced`, "a token of many characters");
-  await Deno.writeTextFile(`${place.path}/empty`, "");
   const cases: readonly [args: string[], code: number, said: RegExp][] = [
     [[], 64, /needs the name of an election group/],
     [["a/b"], 64, /Cannot use electionGroup/],
@@ -200,13 +197,6 @@ Deno.test("elect serve refuses what it cannot serve, with what is wrong", async 
     [["a", "--port", "65536"], 64, /--port/],
     [["a", "--socket", "x", "--port", "1"], 64, /Cannot use --socket with --port/],
     [["a", "--token-file", `${place.path}/none`], 64, /Cannot read --token-file/],
-    [
-      ["a", "--token-file", `${place.path}/short`],
-      64,
-      /Cannot use the token in ".*\/short": .* at least 16 characters/,
-    ],
-    [["a", "--token-file", `${place.path}/spaced`], 64, /Cannot use the token in ".*\/spaced": .* no spaces/],
-    [["a", "--token-file", `${place.path}/empty`], 64, /Cannot use the token in ".*\/empty"/],
     [["a", "--port", String(taken.addr.port)], 78, /Cannot listen on "127\.0\.0\.1:\d+"/],
     [["a", "--socket", `${place.path}/mine`], 78, /Cannot listen on ".*\/mine": it is there, and is no socket/],
   ];
@@ -215,7 +205,6 @@ Deno.test("elect serve refuses what it cannot serve, with what is wrong", async 
     const finished = await process.finished();
     assert.equal(finished.code, code, finished.stderr);
     assert.match(finished.stderr, said);
-    assert.doesNotMatch(finished.stderr, /fifteen-letters|of many/);
   }
   assert.equal(await Deno.readTextFile(`${place.path}/mine`), "not theirs");
   taken.close();

@@ -64,7 +64,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
     file: "cli/serve/access.ts",
     find: "token.length >= SHORTEST && ",
     replace: "",
-    test: { file: SERVE, filter: "refuses what it cannot serve" },
+    test: { file: STREAM, filter: "readToken()" },
   },
   api("nobody needs a token", "if (!isAuthorised(", 'if (token === "" && !isAuthorised('),
   api("a body may be as long as it likes", "if (size > MAX_BODY) return null;", ""),

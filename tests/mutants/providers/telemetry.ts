@@ -20,8 +20,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   ),
   stats(
     "a failure is counted twice",
-    "(this.#errors[call.operation] ?? 0) + 1;",
-    "(this.#errors[call.operation] ?? 0) + 2;",
+    "(errors[call.operation] ?? 0) + 1;",
+    "(errors[call.operation] ?? 0) + 2;",
     "slow backend",
   ),
   stats("what is left is in milliseconds", "const left = leftMs / 1_000;", "const left = leftMs;", "counts terms"),
@@ -56,8 +56,18 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "counts terms",
   ),
   stats("terms end for one reason", "this.#terms[reason]++;", "this.#terms.released++;", "why terms ended"),
-  stats("draining takes milliseconds", "this.#drain.add(ms / 1_000);", "this.#drain.add(ms);", "why terms ended"),
-  stats("a time without a leader is not counted", "    this.#leaderless.add(ms / 1_000);\n", "", "without a leader"),
+  stats(
+    "draining takes milliseconds",
+    "(this.#drain ??= new Durations()).add(ms / 1_000);",
+    "(this.#drain ??= new Durations()).add(ms);",
+    "why terms ended",
+  ),
+  stats(
+    "a time without a leader is not counted",
+    "    (this.#leaderless ??= new Durations()).add(ms / 1_000);\n",
+    "",
+    "without a leader",
+  ),
   stats(
     "what a subscriber throws reaches the election",
     '      this.#warn("a subscriber of measurements failed", error);',
@@ -73,7 +83,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "a call that was given up counts as failed",
     file: "src/participant/bounded_provider.ts",
-    find: "if (call !== null && outer?.aborted) this.#telemetry.abandoned(call);\n      else if",
+    find:
+      "if (call !== null && (outer?.aborted || error === CANCELLED)) this.#telemetry.abandoned(call);\n      else if",
     replace: "if",
     test: { file: STATS, filter: "nobody waits for any more" },
   },
