@@ -154,6 +154,21 @@ function testServer(url: string): void {
     assert.equal(await sessions(), before, "nor is one made after that");
   });
 
+  test("a request under way ends when its provider is closed, whoever makes it", async () => {
+    const asked = Promise.withResolvers<void>();
+    const provider = opened.open({
+      fetch: (_, { signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener("abort", () => reject(signal.reason));
+          asked.resolve();
+        }),
+    });
+    const reading = assert.rejects(provider.read(newGroup(), soon()), /closed/);
+    await asked.promise;
+    await provider[Symbol.asyncDispose]();
+    await reading;
+  });
+
   test("a provider that is closed leaves no connection behind, nor a request under way", async () => {
     const [address = "", port] = url.replace("consul://", "").split(":");
     let [open, seen] = [0, 0];

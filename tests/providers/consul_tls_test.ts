@@ -118,10 +118,16 @@ consulTest(
       await using after = new Opened(anew.url);
       // An agent, or a balancer, that stays: it answers from whatever servers there are.
       let isAnew = false;
-      const fetchThere: ConsulFetch = (url, init) => fetch(isAnew ? url.replace(hostOf(old), hostOf(anew)) : url, init);
+      const askedBehind: number[] = [];
+      const fetchThere: ConsulFetch = (url, init) => {
+        if (!isAnew) return fetch(url, init);
+        askedBehind.push(Number(new URL(url).searchParams.get("index") ?? 0));
+        return fetch(url.replace(hostOf(old), hostOf(anew)), init);
+      };
       const electionGroup = newGroup();
       const leader = before.open();
-      const lease = await win(leader, request(electionGroup, { heartbeatTimeout: 2_000 }));
+      // So long that its renewals are no hints.
+      const lease = await win(leader, request(electionGroup, { heartbeatTimeout: 8_000 }));
       // The old log is far ahead of the new one.
       for (let i = 0; i < 60; i++) assert.equal(await leader.renew(lease, soon()), "renewed");
       const next = await win(after.open(), request(electionGroup, { heartbeatTimeout: 60_000 }));
@@ -130,8 +136,11 @@ consulTest(
       isAnew = true;
       await until("it sees the new log", () => watch.hints === 2);
       assert.equal(await after.open().release(next, soon()), "released");
-      await until("the release is seen", () => watch.hints === 3, 8_000);
+      await until("the release is seen", () => watch.hints === 3);
       await watch.end();
+      // Behind an index that the new log has yet to reach, a query would wait for its whole time.
+      const [first = 0, ...since] = askedBehind;
+      assert.ok(since.length > 0 && since.every((index) => index < first), `${first}, then ${since.join()}`);
     } finally {
       await anew.stop();
     }

@@ -128,7 +128,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
       "leaseMs",
     ],
     MAIN,
-    "slow by a thousandth",
+    "takes over in time, and not before",
   ),
   mutant(
     "an unlocked key is free, whatever its record says",
@@ -268,7 +268,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
       "",
     ],
     RENEWALS,
-    "leaves no connection behind",
+    "a request under way ends",
   ),
   mutant(
     "sessions are not destroyed at the end",
