@@ -42,4 +42,7 @@ await election.run(async (term) => {
 });
 await election.stop();
 for (const each of flush) await each();
+// Long enough for Deno's exporter to send what came last.
+await new Promise((resolve) => setTimeout(resolve, 500));
+console.log("done");
 process.exit();
