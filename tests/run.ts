@@ -48,6 +48,7 @@ const MOST_LATE = 3;
 const PARTS: readonly { readonly name: string; readonly of: RegExp }[] = [
   { name: "proof", of: /^tests\/(simulation|model|linearizability|chaos\/)/ },
   { name: "elect serve", of: /^tests\/(cli\/serve|telemetry)\// },
+  { name: "elect run", of: /^tests\/cli\/(guard_process|jobs|run|signals|streams|takeover|user)_/ },
   { name: "command line", of: /^tests\/cli\// },
   { name: "getting in", of: /^tests\/getting_in\// },
   { name: "embedded", of: /^tests\/(fencing\/|providers\/(memory|file|sqlite))/ },
