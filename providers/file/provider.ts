@@ -13,6 +13,7 @@ import type {
   CallOptions,
   Held,
   Hint,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -22,6 +23,7 @@ import type {
 } from "../../src/provider.ts";
 import { type Files, probe } from "./directory.ts";
 import { explainFile } from "../kit/file_failure.ts";
+import { inspectFileSystem } from "../kit/file_system.ts";
 import { Group, type GroupSurroundings } from "./group.ts";
 import { groupNames } from "./groups.ts";
 import { Hints } from "./hints.ts";
@@ -93,6 +95,11 @@ export class FileProvider implements Provider {
   healthCheck({ signal }: CallOptions): Promise<void> {
     const { root, files } = this.#surroundings;
     return this.#call("healthCheck", signal, () => probe(root, files, signal));
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    const { root } = this.#surroundings;
+    return this.#call("healthCheck", signal, async () => ({ version: null, findings: await inspectFileSystem(root) }));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -12,6 +12,7 @@ import type {
   CallOptions,
   Held,
   Hint,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -23,6 +24,7 @@ import type { Clock } from "../../src/time/clock.ts";
 import { hostProcesses, type Processes } from "../kit/host_process.ts";
 import { type Connection, Database, explain } from "./database.ts";
 import { Hints } from "./hints.ts";
+import { inspectDatabase } from "./inspection.ts";
 import { Leases } from "./leases.ts";
 import type { Statfs } from "./network.ts";
 
@@ -109,6 +111,10 @@ export class SqliteProvider implements Provider {
 
   healthCheck({ signal }: CallOptions): Promise<void> {
     return this.#call("healthCheck", signal, () => this.#database.probe(signal));
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    return this.#call("healthCheck", signal, () => inspectDatabase(this.#database, signal));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -118,9 +118,9 @@ export const MUTANTS: readonly ProviderMutant[] = [
   },
   {
     name: "negative numbers of network file systems are let through",
-    file: "providers/sqlite/network.ts",
-    find: "NETWORK.get((found?.type ?? 0) >>> 0)",
-    replace: "NETWORK.get(found?.type ?? 0)",
+    file: "providers/kit/file_system.ts",
+    find: "return NETWORK.get(type >>> 0);",
+    replace: "return NETWORK.get(type);",
     test: { file: REFUSALS, filter: "network" },
   },
   {
