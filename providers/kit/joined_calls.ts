@@ -6,8 +6,10 @@
  */
 
 import process from "node:process";
+import { setTimeout as pause } from "node:timers/promises";
 import { abortable } from "../../src/call.ts";
 import { whenAllAbort } from "./joined_renewals.ts";
+import { ROW_LOCKED } from "./renewals.ts";
 
 /** The way in which calls are sent. */
 export interface JoinedManner<R, A> {
@@ -15,6 +17,11 @@ export interface JoinedManner<R, A> {
   readonly most: number;
   /** The name that no two calls of one statement may share. */
   key(request: R): string;
+  /**
+   * True where a call by itself may wait for a row that is locked, on a connection that it keeps meanwhile, and where
+   * those together do not, but leave it open.
+   */
+  readonly hasLocks: boolean;
   /** Sends one call by itself. */
   alone(request: R, signal: AbortSignal): Promise<A>;
   /**
@@ -26,6 +33,14 @@ export interface JoinedManner<R, A> {
   spares(error: unknown): boolean;
 }
 
+/** The most calls that wait for a row at a time: a session that has locked many must not hold up all other calls. */
+const MOST_WAITING = 1;
+/**
+ * The pauses after which what a statement has left open is asked for again, in milliseconds: a race is over with a
+ * commit. No connection is kept meanwhile.
+ */
+const PAUSES_MS = [10, 40, 150, 300];
+
 interface Call<R, A> {
   readonly request: R;
   readonly signal: AbortSignal;
@@ -34,12 +49,16 @@ interface Call<R, A> {
 }
 
 /**
- * Joins calls. What a statement of many leaves open, because a row is locked or a race was lost, is asked for again by
- * itself, so that each caller gets the answer that a call of its own would have got.
+ * Joins calls. What a statement of many leaves open, because a race was lost for example, is asked for again by itself,
+ * so that each caller gets the answer that a call of its own would have got. Where that may wait for a row, all that is
+ * open is asked for again together instead, a few times, and a call that is alone in its turn is only sent by itself
+ * while no other one is.
  */
 export class JoinedCalls<R extends object, A> {
   readonly #manner: JoinedManner<R, A>;
   #batches: Map<string, Call<R, A>>[] = [];
+  /** The number of calls that are sent by themselves. */
+  #waiting = 0;
 
   /** Makes the collector. */
   constructor(manner: JoinedManner<R, A>) {
@@ -66,22 +85,34 @@ export class JoinedCalls<R extends object, A> {
 
   /** Never rejects: what fails, fails for its callers. */
   async #send(calls: readonly Call<R, A>[]): Promise<void> {
-    if (calls.length === 1) return this.#sendAlone(calls);
+    const { hasLocks } = this.#manner;
+    if (calls.length === 1 && (!hasLocks || this.#waiting < MOST_WAITING)) return this.#sendAlone(calls);
+    let open = await this.#sendTogether(calls);
+    if (!hasLocks) return this.#sendAlone(open);
+    for (const pauseMs of PAUSES_MS) {
+      if (open.length === 0) return;
+      await pause(pauseMs);
+      open = await this.#sendTogether(open);
+    }
+    for (const call of open) call.reject(new Error(ROW_LOCKED));
+  }
+
+  /** Returns those that are not settled. Never rejects. */
+  async #sendTogether(calls: readonly Call<R, A>[]): Promise<Call<R, A>[]> {
     // One caller that leaves must not end what the others wait for; the last one does.
     const { signal, forget } = whenAllAbort(calls.map(({ signal }) => signal));
     try {
       const due = () => calls.filter(({ signal }) => !signal.aborted).map(({ request }) => request);
       const answers = await this.#manner.together(due, signal);
-      const open: Call<R, A>[] = [];
-      for (const call of calls) {
+      return calls.filter((call) => {
         const answer = answers.get(call.request);
-        if (answer === undefined) open.push(call);
-        else call.resolve(answer);
-      }
-      this.#sendAlone(open);
+        if (answer !== undefined) call.resolve(answer);
+        return answer === undefined;
+      });
     } catch (error) {
       if (this.#manner.spares(error)) this.#sendAlone(calls);
       else for (const call of calls) call.reject(error);
+      return [];
     } finally {
       forget();
     }
@@ -89,8 +120,13 @@ export class JoinedCalls<R extends object, A> {
 
   #sendAlone(calls: readonly Call<R, A>[]): void {
     for (const { request, signal, resolve, reject } of calls) {
-      if (signal.aborted) reject(signal.reason);
-      else resolve(abortable(this.#manner.alone(request, signal), signal));
+      if (signal.aborted) {
+        reject(signal.reason);
+        continue;
+      }
+      this.#waiting++;
+      const answer = this.#manner.alone(request, signal).finally(() => this.#waiting--);
+      resolve(abortable(answer, signal));
     }
   }
 }

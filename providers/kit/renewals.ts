@@ -61,6 +61,9 @@ export interface RowErrors {
 /** The most leases in one statement: enough to make the round trip cheap, few enough to keep it short. */
 export const MAX_BATCH = 1_000;
 
+/** Said of what was asked for in vain, because another session has locked it. */
+export const ROW_LOCKED = "another session has locked the row of the lease";
+
 /** Collects renewals. */
 export class Renewals {
   readonly #send: SendRenewals;
@@ -118,7 +121,7 @@ export class Renewals {
       if (unsure.length > 0) unsure = await this.#sendTo(unsure, "patient", controller.signal);
       // Some row was not unlocked in time. The others must not suffer for it.
       if (unsure.length > 0) unsure = await this.#sendTo(unsure, "last", controller.signal);
-      reject(unsure, new Error("another session has locked the row of the lease"));
+      reject(unsure, new Error(ROW_LOCKED));
     } finally {
       for (const signal of signals) signal.removeEventListener("abort", onAbort);
     }

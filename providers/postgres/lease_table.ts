@@ -5,10 +5,11 @@
  */
 
 import { permanently } from "../../src/call.ts";
+import { ROW_LOCKED } from "../kit/renewals.ts";
 import { SqlTable } from "../kit/sql_table.ts";
 import type { LaneOptions } from "../kit/laned_connections.ts";
 import type { Connections } from "./connections.ts";
-import { sqlState } from "./sql_state.ts";
+import { isAgainstPolicy, sqlState } from "./sql_state.ts";
 import type { Statement, Statements } from "./statements.ts";
 
 /** SQLSTATEs of a start that lost the race to create something: by the time it fails, the other has committed. */
@@ -116,6 +117,7 @@ function inWords(error: unknown, { table, createTable }: Statements): unknown {
     case "25006":
       return new Error(`${READ_ONLY} (${words})`, { cause: error });
     case "42501":
+      if (isAgainstPolicy(error)) return error;
       return new Error(`${words}. The user needs SELECT, INSERT and UPDATE on ${table}, made by: ${createTable}`, {
         cause: error,
       });
@@ -124,7 +126,7 @@ function inWords(error: unknown, { table, createTable }: Statements): unknown {
         cause: error,
       });
     case "55P03":
-      return new Error(`another session has locked the row of the lease (${words})`, { cause: error });
+      return new Error(`${ROW_LOCKED} (${words})`, { cause: error });
     default:
       return error;
   }

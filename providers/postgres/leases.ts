@@ -45,6 +45,7 @@ export function looks(
 ): JoinedManner<Look, Acquired | Held> {
   return {
     most: MAX_BATCH,
+    hasLocks: true,
     key: ({ request }) => request.electionGroup,
     async alone(look, signal) {
       const { request: { electionGroup, termId, participantId, heartbeatTimeout, metadata }, answer, call } = look;
@@ -92,6 +93,7 @@ export function releases(
 ): JoinedManner<Release, "released" | "notHolder"> {
   return {
     most: MAX_BATCH,
+    hasLocks: true,
     key: ({ electionGroup, termId }) => `${electionGroup} ${termId}`,
     async alone({ electionGroup, termId, transferTo, call }, signal) {
       const values = () => [electionGroup, termId, lockTimeout, `${asker} ${termId}`, call, transferTo];
@@ -111,7 +113,7 @@ export function releases(
         ];
       };
       const rows = await table.write(releaseMany, values, signal, { urgent: true });
-      return answersOf(rows, sent, () => "released");
+      return answersOf(rows, sent, (_, [outcome]) => outcome === "released" ? outcome : "notHolder");
     },
     spares,
   };

@@ -35,7 +35,15 @@ export function isUnknownStatement(error: unknown): boolean {
  * alone.
  */
 export function isAboutRows(error: unknown): boolean {
-  return /^(22|23|40|44|54|P0)/.test(sqlState(error));
+  return /^(22|23|40|44|54|P0)/.test(sqlState(error)) || isAgainstPolicy(error);
+}
+
+/**
+ * True if a policy of the table's row-level security refuses a row. Its code is that of every missing right: only the
+ * routine of the server that reports it tells.
+ */
+export function isAgainstPolicy(error: unknown): boolean {
+  return sqlState(error) === "42501" && (error as { routine?: unknown }).routine === "ExecWithCheckOptions";
 }
 
 /** True if a row stayed locked for longer than the statement would wait. */

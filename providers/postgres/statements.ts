@@ -49,8 +49,8 @@ export interface Statements {
   /** $1 group, $2 term, $3 lock timeout, $4 asker, $5 call, $6 who is to lead next, or empty. One row if the lease was
    * released, else none. */
   readonly release: Statement;
-  /** $1 groups, $2 terms, $3 calls, $4 who is to lead next, or empty, $5 asker. Rows `[ordinal]` of those that were
-   * released; the others are open. */
+  /** $1 groups, $2 terms, $3 calls, $4 who is to lead next, or empty, $5 asker. Rows
+   * `[ordinal, "released" | "notHolder"]`; those without one are open. */
   readonly releaseMany: Statement;
   /** $1 group. One row: a RECORD, of nulls but for the server's time where no term holds the group. */
   readonly read: Statement;
@@ -259,16 +259,18 @@ SELECT 'won', ${RECORD} FROM won LEFT JOIN told ON true UNION ALL SELECT 'held',
  * 3. `made` inserts the rows that there are none of. It waits for whoever inserts the same one, and then leaves it; and
  *    all insert in one order, so that they do not wait in a circle.
  *
- * A row that was passed over, or that somebody else has inserted or taken meanwhile, is told by no row at all, and its
- * caller asks again by itself. So no answer is less than that of a statement of its own, and a lease is granted under
- * the lock of its row, or by the index that lets in one row for a group.
+ * A call that comes after its own release gets nothing and is told so, first of all: should it win after all, since
+ * others have had the lease meanwhile, that counts. A row that was passed over, or that somebody else has inserted or
+ * taken meanwhile, is told by no row at all, and asked for again. So a lease is granted under the lock of its row, or
+ * by the index that lets in one row for a group.
  */
 function acquireManySql(table: string, channel: string): string {
+  const isOvertaken = (due: string) =>
+    `(lease.term_id = '' AND lease.released_by = $10::text || ' ' || ${due}.term_id
+      AND lease.released_call >= ${due}.call)`;
   const isFree = (due: string) =>
     `(lease.term_id IN ('', ${due}.term_id) OR ${overdueToAnother(`${due}.earliest`, `${due}.latest`)}
-    OR ${VERSION} = ${due}.stale)
-    AND NOT (lease.term_id = '' AND lease.released_by = $10::text || ' ' || ${due}.term_id
-      AND lease.released_call >= ${due}.call)`;
+    OR ${VERSION} = ${due}.stale) AND NOT ${isOvertaken(due)}`;
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}, ${bounded("$11")}), due AS MATERIALIZED (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::float8[],
     $8::float8[], $9::bigint[]) WITH ORDINALITY AS due (election_group, term_id, participant_id, timeout_ms, metadata,
@@ -300,6 +302,8 @@ function acquireManySql(table: string, channel: string): string {
   SELECT taken.ordinal, ${toldOf(channel, "taken")} AS message
   FROM taken JOIN ${table} AS before USING (election_group) WHERE ${isAwaited("taken")}
 )
+SELECT ordinal::text, 'held', ${NOW_MS}::text${", NULL".repeat(9)} FROM due JOIN ${table} AS lease
+  USING (election_group) WHERE ${isOvertaken("due")} UNION ALL
 SELECT ordinal::text, 'won', ${RECORD} FROM taken LEFT JOIN told USING (ordinal) UNION ALL
 SELECT ordinal::text, 'held', ${RECORD} FROM looked UNION ALL
 SELECT ordinal::text, 'won', ${RECORD} FROM made
@@ -380,8 +384,8 @@ SELECT ${notifySql(channel, "election_group", "'free  ' || $6::text")} FROM rele
 }
 
 /**
- * The same for any number of leases. As with renewals, rows that others have locked are passed over, and then asked for
- * by themselves.
+ * The same for any number of leases. As with renewals, rows that others have locked are passed over: no row tells of
+ * them, and they are asked for again. A term that did not hold its lease as of the start has nothing to give back.
  */
 function releaseManySql(table: string, channel: string): string {
   return `WITH settings AS MATERIALIZED (SELECT ${DURABLE}), due AS MATERIALIZED (
@@ -397,7 +401,11 @@ function releaseManySql(table: string, channel: string): string {
   WHERE lease.election_group = mine.election_group AND lease.term_id = mine.term_id
   RETURNING mine.ordinal, mine.election_group, mine.successor
 )
-SELECT ordinal::text, ${notifySql(channel, "election_group", "'free  ' || successor")} FROM released`;
+SELECT ordinal::text, 'released', ${notifySql(channel, "election_group", "'free  ' || successor")} FROM released
+UNION ALL
+SELECT ordinal::text, 'notHolder', NULL FROM due
+WHERE NOT EXISTS (SELECT FROM ${table} AS lease
+  WHERE lease.election_group = due.election_group AND lease.term_id = due.term_id)`;
 }
 
 function checkSql(schema: string, table: string): string {

@@ -38,6 +38,7 @@ export class RedisRenewals {
     this.#joins = parts.groupsKey !== null;
     this.#joined = new JoinedCalls({
       most: MOST,
+      hasLocks: false,
       key: ({ electionGroup, termId }) => `${electionGroup} ${termId}`,
       alone: (lease, signal) => this.#alone(lease, { signal }),
       together: (due, signal) => this.#together(due(), signal),

@@ -174,13 +174,14 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "its own answer",
     ],
     [
-      "a look that was left open is told to be lost",
-      ...[
-        JOINED,
-        "if (answer === undefined) open.push(call);",
-        "if (answer === undefined) call.reject(null);",
-      ] as const,
+      "a look that was left open does not say why",
+      ...[JOINED, "call.reject(new Error(ROW_LOCKED))", "call.reject(null)"] as const,
       "its own answer",
+    ],
+    [
+      "a look that was left open is not asked for again",
+      ...[JOINED, "const PAUSES_MS = [10, 40, 150, 300];", "const PAUSES_MS: number[] = [];"] as const,
+      "locked for a moment",
     ],
     [
       "a look that was given up is sent with the others",
@@ -195,6 +196,21 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a row that breaks a constraint fails those beside it",
       ...[JOINED, "if (this.#manner.spares(error))", "if (calls.length < 0)"] as const,
       "fails alone",
+    ],
+    [
+      "a row that a policy refuses fails those beside it",
+      ...["providers/postgres/sql_state.ts", " || isAgainstPolicy(error);", ";"] as const,
+      "a policy refuses",
+    ],
+    [
+      "any number of calls wait for rows at a time, and keep all connections",
+      ...[JOINED, "const MOST_WAITING = 1;", "const MOST_WAITING = Infinity;"] as const,
+      "not held up",
+    ],
+    [
+      "who has nothing to give back is said to have given it back",
+      ...[LEASES, '(_, [outcome]) => outcome === "released" ? outcome : "notHolder"', '() => "released"'] as const,
+      "frees none",
     ],
     [
       "many together: a call that its release has overtaken is granted",
