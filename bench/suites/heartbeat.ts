@@ -1,7 +1,12 @@
 /** What does a renewal take? Beside the bare call, and those of others on the same backend. */
 
-import { openBackend, unbounded, win } from "../backend.ts";
+import process from "node:process";
+import { type BenchBackend, openBackend, unbounded, win } from "../backend.ts";
 import { inTurn, type Measurement, type Setting } from "../measurement.ts";
+
+/** Backends whose renewals are measured a thousand at once, too. */
+const TOGETHER = ["redis", "postgres"];
+const MANY = 1_000;
 import { openPeers } from "../peers/all.ts";
 
 /** Measures it. */
@@ -30,8 +35,41 @@ export async function* heartbeat(setting: Setting): AsyncIterable<Measurement> {
     for (const [what, runs] of results) {
       yield { ...line, what, runs, ...(what !== "bare renewal" && { beside: "bare renewal" }) };
     }
+    if (TOGETHER.includes(setting.backend)) {
+      for (const [what, runs] of await together(setting, backend)) {
+        yield { ...line, what, unit: "ms", runs, ...(what === OURS && { beside: BARE }) };
+      }
+    }
   } finally {
     await Promise.all(peers.map(([, peer]) => peer.close()));
     await backend.close();
   }
+}
+
+const [BARE, OURS] = [`CPU, ${MANY} bare at once`, `CPU, ${MANY} at once`];
+
+/** The CPU of this process for a thousand renewals that are asked for in one turn: the bare calls, and ours. */
+async function together({ runs, quick }: Setting, backend: BenchBackend): Promise<Map<string, number[]>> {
+  const prefix = `many-${crypto.randomUUID()}`;
+  const leases = await Promise.all(Array.from({ length: MANY }, (_, index) => win(backend, `${prefix}-${index}`)));
+  await backend.bare.acquireWon();
+  const works: [string, () => Promise<unknown>][] = [
+    [BARE, () => Promise.all(leases.map(() => backend.bare.heartbeat()))],
+    // Each with a signal of its own, as elections have them.
+    [OURS, () => Promise.all(leases.map((lease) => backend.provider.renew(lease, new AbortController())))],
+  ];
+  const results = new Map(works.map(([what]) => [what, [] as number[]]));
+  const rounds = quick ? 3 : 20;
+  for (let run = -1; run < runs; run++) {
+    for (const [what, work] of works) {
+      const before = process.cpuUsage();
+      for (let round = 0; round < rounds; round++) await work();
+      const { user, system } = process.cpuUsage(before);
+      // The first is for the compiler.
+      if (run >= 0) results.get(what)?.push((user + system) / 1_000 / rounds);
+    }
+  }
+  await backend.bare.release();
+  await Promise.all(leases.map((lease) => backend.provider.release(lease, unbounded)));
+  return results;
 }

@@ -34,6 +34,8 @@ export class LanedConnections<C extends KeptClient> {
   readonly #lanes: Lanes<C>;
   readonly #warmUpMs: number;
   readonly #closing = new AbortController();
+  /** The calls under way, which closing ends. `AbortSignal.any` would cost more than a heartbeat's statement. */
+  readonly #uses = new Set<AbortController>();
 
   /** Makes them, without I/O. A connection for heartbeats may take `warmUpMs` to be made before the first is due. */
   constructor(source: ConnectionSource<C>, lanes: Lanes<C>, warmUpMs: number) {
@@ -50,13 +52,22 @@ export class LanedConnections<C extends KeptClient> {
    */
   async use<T>(work: (client: C) => Promise<T>, signal: AbortSignal, options: LaneOptions = {}): Promise<T> {
     this.#closing.signal.throwIfAborted();
-    const ended = AbortSignal.any([signal, this.#closing.signal]);
-    const lane = this.#lanes[options.lane ?? "calls"];
-    const leave = await lane.enter(ended, options.urgent);
+    signal.throwIfAborted();
+    const use = new AbortController();
+    const onAbort = () => use.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#uses.add(use);
     try {
-      return await this.#useClient(work, ended, lane);
+      const lane = this.#lanes[options.lane ?? "calls"];
+      const leave = await lane.enter(use.signal, options.urgent);
+      try {
+        return await this.#useClient(work, use.signal, lane);
+      } finally {
+        leave();
+      }
     } finally {
-      leave();
+      signal.removeEventListener("abort", onAbort);
+      this.#uses.delete(use);
     }
   }
 
@@ -90,7 +101,9 @@ export class LanedConnections<C extends KeptClient> {
 
   /** Closes every connection of its own, also to a server that hangs. Calls that are under way reject. */
   async close(): Promise<void> {
-    this.#closing.abort(new Error("the provider is closed"));
+    const reason = new Error("the provider is closed");
+    this.#closing.abort(reason);
+    for (const use of this.#uses) use.abort(reason);
     this.#lanes.reserve.remove(this);
     this.#source.close();
     // One turn, for the farewells of idle connections. Nothing more is waited for: a server that hangs answers nothing.

@@ -4,6 +4,7 @@
  * @module
  */
 
+import process from "node:process";
 import type { Lease, RenewOptions } from "../../src/provider.ts";
 
 /** The lease of one term, to be renewed for one or more callers. */
@@ -82,8 +83,8 @@ export class Renewals {
   renew(lease: Lease, { signal, metadata }: RenewOptions): Promise<"renewed" | "lost"> {
     return new Promise((resolve, reject) => {
       const key = `${lease.electionGroup} ${lease.termId}`;
-      // After the timers and I/O of this turn: heartbeats that fall due together have all been asked for by then.
-      if (this.#waiting.size === 0) setImmediate(() => this.#flush());
+      // At the end of this turn: heartbeats that fall due together have all been asked for by then.
+      if (this.#waiting.size === 0) process.nextTick(() => this.#flush());
       let renewal = this.#waiting.get(key);
       if (renewal === undefined) {
         renewal = { lease, metadata: null, ordinal: 0, callers: [] };

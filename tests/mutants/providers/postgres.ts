@@ -521,8 +521,8 @@ const BY_FILE: Readonly<Record<string, readonly (readonly [string, string, strin
       "a call that waited for a connection is sent after its caller has gone",
       ...[
         LANED,
-        "const ended = AbortSignal.any([signal, this.#closing.signal]);",
-        "const ended = this.#closing.signal;",
+        "const onAbort = () => use.abort(signal.reason);",
+        "const onAbort = () => {};",
       ] as const,
       "not sent later",
     ],
