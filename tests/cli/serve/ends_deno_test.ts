@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
 import { connect } from "node:net";
-import { eventually, temporary } from "../elect.ts";
+import { eventually, onEachRuntime, temporary } from "../elect.ts";
 import { oddProvider } from "../odd_provider.ts";
 import { Described } from "./described.ts";
 import { Load } from "./load.ts";
@@ -57,6 +57,25 @@ Deno.test("elect serve hands over first: meanwhile it answers, is not ready, and
   for (const group of ["nightly", "other"]) {
     const own = told.filter(({ data }) => data.electionGroup === group).map(({ type, data }) => data.type ?? type);
     assert.deepEqual(own, ["lost", "bye"], group);
+  }
+});
+
+onEachRuntime("elect serve waits for nobody who is slow with a head or a body", async (runtime) => {
+  await using place = await temporary();
+  await using serving = await startServing(["nightly"], { runtime, env: { ELECT_PROVIDER: place.url } });
+  const post = `POST /v1/elections/nightly/release HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\n`;
+  const slow = ["", "GET /leaderz HTTP/1.1\r\nHost: localhost\r\nX-Slow:", `${post}Content-Length: 9\r\n\r\n{`];
+  const sockets = slow.map((text) => {
+    const socket = connect(Number(new URL(serving.url).port), "127.0.0.1");
+    socket.on("error", () => {});
+    socket.resume().write(text);
+    return socket;
+  });
+  try {
+    await eventually(() => sockets.every(({ closed }) => closed), () => `ends: ${sockets.map(({ closed }) => closed)}`);
+    assert.equal(await status(`${serving.url}/leaderz`), 200);
+  } finally {
+    for (const socket of sockets) socket.destroy();
   }
 });
 
