@@ -220,3 +220,20 @@ test("renew() never moves the heartbeat back, when the wall clock of the host is
   assert.equal(await provider.renew(lease, soon()), "renewed");
   assert.deepEqual((await provider.read("g", soon()))?.lastHeartbeat, before);
 });
+
+test("tokens beyond 2^53 are exact, in the grant, to others, and after a release", async () => {
+  const path = newPath();
+  await using provider = sqliteProvider({ path });
+  await provider.release(await win(provider, request("g")), soon());
+  const db = new DatabaseSync(path);
+  db.exec("UPDATE elections SET token = 9007199254740992, version = 9007199254740992");
+  db.close();
+  await using other = sqliteProvider({ path });
+  for (let token = 9007199254740993n; token < 9007199254740999n; token++) {
+    const lease = await win(provider, request("g"));
+    assert.equal(lease.token, token);
+    assert.equal((await other.read("g", soon()))?.token, token);
+    assert.equal(await provider.renew(lease, soon()), "renewed");
+    assert.equal(await other.release(lease, soon()), "released");
+  }
+});

@@ -47,6 +47,13 @@ export const MUTANTS: readonly ProviderMutant[] = [
     "const isSame = row !== null && earlier?.row?.version === row.version && earlier.row.termId === row.termId;",
     "const isSame = row !== null && earlier?.row !== null && earlier !== undefined;",
   ),
+  {
+    name: "tokens pass through a double",
+    file: "providers/sqlite/database.ts",
+    find: "statement.setReadBigInts(true);",
+    replace: "statement.setReadBigInts(false);",
+    test: { file: TEST, filter: "beyond 2^53" },
+  },
   mutant("a term that asks again is refused", "if (row?.termId === termId) {", 'if (row?.termId === "") {'),
   mutant(
     "metadata that a renewal carries is dropped",
