@@ -4,7 +4,7 @@
  *     deno run -A bench/contender.ts URL GROUP COUNT HEARTBEAT_TIMEOUT_MS
  *
  * It prints `ready` once all know a leader, and `leads MS HINT LOOKS LOOKED` whenever one of them begins to lead;
- * `hand over MS` on its input makes that one release the lease for as long, and prints `released MS` first, and
+ * `hand over MS` on its input makes that one release the lease for as long, and prints `released MS` and
  * `free MS RELEASING` when the backend has answered. Times that are printed are of the wall clock, with fractions;
  * `recording.ts` names those of the steps.
  */
@@ -43,9 +43,12 @@ for await (const line of createInterface({ input: process.stdin })) {
   const leader = elections.find(({ isLeader }) => isLeader);
   const [, cooldownMs] = /^hand over (\d+)$/.exec(line) ?? [];
   if (cooldownMs === undefined || leader === undefined) continue;
-  say("released", now());
-  void leader.releaseLeadership({ cooldown: Number(cooldownMs) })
-    .then(() => say("free", provider.at.get("free") ?? NaN, "releasing"));
+  const releasedAt = now();
+  // Nothing is printed before: that takes time, too.
+  void leader.releaseLeadership({ cooldown: Number(cooldownMs) }).then(() => {
+    say("released", releasedAt);
+    say("free", provider.at.get("free") ?? NaN, "releasing");
+  });
 }
 await Promise.all(elections.map((election) => election.stop()));
 await provider[Symbol.asyncDispose]();

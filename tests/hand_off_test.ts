@@ -124,6 +124,33 @@ test("a follower that is told of each renewal asks once an electionInterval or l
   assert.equal(b.isLeader, true);
 });
 
+test("a follower whose backend alone knows of an expiry asks as rarely while hints arrive, and often without", async () => {
+  for (const isLive of [true, false]) {
+    const stage = new Stage();
+    await stage.start(stage.actor("a"));
+    let looks = 0;
+    const provider = stage.wrap(stage.open(), {
+      async acquire(...call) {
+        looks++;
+        const answer = await stage.store.acquire(...call);
+        return answer.acquired ? answer : { ...answer, leader: { ...answer.leader as LeaderInfo, expiresIn: null } };
+      },
+      async *watch(_, { signal }): AsyncIterable<void> {
+        if (isLive) yield;
+        await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+      },
+    });
+    const timing = { heartbeatInterval: "1s", heartbeatTimeout: "3s", requestTimeout: "500ms" } as const;
+    const b = new LeaderElection(provider, { electionGroup: "g", clock: stage.clock, logger: null, ...timing });
+    await stage.finish(b.start());
+    await stage.clock.advance(1_000);
+    looks = 0;
+    await stage.clock.advance(60_000);
+    if (isLive) assert(looks >= 11 && looks <= 12, `${looks} looks in a minute`);
+    else assert(looks > 12 && looks <= 20, `${looks} looks in a minute`);
+  }
+});
+
 test("messages that say for ever that a dead leader is alive put a look off by no more than a lease", async () => {
   for (const forge of ["renewed", "leader"] as const) {
     const stage = new Stage();

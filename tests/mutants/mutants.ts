@@ -162,7 +162,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "waits that outlast a stop",
     file: PARTICIPANT,
-    find: 'this.waiters.rejectAll(this.refusal("wait", `it was stopped${this.#lastWords()}`));',
+    find: 'this.#waiters?.rejectAll(this.refusal("wait", `it was stopped${this.#lastWords()}`));',
     replace: "",
   },
   {
@@ -216,8 +216,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "hints believed: nobody looks without one",
     file: "src/participant/lookout.ts",
-    find: "return this.#live ? Math.min(expiry, heartbeatTimeout + random() * spread) : Math.min(expiry, interval);",
-    replace: "return this.#live ? Infinity : Math.min(expiry, interval);",
+    find: "return leader.expiresIn === null ? this.#longest + spread : Math.min(expiry, heartbeatTimeout + spread);",
+    replace: "return Infinity;",
   },
   {
     name: "hints ignored",
