@@ -33,6 +33,7 @@ import type {
   AcquireRequest,
   CallOptions,
   Held,
+  Inspection,
   LeaderInfo,
   Lease,
   Provider,
@@ -47,6 +48,7 @@ import { checkOptions } from "./kit/parameters.ts";
 import { Connections, type Row, type RunOptions } from "./sqlserver/connections.ts";
 import { inspectPool, type SqlServerDriver, type SqlServerPool } from "./sqlserver/driver.ts";
 import { explain, isElsewhere } from "./sqlserver/failures.ts";
+import { findingsOf } from "./sqlserver/inspection.ts";
 import { LeaseTable } from "./sqlserver/lease_table.ts";
 import { buildStatements, type Statements } from "./sqlserver/statements.ts";
 import { parseTarget } from "./sqlserver/target.ts";
@@ -230,6 +232,14 @@ class SqlServerProvider implements Provider {
   healthCheck({ signal }: CallOptions): Promise<void> {
     return this.#call("healthCheck", this.#statements.title, { signal, urgent: false }, async (options) => {
       await this.#table.write(this.#statements.check, {}, options);
+    });
+  }
+
+  inspect({ signal }: CallOptions): Promise<Inspection> {
+    const { inspect, table, title } = this.#statements;
+    return this.#call("healthCheck", title, { signal, urgent: false }, async (options) => {
+      const [row] = await this.#connections.run(inspect, {}, options);
+      return findingsOf(row, table);
     });
   }
 

@@ -37,9 +37,11 @@ async function check(invocation: Invocation, use: Use): Promise<number> {
   const output = outputTo(process.stdout, invocation.json);
   const at = redact(targetOf(invocation));
   let first: number;
+  const bound = patience();
   try {
-    first = await timed(() => provider.healthCheck(patience()));
+    first = await timed(() => provider.healthCheck(bound));
   } catch (error) {
+    if (bound.signal.aborted) throw error;
     // Where the backend says more about itself, that says why.
     const { version, findings } = await inspect(provider);
     if (findings.every(({ about, level }) => level === "ok" || about === SETTINGS)) throw error;

@@ -46,6 +46,8 @@
  * @module
  */
 
+import { inspectionSql } from "./inspection.ts";
+
 /** The batches of one table. */
 export interface Statements {
   /** The table as T-SQL names it: quoted, with its schema. */
@@ -72,6 +74,8 @@ export interface Statements {
   readonly groups: string;
   /** Fails unless all that elections need is allowed. Changes nothing. */
   readonly check: string;
+  /** One row: the version, rights and settings. */
+  readonly inspect: string;
   /** Creates the table if it is not there. */
   readonly createTable: string;
   /** One row: whether the schema exists. */
@@ -152,6 +156,7 @@ export function buildStatements(schema: string, table: string): Statements {
     groups: `${BEGIN}SELECT election_group FROM ${name}`,
     check: `${BEGIN}INSERT INTO ${name} (${COLUMNS}) SELECT ${COLUMNS} FROM ${name} WHERE 1 = 0;
 UPDATE ${name} SET token = token WHERE 1 = 0`,
+    inspect: inspectionSql(quoteText(name)),
     createTable: createTableSql(name),
     findSchema: `SELECT SCHEMA_ID(${quoteText(schema)}) AS id`,
     createSchema: `CREATE SCHEMA ${quotedSchema}`,
