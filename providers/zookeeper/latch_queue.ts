@@ -157,7 +157,9 @@ export class LatchQueue {
             const leader = finding === "free" ? null : finding.leader;
             // Nobody asks for the lease who is told that another has it.
             if (place !== null && !leader) place.hintedAt ??= this.#clock.monotonic();
-            yield leader ? { leader } : {};
+            // To a place that has become first, and to no other.
+            const isFirst = finding === "free" && place !== null;
+            yield leader ? { leader } : isFirst ? { waiting: 1 } : {};
           }
           await change.promise;
         } catch (error) {
