@@ -2,11 +2,12 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { LeaderElection } from "../../../mod.ts";
 import { buildStatements } from "../../../providers/postgres/statements.ts";
 import type { Lease } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
 import { until } from "../../until.ts";
-import { acquire, lead, newTable, Providers, soon, sql, whileLocked } from "./support.ts";
+import { acquire, lead, newTable, Providers, soon, sql, wait, whileLocked } from "./support.ts";
 
 const server = backend("postgres");
 if (server !== null) testJoined(server.url);
@@ -221,5 +222,35 @@ function testJoined(url: string): void {
     assert.deepEqual(answers.map(({ ordinal }) => Number(ordinal)).sort(), [1, 2, 3, 4, 5, 6]);
     const rows = await sql(url, `SELECT election_group FROM ${table} WHERE term_id = 't' ORDER BY election_group`);
     assert.deepEqual(rows.map((row) => row.election_group), ["after", "still"]);
+  });
+
+  test("many who follow by one provider listen on one connection, and ask nothing while it lives", async (t) => {
+    const table = newTable();
+    const [leading, following] = [providers.open({ url, table }), providers.open({ url, table })];
+    const groups = Array.from({ length: 200 }, (_, i) => `g${i}`);
+    const timing = { heartbeatTimeout: 90_000, heartbeatInterval: 30_000, electionInterval: 500, logger: null };
+    const [leaders, followers] = [leading, following].map((provider) =>
+      groups.map((electionGroup) => new LeaderElection(provider, { electionGroup, ...timing }))
+    );
+    assert.ok(leaders && followers);
+    try {
+      await Promise.all(leaders.map((election) => election.start()));
+      await Promise.all(followers.map((election) => election.start()));
+      const { channel } = buildStatements("public", table);
+      const listening = "SELECT count(*)::int AS n FROM pg_stat_activity WHERE query = $1";
+      const listeners = async () => Number((await sql(url, listening, [`LISTEN "${channel}"`]))[0]?.n);
+      await until("one listens", async () => await listeners() > 0);
+      if (await statements(table) === null) return t.skip("the server has no pg_stat_statements");
+      // Each looks once more when it begins to listen; polling would be 400 looks a second, without an end.
+      await until("nobody asks any more", async () => {
+        const before = await statements(table);
+        await wait(2_000);
+        return await statements(table) === before;
+      });
+      assert.equal(await listeners(), 1);
+      assert.ok(followers.every(({ isLeader, status }) => !isLeader && status.currentLeader !== null));
+    } finally {
+      for (const elections of [followers, leaders]) await Promise.all(elections.map((election) => election.stop()));
+    }
   });
 }
