@@ -82,3 +82,7 @@ test("testFlags() allows what the README names, and the harness", () => {
   ]);
   assert.deepEqual(addressesIn("zookeeper://a:2181,b:2182/root"), ["a:2181", "b:2182"]);
 });
+
+test("package.json has the exports of deno.json: a checkout has them under their public names, on Node and Bun too", () => {
+  assert.deepEqual(JSON.parse(read("package.json")).exports, JSON.parse(read("deno.json")).exports);
+});
