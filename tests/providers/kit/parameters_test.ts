@@ -23,6 +23,8 @@ test("readParameters() reads each by its kind, and leaves the driver's alone", (
 test("readParameters() refuses what is unknown, and names the nearest", () => {
   assert.throws(() => read("prefx=x"), /pg setting "prefx".*did you mean "prefix"/);
   assert.throws(() => read("PREFIX=x"), /did you mean "prefix"/);
+  // Two neighbours that have changed places are one change.
+  assert.equal(nearest("tabel", ["schema", "table"]), "table");
   assert.throws(() => read("sslmod=x"), /did you mean "sslmode"/);
   assert.throws(() => read("entirelyElse=x"), /known are listen, poolSize, prefix, sslmode, statementTimeout/);
 });
