@@ -52,6 +52,13 @@ export interface FileOptions {
    * @default nobody else
    */
   readonly heldBy?: (() => readonly number[]) | undefined;
+  /**
+   * False for an `acquire` that does not wait for the disk. Nothing else changes while the host lives, also if processes
+   * are killed: the system has all that was written. A power failure, or a crash of the system, may then forget the
+   * latest terms, and their tokens are given again: whatever compares tokens must be on this host, and lose as much.
+   * @default true
+   */
+  readonly durable?: boolean | undefined;
 }
 
 /**
@@ -70,13 +77,14 @@ export interface FileOptions {
  * ```
  */
 export function fileProvider(options: FileOptions): Provider {
-  checkOptions("file", options, ["url", "directory", "clock", "heldBy"]);
-  const { url, directory, clock = systemClock, heldBy } = options;
+  checkOptions("file", options, ["url", "directory", "clock", "heldBy", "durable"]);
+  const { url, directory, clock = systemClock, heldBy, durable = true } = options;
   if ((url === undefined) === (directory === undefined) || directory === "") {
     throw new TypeError("Cannot open file provider: give either a url or a directory");
   }
+  if (typeof durable !== "boolean") throw new TypeError(`Cannot use file option "durable": it must be true or false`);
   const root = directory === undefined ? directoryOf(String(url)) : resolve(directory);
-  return new FileProvider(root, clock, nodeFiles, { heldBy });
+  return new FileProvider(root, clock, nodeFiles, { heldBy, durable });
 }
 
 function directoryOf(url: string): string {

@@ -42,16 +42,21 @@ export class GroupDirectory {
   readonly #path: string;
   readonly #files: Files;
   readonly #slots: Slots;
+  readonly #durable: boolean;
   /** True once the file system is known to keep times as they are needed. */
   #keepsTimes = false;
   #latestTimeMs = KEPT_BY_ALL_MS;
 
-  /** Names the directory of `group` in `root`, without I/O. Calls that open a file wait for one of `slots`. */
-  constructor(root: string, group: string, files: Files, slots: Slots) {
+  /**
+   * Names the directory of `group` in `root`, without I/O. Calls that open a file wait for one of `slots`. Nothing waits
+   * for the disk unless it is `durable`.
+   */
+  constructor(root: string, group: string, files: Files, slots: Slots, durable: boolean) {
     this.#group = group;
     this.#path = join(root, directoryName(group));
     this.#files = files;
     this.#slots = slots;
+    this.#durable = durable;
   }
 
   /**
@@ -113,7 +118,7 @@ export class GroupDirectory {
       if (this.#keepsTimes) await file.utimes(inSeconds(UNCONFIRMED), inSeconds(UNCONFIRMED));
       else await checkTimes(file);
       this.#keepsTimes = true;
-      await file.sync();
+      if (this.#durable) await file.sync();
     });
   }
 
@@ -132,7 +137,7 @@ export class GroupDirectory {
   /** Waits until the link is on the disk, so that no power failure makes a number that was granted free again. */
   async sync(): Promise<void> {
     // Windows neither needs nor allows it.
-    if (process.platform === "win32") return;
+    if (!this.#durable || process.platform === "win32") return;
     await this.#slots.run(async () => {
       const directory = await this.#files.open(this.#path, "r");
       try {

@@ -42,6 +42,8 @@ export interface GroupSurroundings {
   readonly heartbeats: Slots;
   /** The slots that everything else waits for. */
   readonly others: Slots;
+  /** True if a grant waits for the disk. */
+  readonly durable: boolean;
 }
 
 /** A lease that was granted here. */
@@ -81,10 +83,10 @@ export class Group {
 
   /** Makes the group, without I/O. */
   constructor(name: string, surroundings: GroupSurroundings) {
-    const { root, clock, files, processes, heartbeats, others } = surroundings;
+    const { root, clock, files, processes, heartbeats, others, durable } = surroundings;
     this.#surroundings = surroundings;
-    this.#directory = new GroupDirectory(root, name, files, others);
-    this.#heartbeats = new GroupDirectory(root, name, files, heartbeats);
+    this.#directory = new GroupDirectory(root, name, files, others, durable);
+    this.#heartbeats = new GroupDirectory(root, name, files, heartbeats, durable);
     this.#clock = clock;
     this.#observer = new Observer(this.#directory, clock, processes);
   }

@@ -39,28 +39,30 @@ export interface FileProviderOptions {
   readonly heldBy?: (() => readonly number[]) | undefined;
   /** The facts about processes that can be proved. @default those of this host */
   readonly processes?: Processes;
+  /** See {@linkcode FileOptions.durable}. @default true */
+  readonly durable?: boolean;
 }
 
 /** Leases in files. `providers/file.ts` says what it promises. */
 export class FileProvider implements Provider {
   readonly name = "file";
-  readonly capabilities: ProviderCapabilities = {
-    watch: true,
-    transfer: true,
-    timeAuthority: "host",
-    minTimeout: 100,
-    durability: "Leases and tokens survive crashes and power failures; removing the directory forgets them.",
-  };
+  readonly capabilities: ProviderCapabilities;
   readonly #surroundings: GroupSurroundings;
   readonly #groups = new Map<string, Group>();
   readonly #hints: Hints;
 
   /** Opens the directory `root`, without I/O. */
   constructor(root: string, clock: Clock, files: Files, options: FileProviderOptions = {}) {
-    const { heldBy = () => [], processes = hostProcesses } = options;
+    const { heldBy = () => [], processes = hostProcesses, durable = true } = options;
+    this.capabilities = {
+      ...{ watch: true, transfer: true, timeAuthority: "host", minTimeout: 100 },
+      durability: durable
+        ? "Leases and tokens survive crashes and power failures; removing the directory forgets them."
+        : "Leases and tokens survive crashes of processes. A power failure may forget tokens, so that they come again.",
+    };
     // Apart, so that heartbeats never wait behind the looks of thousands of followers.
     const [heartbeats, others] = [new Slots(MAX_OPEN_FILES), new Slots(MAX_OPEN_FILES)];
-    this.#surroundings = { root, clock, files, processes, heldBy, heartbeats, others };
+    this.#surroundings = { root, clock, files, processes, heldBy, heartbeats, others, durable };
     this.#hints = new Hints(root, clock, (electionGroup) => this.#group(electionGroup));
   }
 

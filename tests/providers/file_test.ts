@@ -68,6 +68,10 @@ test("fileProvider() refuses what names no directory of this host, and settings 
     () => fileProvider(options as FileOptions),
     /file option "clok": it does not exist; did you mean "clock"/,
   );
+  assert.throws(
+    () => fileProvider({ directory: "/dir", durable: 1 } as unknown as FileOptions),
+    /"durable": it must be/,
+  );
   assert.throws(() => fileProvider({}), TypeError);
   assert.throws(() => fileProvider({ directory: "" }), TypeError);
   assert.throws(() => fileProvider({ url: "file:///a", directory: "/a" }), TypeError);
@@ -119,6 +123,26 @@ test("directoryName() keeps groups apart on file systems that ignore case, trail
   }
   assert.equal(directoryName("nightly"), "nightly");
   assert.match(directoryName("Nightly"), /^nightly~[0-9a-f]{32}$/);
+});
+
+test("acquire() waits for the disk twice, and with durable: false never", async () => {
+  // The record, and the directory but for Windows.
+  for (const [durable, expected] of [[true, process.platform === "win32" ? 1 : 2], [false, 0]] as const) {
+    let waits = 0;
+    const open = async (...args: Parameters<Files["open"]>) => {
+      const file = await nodeFiles.open(...args);
+      const { sync } = file;
+      file.sync = () => (waits++, sync.call(file));
+      return file;
+    };
+    const files = { ...nodeFiles, open } as Files;
+    const provider = new FileProvider(newRoot(), systemClock, files, { durable });
+    const lease = await win(provider, request("g"));
+    assert.equal(await provider.renew(lease, soon()), "renewed");
+    assert.equal(await provider.release(lease, soon()), "released");
+    assert.equal(waits, expected);
+    assert.match(provider.capabilities.durability, durable ? /survive .*power failures/ : /power failure may forget/);
+  }
 });
 
 test("groups() finds every group that had a term, whatever its name, and nothing else", async () => {

@@ -190,6 +190,13 @@ export const MUTANTS: readonly ProviderMutant[] = [
     test: { file: FILE, filter: "tokens go on" },
   },
   {
+    name: "a record that need not be durable waits for the disk",
+    file: "providers/file/directory.ts",
+    find: "if (this.#durable) await file.sync();",
+    replace: "await file.sync();",
+    test: { file: FILE, filter: "waits for the disk" },
+  },
+  {
     name: "what is granted is not on the disk yet",
     file: "providers/file/group.ts",
     find: "    await this.#directory.sync();\n",
@@ -276,8 +283,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "heartbeats wait behind the looks of others",
     file: "providers/file/group.ts",
-    find: "this.#heartbeats = new GroupDirectory(root, name, files, heartbeats);",
-    replace: "this.#heartbeats = new GroupDirectory(root, name, files, heartbeats && others);",
+    find: "this.#heartbeats = new GroupDirectory(root, name, files, heartbeats, durable);",
+    replace: "this.#heartbeats = new GroupDirectory(root, name, files, heartbeats && others, durable);",
     test: { file: LIMITS, filter: "wait behind" },
   },
   {
