@@ -53,9 +53,9 @@ export interface FileOptions {
    */
   readonly heldBy?: (() => readonly number[]) | undefined;
   /**
-   * False for an `acquire` that does not wait for the disk. Nothing else changes while the host lives, also if processes
-   * are killed: the system has all that was written. A power failure, or a crash of the system, may then forget the
-   * latest terms, and their tokens are given again: whatever compares tokens must be on this host, and lose as much.
+   * False for an `acquire` that does not wait for the disk. Nothing else changes while the host lives, also when
+   * processes are killed: the system has all that was written. A power failure, or a crash of the system, may then
+   * forget the latest terms, and their tokens are given again.
    * @default true
    */
   readonly durable?: boolean | undefined;

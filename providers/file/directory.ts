@@ -48,8 +48,8 @@ export class GroupDirectory {
   #latestTimeMs = KEPT_BY_ALL_MS;
 
   /**
-   * Names the directory of `group` in `root`, without I/O. Calls that open a file wait for one of `slots`. Nothing waits
-   * for the disk unless it is `durable`.
+   * Names the directory of `group` in `root`, without I/O. Calls that open a file wait for one of `slots`, and nothing
+   * waits for the disk unless it is `durable`.
    */
   constructor(root: string, group: string, files: Files, slots: Slots, durable: boolean) {
     this.#group = group;

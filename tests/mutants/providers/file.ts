@@ -313,7 +313,7 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "an unknown option is accepted",
     file: "providers/file.ts",
-    find: '  checkOptions("file", options, ["url", "directory", "clock", "heldBy"]);\n',
+    find: '  checkOptions("file", options, ["url", "directory", "clock", "heldBy", "durable"]);\n',
     replace: "",
     test: { file: FILE, filter: "refuses" },
   },
