@@ -114,6 +114,7 @@ const MAX_REMEMBERED = 100_000;
 class ZooKeeperProvider implements Provider {
   readonly name = "zookeeper";
   readonly capabilities: ProviderCapabilities;
+  readonly #target: ZooKeeperTarget;
   readonly #root: string;
   readonly #sessions: Sessions;
   readonly #queue: LatchQueue;
@@ -130,6 +131,7 @@ class ZooKeeperProvider implements Provider {
       ...(sessionTimeout !== undefined && { maxTimeout: longestLeaseIn(sessionTimeout) }),
       durability: "Leases and tokens survive as long as a majority of the servers keeps its disks.",
     };
+    this.#target = target;
     this.#root = target.root;
     this.#queue = new LatchQueue(clock);
     const onEnded = (session: LatchSession) => this.#queue.forget(session);
@@ -223,7 +225,7 @@ class ZooKeeperProvider implements Provider {
   inspect({ signal }: CallOptions): Promise<Inspection> {
     return this.#call("healthCheck", this.#root, signal, async () => {
       const { client } = await this.#sessions.connected();
-      return await inspectEnsemble(client, signal);
+      return await inspectEnsemble(client, this.#target, signal);
     });
   }
 

@@ -38,7 +38,8 @@ export class Hints {
   readonly #clock: Clock;
   readonly #look: (electionGroups: readonly string[]) => Promise<readonly string[]>;
   readonly #watched = new Map<string, Watched>();
-  readonly #directory: DirectoryWatch;
+  /** Null where there can be no watch. */
+  readonly #directory: DirectoryWatch | null;
   readonly #closing = new AbortController();
   #cancelTick: (() => void) | null = null;
   #ticks = 0;
@@ -54,7 +55,9 @@ export class Hints {
     this.#clock = clock;
     this.#look = look;
     const log = `${basename(path)}-wal`;
-    this.#directory = new DirectoryWatch(dirname(path), (name) => {
+    // Deno's watcher opens each file that has changed, and closes it. That ends all locks of the process on that file, by
+    // the rules of POSIX: another process, which takes itself for the last one, then removes the log that we still use.
+    this.#directory = "Deno" in globalThis ? null : new DirectoryWatch(dirname(path), (name) => {
       if (name === log || name === null) void this.#follow();
     });
   }
@@ -67,7 +70,7 @@ export class Hints {
     this.#watched.set(electionGroup, watched);
     watched.watchers.add(watcher);
     try {
-      await this.#directory.keep();
+      await this.#directory?.keep();
       // Changes from here on are noticed, by comparison with this look.
       await this.#compare([electionGroup]);
       this.#cancelTick ??= this.#clock.setTimer(this.#tick, TICK_MS);
@@ -92,7 +95,7 @@ export class Hints {
   #rest(): void {
     this.#cancelTick?.();
     this.#cancelTick = null;
-    this.#directory.rest();
+    this.#directory?.rest();
   }
 
   /** Looks, because the log was written to; once more, if it is again meanwhile. Never rejects. */
@@ -119,7 +122,7 @@ export class Hints {
 
   readonly #tick = async (): Promise<void> => {
     const current = this.#cancelTick;
-    if (++this.#ticks % KEEP_TICKS === 0) await this.#directory.keep();
+    if (++this.#ticks % KEEP_TICKS === 0) await this.#directory?.keep();
     // A state that cannot be read now is no hint; the next tick looks again.
     await this.#compare([...this.#watched.keys()]).catch(() => {});
     // If everybody has left meanwhile, the next to come has started ticks of its own.

@@ -7,18 +7,24 @@
 import type { Finding, Inspection } from "../../src/provider.ts";
 import { judgeServers } from "../kit/servers.ts";
 import type { ZooKeeperClient } from "./client.ts";
+import { askVersion } from "./four_letters.ts";
 import { getData } from "./protocol.ts";
+import type { ZooKeeperTarget } from "./target.ts";
 
 /** Where ZooKeeper 3.5 and later keep the list of their members. */
 const CONFIG = "/zookeeper/config";
 
-/** Reads the list of members. The protocol tells neither the version nor whether writes are flushed (`forceSync`). */
-export async function inspectEnsemble(client: Pick<ZooKeeperClient, "call">, signal: AbortSignal): Promise<Inspection> {
+/** Reads the list of members, and a version. Nothing tells whether writes are flushed (`forceSync`). */
+export async function inspectEnsemble(
+  client: Pick<ZooKeeperClient, "call">,
+  { servers, tls }: ZooKeeperTarget,
+  signal: AbortSignal,
+): Promise<Inspection> {
   const config = await client.call(getData(CONFIG), signal).then(
     ({ data }) => new TextDecoder().decode(data),
     () => null,
   );
-  return { version: null, findings: [membersOf(config)] };
+  return { version: await askVersion(servers, tls, signal), findings: [membersOf(config)] };
 }
 
 function membersOf(config: string | null): Finding {

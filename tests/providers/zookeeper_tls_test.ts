@@ -29,6 +29,7 @@ function tlsTests({ securePort, files }: TlsServer): void {
     await using provider = await openProvider(urlOf(files));
     await using other = zookeeperProvider({ url: urlOf(files) });
     await provider.healthCheck(soon());
+    assert.match((await provider.inspect?.(soon()))?.version ?? "", /^3\.\d+\.\d+$/);
     const electionGroup = `tls-${randomUUID()}`;
     const metadata = { long: "x".repeat(20_000) };
     const request = { electionGroup, participantId: "p", termId: randomUUID(), heartbeatTimeout: 10_000, metadata };

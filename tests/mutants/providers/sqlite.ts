@@ -6,6 +6,7 @@ const LEASES = "providers/sqlite/leases.ts";
 const TEST = "tests/providers/sqlite_test.ts";
 const DEAD = "tests/providers/sqlite/dead_holder_test.ts";
 const REFUSALS = "tests/providers/sqlite/refusals_test.ts";
+const HINTS = "tests/providers/sqlite/hints_test.ts";
 
 /** Each must be noticed by the tests of the provider. */
 export const MUTANTS: readonly ProviderMutant[] = [
@@ -150,6 +151,13 @@ export const MUTANTS: readonly ProviderMutant[] = [
     find: 'alone.search = "immutable=1";',
     replace: "",
     test: { file: TEST, filter: "left as it is" },
+  },
+  {
+    name: "Deno's watcher ends the locks of its process",
+    file: "providers/sqlite/hints.ts",
+    find: '"Deno" in globalThis ? null : new DirectoryWatch',
+    replace: "new DirectoryWatch",
+    test: { file: HINTS, filter: "locks of their process" },
   },
   {
     name: "a database that was killed while its log was written back is taken for broken",

@@ -130,5 +130,6 @@ test("an error tells whether its connection is fit, and whether rows were locked
   for (const errno of [1020, 1213, 3101]) assert.ok(isBeaten(numbered(errno)) && isAboutRows(numbered(errno)));
   for (const errno of [1062, 1406, 4025, 3819, 1644]) assert.ok(isAboutRows(numbered(errno)));
   assert.ok(!isAboutRows(numbered(1205)) && !isBeaten(numbered(1205)));
-  for (const errno of [1146, 1049]) assert.ok(isNoTable(numbered(errno)));
+  assert.ok(isNoTable(numbered(1146)) && isNoTable(numbered(1049, { sql: "SELECT 1" })));
+  assert.ok(!isNoTable(numbered(1049)), "a login that misses the database of the URL, which nobody makes");
 });
