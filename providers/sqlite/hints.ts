@@ -55,8 +55,8 @@ export class Hints {
     this.#clock = clock;
     this.#look = look;
     const log = `${basename(path)}-wal`;
-    // Deno's watcher opens each file that has changed, and closes it. That ends all locks of the process on that file, by
-    // the rules of POSIX: another process, which takes itself for the last one, then removes the log that we still use.
+    // Deno's watcher opens each file that has changed, and closes it. By the rules of POSIX that ends all locks of the
+    // process on that file: another, which takes itself for the last one, then removes the log that we still use.
     this.#directory = "Deno" in globalThis ? null : new DirectoryWatch(dirname(path), (name) => {
       if (name === log || name === null) void this.#follow();
     });
