@@ -33,6 +33,8 @@ interface Told {
   readonly origin: string;
   readonly status: Status | null;
   readonly why: string;
+  /** The members that it knows of, or why it does not tell. */
+  readonly members: { readonly value: MemberList | null; readonly why: string };
   /** The lead of its clock over this host's, in milliseconds; null if it did not answer. */
   readonly clockOffsetMs: number | null;
 }
@@ -48,13 +50,15 @@ export async function inspectCluster(
   signal: AbortSignal,
 ): Promise<Inspection> {
   const key = keys.ofTerm("elect-check", "elect-check");
-  const [told, members, reading, writing] = await Promise.all([
+  const [told, reading, writing] = await Promise.all([
     Promise.all(target.origins.map((origin) => ask({ ...target, origins: [origin] }, origin, signal))),
-    attempt(() => client.request<MemberList>("cluster/member/list", {}, signal)),
     attempt(() => client.request("kv/range", { ...keysIn(keys.all), count_only: true }, signal)),
     // It cannot succeed, and so writes nothing; the right is asked for all the same.
     attempt(() => client.request("kv/txn", { compare: [never(key)], success: [put(key, "")] }, signal)),
   ]);
+  // A learner answers for itself alone.
+  const lists = told.map(({ members }) => members);
+  const members = lists.find(({ value }) => value !== null) ?? lists[0] ?? { value: null, why: "no member was asked" };
   const answered = told.flatMap(({ status }) => status ?? []);
   const versions = [...new Set(answered.map(({ version }) => version))];
   const voters = members.value?.members?.filter(({ isLearner }) => isLearner !== true).length ?? 0;
@@ -80,7 +84,9 @@ async function ask(target: EtcdTarget, origin: string, signal: AbortSignal): Pro
   const sent = systemClock.wall();
   try {
     const { value: status, why } = await attempt(() => client.request<Status>("maintenance/status", {}, signal));
-    return { origin, status, why, clockOffsetMs: offsetOf(client.date, sent, systemClock.wall()) };
+    const clockOffsetMs = offsetOf(client.date, sent, systemClock.wall());
+    const members = await attempt(() => client.request<MemberList>("cluster/member/list", {}, signal));
+    return { origin, status, why, members, clockOffsetMs };
   } finally {
     client.close();
   }
