@@ -116,17 +116,21 @@ async function closeInspector(): Promise<void> {
  */
 function isHangUpIgnored(): boolean {
   try {
-    if (isIn("SigIgn", "self")) return true;
-    const isForgotten = !("Deno" in globalThis || "Bun" in globalThis) || isIn("SigCgt", "self");
-    return isForgotten && (isIn("SigIgn", process.ppid) || hasInputOfNohup());
+    const own = statusOf("self");
+    if (has("SigIgn", own)) return true;
+    const isForgotten = !("Deno" in globalThis || "Bun" in globalThis) || has("SigCgt", own);
+    return isForgotten && (has("SigIgn", statusOf(process.ppid)) || hasInputOfNohup());
   } catch {
     return false;
   }
 }
 
+function statusOf(pid: number | "self"): string {
+  return readFileSync(`/proc/${pid}/status`, "utf8");
+}
+
 /** Returns whether SIGHUP is in a set of signals of a process: those it ignores, or those it catches. */
-function isIn(name: "SigIgn" | "SigCgt", pid: number | "self"): boolean {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+function has(name: "SigIgn" | "SigCgt", status: string): boolean {
   const [, bits = "0"] = new RegExp(`^${name}:\\s*([0-9a-f]+)$`, "m").exec(status) ?? [];
   return (BigInt(`0x${bits}`) & 1n << BigInt(constants.signals.SIGHUP - 1)) !== 0n;
 }

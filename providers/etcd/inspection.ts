@@ -56,21 +56,21 @@ export async function inspectCluster(
     // It cannot succeed, and so writes nothing; the right is asked for all the same.
     attempt(() => client.request("kv/txn", { compare: [never(key)], success: [put(key, "")] }, signal)),
   ]);
-  // A learner answers for itself alone.
-  const lists = told.map(({ members }) => members);
-  const members = lists.find(({ value }) => value !== null) ?? lists[0] ?? { value: null, why: "no member was asked" };
+  // Whoever tells them: a learner does not.
+  const known = told.find(({ members }) => members.value !== null) ?? told[0];
+  const list = known?.members.value ?? null;
   const answered = told.flatMap(({ status }) => status ?? []);
   const versions = [...new Set(answered.map(({ version }) => version))];
-  const voters = members.value?.members?.filter(({ isLearner }) => isLearner !== true).length ?? 0;
+  const voters = list?.members?.filter(({ isLearner }) => isLearner !== true).length ?? 0;
   return {
     version: versions.length === 0 ? null : `etcd ${versions.join(", ")}`,
     findings: [
       judgeRight("reading", reading.why, keys),
       judgeRight("writing", writing.why, keys),
-      members.value === null ? unknownMembers(members.why) : judgeServers("members", voters),
+      list === null ? unknownMembers(known?.members.why ?? "") : judgeServers("members", voters),
       ...told.flatMap((each) => judgeAddress(each) ?? []),
       ...judgeClusters(answered),
-      ...versions.flatMap((version) => judgeVersion(version, members.value !== null && voters <= 1) ?? []),
+      ...versions.flatMap((version) => judgeVersion(version, list !== null && voters <= 1) ?? []),
       ...judgeAlarms(answered),
     ],
     // The times in records are those of participants.

@@ -135,7 +135,8 @@ export class Hints {
     const group = this.#group(watched.electionGroup);
     const found = this.#directory.isLive ? await group.glance(LOOK_MS).catch(() => "look" as const) : "look";
     if (found === "look") return await this.#lookAt(watched);
-    if (found !== null) { for (const watcher of watched.watchers) watcher.push({ renewed: found }); }
+    if (found === null) return;
+    for (const watcher of watched.watchers) watcher.push({ renewed: found });
   }
 
   async #lookAt(watched: Watched): Promise<void> {

@@ -6,6 +6,7 @@
 
 import process from "node:process";
 import type { Lease, RenewOptions } from "../../src/provider.ts";
+import { whenAllAbort } from "./joined_renewals.ts";
 
 /** The lease of one term, to be renewed for one or more callers. */
 export interface Renewal {
@@ -108,23 +109,16 @@ export class Renewals {
 
   /** Never rejects: what fails, fails for its callers. */
   async #sendBatch(batch: readonly Renewal[]): Promise<void> {
-    const controller = new AbortController();
-    const signals = new Set(batch.flatMap(({ callers }) => callers.map(({ signal }) => signal)));
-    let present = signals.size;
     // One caller that leaves must not end what the others wait for; the last one does.
-    const onAbort = () => --present === 0 && controller.abort(new Error("nobody waits for the answer"));
-    for (const signal of signals) {
-      if (signal.aborted) onAbort();
-      else signal.addEventListener("abort", onAbort, { once: true });
-    }
+    const { signal, forget } = whenAllAbort(batch.flatMap(({ callers }) => callers.map(({ signal }) => signal)));
     try {
-      let unsure = await this.#sendTo(batch, "first", controller.signal);
-      if (unsure.length > 0) unsure = await this.#sendTo(unsure, "patient", controller.signal);
+      let unsure = await this.#sendTo(batch, "first", signal);
+      if (unsure.length > 0) unsure = await this.#sendTo(unsure, "patient", signal);
       // Some row was not unlocked in time. The others must not suffer for it.
-      if (unsure.length > 0) unsure = await this.#sendTo(unsure, "last", controller.signal);
+      if (unsure.length > 0) unsure = await this.#sendTo(unsure, "last", signal);
       reject(unsure, new Error(ROW_LOCKED));
     } finally {
-      for (const signal of signals) signal.removeEventListener("abort", onAbort);
+      forget();
     }
   }
 

@@ -5,10 +5,9 @@
  * @module
  */
 
-import type { Hint } from "../../src/provider.ts";
-import type { Clock } from "../../src/time/clock.ts";
 import { basename, dirname } from "node:path";
-import { sleep } from "../../src/time/clock.ts";
+import type { Hint } from "../../src/provider.ts";
+import { type Clock, sleep } from "../../src/time/clock.ts";
 import { DirectoryWatch } from "../kit/directory_watch.ts";
 import { HintStream } from "../kit/hint_stream.ts";
 

@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from "node:net";
+import { abortable } from "../../src/call.ts";
 import { dial } from "../kit/dial.ts";
 import { secure } from "../kit/secure.ts";
 import { readTlsFiles, type TlsFiles } from "../kit/tls_files.ts";
@@ -33,25 +34,22 @@ export async function askVersion(
 }
 
 async function ask(server: Server, tls: TlsFiles | undefined, signal: AbortSignal): Promise<string> {
+  const settings = tls === undefined ? null : await readTlsFiles(tls);
   const plain = await dial(server, signal);
-  const socket = tls === undefined ? plain : await secure(plain, server.host, await readTlsFiles(tls), signal);
   try {
-    return await answerOf(socket, signal);
+    const socket = settings === null ? plain : await secure(plain, server.host, settings, signal);
+    return await abortable(answerOf(socket), signal);
   } finally {
-    socket.destroy();
+    plain.destroy();
   }
 }
 
-function answerOf(socket: Socket, signal: AbortSignal): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let told = "";
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    socket.on("error", reject);
-    socket.on("data", (chunk: Uint8Array) => {
-      told += new TextDecoder().decode(chunk);
-      if (told.length > MOST) resolve(told);
-    });
-    socket.on("close", () => resolve(told));
-    socket.write("srvr");
-  });
+async function answerOf(socket: Socket): Promise<string> {
+  let told = "";
+  socket.write("srvr");
+  for await (const chunk of socket) {
+    told += String(chunk);
+    if (told.length > MOST) break;
+  }
+  return told;
 }

@@ -20,11 +20,11 @@ export async function inspectEnsemble(
   { servers, tls }: ZooKeeperTarget,
   signal: AbortSignal,
 ): Promise<Inspection> {
-  const config = await client.call(getData(CONFIG), signal).then(
-    ({ data }) => new TextDecoder().decode(data),
-    () => null,
-  );
-  return { version: await askVersion(servers, tls, signal), findings: [membersOf(config)] };
+  const [config, version] = await Promise.all([
+    client.call(getData(CONFIG), signal).then(({ data }) => new TextDecoder().decode(data), () => null),
+    askVersion(servers, tls, signal),
+  ]);
+  return { version, findings: [membersOf(config)] };
 }
 
 function membersOf(config: string | null): Finding {

@@ -150,16 +150,16 @@ export class LatchQueue {
           if (finding === "gone") continue;
           // The watch was registered before the hint is given, so nothing that comes after it is missed; what came
           // before may have been, when it is the first on this connection.
-          const isFirst = attachedTo !== session || attachments !== times;
+          const isReconnected = attachedTo !== session || attachments !== times;
           [attachedTo, attachments] = [session, times];
-          if (finding === "free" || finding.heldBy !== heldBy || isFirst) {
-            heldBy = finding === "free" ? null : finding.heldBy;
-            const leader = finding === "free" ? null : finding.leader;
+          const isFree = finding === "free";
+          if (isFree || finding.heldBy !== heldBy || isReconnected) {
+            heldBy = isFree ? null : finding.heldBy;
+            const leader = isFree ? null : finding.leader;
             // Nobody asks for the lease who is told that another has it.
             if (place !== null && !leader) place.hintedAt ??= this.#clock.monotonic();
-            // To a place that has become first, and to no other.
-            const isFirst = finding === "free" && place !== null;
-            yield leader ? { leader } : isFirst ? { waiting: 1 } : {};
+            // A place finds it free when it has become first, and no other place does then.
+            yield leader ? { leader } : isFree && place !== null ? { waiting: 1 } : {};
           }
           await change.promise;
         } catch (error) {

@@ -1,7 +1,7 @@
 /** How tests of providers ask for leases. */
 
 import assert from "node:assert/strict";
-import type { AcquireRequest, Lease, Provider } from "../../src/provider.ts";
+import type { AcquireRequest, Hint, Lease, Provider } from "../../src/provider.ts";
 import { patience } from "../slowness.ts";
 
 /** The length of a lease where a test names no other, in milliseconds. */
@@ -28,6 +28,18 @@ export async function win(provider: Provider, asked = request()): Promise<Lease>
 /** Tries to, in vain. */
 export async function lose(provider: Provider, asked = request()): Promise<void> {
   assert.equal((await provider.acquire(asked, soon())).acquired, false, "the lease must not be granted");
+}
+
+/** Renews a lease of 3 s, and sees that those who wait are told of it. `hints` has handed out what came before. */
+export async function tellsRenewal(
+  provider: Provider,
+  lease: Lease,
+  hints: AsyncIterator<Hint | void> | undefined,
+): Promise<void> {
+  const renewal = hints?.next();
+  await provider.renew(lease, soon());
+  const { renewed } = (await renewal)?.value ?? {};
+  assert.deepEqual([renewed?.termId, renewed?.expiresIn], [lease.termId, 3_000]);
 }
 
 /** Holds the lead of a clock against what it is where a server of this host tells the time to the second. */

@@ -2,12 +2,11 @@
 
 import type { ServerKind, TestServer } from "../servers/server.ts";
 
-/** Runs `work` with a server of its own, if it can be had here, and with the providers that `make` makes. */
-export function testWithServer<P extends { close(): Promise<void> }>(
+/** Runs `work` with a server of its own, if it can be had here. */
+export function testOnServer(
   kind: ServerKind,
-  make: () => P,
   name: string,
-  work: (server: TestServer, providers: P, t: Deno.TestContext) => Promise<void>,
+  work: (server: TestServer, t: Deno.TestContext) => Promise<void>,
 ): void {
   Deno.test({
     name,
@@ -21,13 +20,28 @@ export function testWithServer<P extends { close(): Promise<void> }>(
         return;
       }
       const server = await kind.start();
-      const providers = make();
       try {
-        await work(server, providers, t);
+        await work(server, t);
       } finally {
-        await providers.close();
         await server.stop();
       }
     },
+  });
+}
+
+/** As {@linkcode testOnServer}, with the providers that `make` makes, which are closed first. */
+export function testWithServer<P extends { close(): Promise<void> }>(
+  kind: ServerKind,
+  make: () => P,
+  name: string,
+  work: (server: TestServer, providers: P, t: Deno.TestContext) => Promise<void>,
+): void {
+  testOnServer(kind, name, async (server, t) => {
+    const providers = make();
+    try {
+      await work(server, providers, t);
+    } finally {
+      await providers.close();
+    }
   });
 }

@@ -16,6 +16,7 @@ import { conformanceCases } from "../../testing/conformance.ts";
 import { postgresServer, startPooler, startStandby } from "../servers/postgres.ts";
 import { programOf, type Runtime, RUNTIMES } from "../runner/runtimes.ts";
 import type { TestServer } from "../servers/server.ts";
+import { testOnServer } from "./own_server.ts";
 
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 
@@ -26,26 +27,7 @@ function acquire(provider: Provider, electionGroup: string): Promise<Acquired | 
 
 /** Runs `work` with a server of its own, if PostgreSQL can be had here. */
 function withServer(name: string, work: (server: TestServer, t: Deno.TestContext) => Promise<void>): void {
-  // Pools keep timers for idle connections; the servers' processes are ended below.
-  Deno.test({
-    name,
-    sanitizeOps: false,
-    sanitizeResources: false,
-    async fn(t) {
-      try {
-        await postgresServer.install();
-      } catch (error) {
-        console.error(`SKIPPED: ${name}: ${error}`);
-        return;
-      }
-      const server = await postgresServer.start();
-      try {
-        await work(server, t);
-      } finally {
-        await server.stop();
-      }
-    },
-  });
+  testOnServer(postgresServer, name, work);
 }
 
 withServer(

@@ -48,8 +48,8 @@ export const MUTANTS: readonly ProviderMutant[] = [
   {
     name: "only who is first gets hints",
     file: inFile("latch_queue"),
-    find: 'if (finding === "free" || finding.heldBy !== heldBy || isFirst) {',
-    replace: 'if (finding === "free" || isFirst) {',
+    find: "if (isFree || finding.heldBy !== heldBy || isReconnected) {",
+    replace: "if (isFree || isReconnected) {",
     test: queue("waits third names each leader"),
   },
   {

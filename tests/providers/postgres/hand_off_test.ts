@@ -9,7 +9,7 @@ import { sleep, systemClock } from "../../../src/time/clock.ts";
 import { parseNotification } from "../../../providers/postgres/messages.ts";
 import { backend } from "../../servers/backend.ts";
 import { patience } from "../../slowness.ts";
-import { request, soon, win } from "../asking.ts";
+import { request, soon, tellsRenewal, win } from "../asking.ts";
 import { checkIdle } from "../idle.ts";
 
 /** As many as a server of a hundred connections serves well; each of them has a hundred participants. */
@@ -69,10 +69,7 @@ async function toldOfTheWinner(url: string): Promise<void> {
     }
     const short = await win(a, request(electionGroup, { heartbeatTimeout: 3_000 }));
     await hints?.next();
-    const renewal = hints?.next();
-    await a.renew(short, soon());
-    const { renewed } = (await renewal)?.value ?? {};
-    assert.deepEqual([renewed?.termId, renewed?.expiresIn], [short.termId, 3_000]);
+    await tellsRenewal(a, short, hints);
     listening.abort();
     await hints?.return?.();
     await a.release(short, soon());

@@ -9,6 +9,7 @@ import { hintOf } from "../../../providers/redis/messages.ts";
 import { ACQUIRE } from "../../../providers/redis/scripts.ts";
 import { backend } from "../../servers/backend.ts";
 import { administrator, delay, LONG, request, soon, win } from "./stage.ts";
+import { tellsRenewal } from "../asking.ts";
 import { until } from "../../until.ts";
 
 const PROCESSES = 100;
@@ -116,10 +117,7 @@ async function toldOfTheWinner(url: string): Promise<void> {
     }
     const short = await win(a, electionGroup, request(electionGroup, { heartbeatTimeout: 3_000 }));
     await hints?.next();
-    const renewal = hints?.next();
-    await a.renew(short, soon());
-    const { renewed } = (await renewal)?.value ?? {};
-    assert.deepEqual([renewed?.termId, renewed?.expiresIn], [short.termId, 3_000]);
+    await tellsRenewal(a, short, hints);
     listening.abort();
     await hints?.return?.();
     await a.release(short, soon());

@@ -1,29 +1,17 @@
 /** Heartbeats of the Redis provider that travel together: each is decided as if it had come alone. */
 
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
+import { test } from "node:test";
 import type { Provider } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
-import { administrator, soon, win } from "./stage.ts";
+import { soon, stage, win } from "./stage.ts";
 import { until } from "../../until.ts";
 
 const server = backend("redis");
 if (server !== null) testServer(server.url);
 
 function testServer(url: string): void {
-  const admin = administrator(url);
-  const opened: Provider[] = [];
-  after(async () => {
-    admin.disconnect();
-    for (const provider of opened) await provider[Symbol.asyncDispose]();
-  });
-
-  function open(options: RedisOptions = {}): Provider {
-    const provider = redisProvider({ url, prefix: `joined-${crypto.randomUUID()}:`, ...options });
-    opened.push(provider);
-    return provider;
-  }
+  const { admin, open } = stage(url);
 
   /** Counts the scripts that clients call on keys of `prefix` while `work` runs. */
   async function countCalls(prefix: string, work: () => Promise<void>): Promise<number> {

@@ -1,29 +1,16 @@
 /** Records that somebody edited, and what concurrent and late calls make of a record. */
 
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
-import type { Provider } from "../../../src/provider.ts";
+import { test } from "node:test";
 import { backend } from "../../servers/backend.ts";
-import { administrator, delay, request, soon, win } from "./stage.ts";
+import { delay, request, soon, stage, win } from "./stage.ts";
 import { until } from "../../until.ts";
 
 const server = backend("redis");
 if (server !== null) testServer(server.url);
 
 function testServer(url: string): void {
-  const admin = administrator(url);
-  const opened: Provider[] = [];
-  after(async () => {
-    admin.disconnect();
-    for (const provider of opened) await provider[Symbol.asyncDispose]();
-  });
-
-  function open(options: RedisOptions = {}): Provider {
-    const provider = redisProvider({ url, ...options });
-    opened.push(provider);
-    return provider;
-  }
+  const { admin, open } = stage(url);
 
   test("a record that somebody edited is an error that says so, or is mended by the holder; never a search without rest", async () => {
     for (const field of ["token", "renewedAt", "expiresAt", "heartbeatTimeout", "beats", "acquiredAt"]) {

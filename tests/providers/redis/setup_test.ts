@@ -1,12 +1,10 @@
 /** What must be said and heard on each connection before a lease is written over it. */
 
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
-import type { Provider } from "../../../src/provider.ts";
+import { test } from "node:test";
 import { backend } from "../../servers/backend.ts";
 import { startRedis } from "../../servers/redis.ts";
-import { administrator, delay, LONG, request, soon, startProxy, win } from "./stage.ts";
+import { administrator, delay, LONG, request, soon, stage, startProxy, win } from "./stage.ts";
 import { until } from "../../until.ts";
 
 /** As the documentation has it. */
@@ -17,18 +15,7 @@ const server = backend("redis");
 if (server !== null) testServer(server.url);
 
 function testServer(url: string): void {
-  const admin = administrator(url);
-  const opened: Provider[] = [];
-  after(async () => {
-    admin.disconnect();
-    for (const provider of opened) await provider[Symbol.asyncDispose]();
-  });
-
-  function open(options: RedisOptions = {}): Provider {
-    const provider = redisProvider({ url, prefix: `t${crypto.randomUUID().slice(0, 8)}:`, ...options });
-    opened.push(provider);
-    return provider;
-  }
+  const { admin, open } = stage(url);
 
   /** Runs `work` with a user who has `rights` on `prefix`. */
   async function withUser(

@@ -1,14 +1,12 @@
 /** Connections that die without a word, calls whose caller has gone, and servers that are primaries no more. */
 
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
+import { test } from "node:test";
 import { LeaderElection } from "../../../src/election.ts";
-import type { Provider } from "../../../src/provider.ts";
 import { backend } from "../../servers/backend.ts";
 import { startRedis } from "../../servers/redis.ts";
 import { patience } from "../../slowness.ts";
-import { administrator, delay, LONG, request, soon, startProxy, win } from "./stage.ts";
+import { delay, LONG, request, soon, stage, startProxy, win } from "./stage.ts";
 import { until } from "../../until.ts";
 
 const server = backend("redis");
@@ -17,18 +15,7 @@ if (server !== null) testServer(server.url);
 const listens = (sent: string) => /subscribe/i.test(sent);
 
 function testServer(url: string): void {
-  const admin = administrator(url);
-  const opened: Provider[] = [];
-  after(async () => {
-    admin.disconnect();
-    for (const provider of opened) await provider[Symbol.asyncDispose]();
-  });
-
-  function open(options: RedisOptions = {}): Provider {
-    const provider = redisProvider({ url, prefix: `t${crypto.randomUUID().slice(0, 8)}:`, ...options });
-    opened.push(provider);
-    return provider;
-  }
+  const { admin, open } = stage(url);
 
   test("a connection for hints that died is noticed within a lease, and hints are quick again", LONG, async () => {
     await using proxy = await startProxy(url);

@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { connect, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import { after } from "node:test";
 import { Redis } from "ioredis";
+import { type RedisOptions, redisProvider } from "../../../providers/redis.ts";
 import type { AcquireRequest, Lease, Provider } from "../../../src/provider.ts";
 
 /** Bun gives a test five seconds unless it is told. */
@@ -38,6 +40,27 @@ export function administrator(url: string): Redis {
   const admin = new Redis(url, { lazyConnect: true, retryStrategy: () => 50 });
   admin.on("error", () => {});
   return admin;
+}
+
+/**
+ * Opens providers at `url` for the tests of one file, each with a prefix of its own unless told, and an administrator's
+ * connection beside them. All are closed after the last test.
+ */
+export function stage(url: string): { admin: Redis; open: (options?: RedisOptions) => Provider } {
+  const admin = administrator(url);
+  const opened: Provider[] = [];
+  after(async () => {
+    admin.disconnect();
+    for (const provider of opened) await provider[Symbol.asyncDispose]();
+  });
+  return {
+    admin,
+    open(options = {}) {
+      const provider = redisProvider({ url, prefix: `t${crypto.randomUUID().slice(0, 8)}:`, ...options });
+      opened.push(provider);
+      return provider;
+    },
+  };
 }
 
 /** Stands between client and server. */
